@@ -1,0 +1,1 @@
+"""The example project: runs emailqueue and events, configured by the environment alone."""

@@ -1,0 +1,61 @@
+"""How a variable of the environment becomes a value, or a sentence that says what to write instead."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import dj_database_url
+from django.core.exceptions import ImproperlyConfigured
+
+ON = ("1", "true", "yes", "on")
+OFF = ("0", "false", "no", "off")
+
+
+def text(variable: str, default: str = "", *, environ: Mapping[str, str] = os.environ) -> str:
+    """Read a text; empty is unset, as compose files and CI systems pass variables on as `VARIABLE=`."""
+    return environ.get(variable, "").strip() or default
+
+
+def words(variable: str, *, environ: Mapping[str, str] = os.environ) -> list[str]:
+    """Read texts that are parted by commas."""
+    return [word.strip() for word in text(variable, environ=environ).split(",") if word.strip()]
+
+
+def switch(variable: str, *, default: bool, environ: Mapping[str, str] = os.environ) -> bool:
+    """Read 1 or 0, or one of the words that people write for them."""
+    word = text(variable, "1" if default else "0", environ=environ)
+    if word.lower() not in ON + OFF:
+        raise ImproperlyConfigured(f"{variable} is {word!r}. Use 1 or 0.")
+    return word.lower() in ON
+
+
+def number(variable: str, default: int, *, most: int, environ: Mapping[str, str] = os.environ) -> int:
+    """Read a whole number from 1 to `most`."""
+    digits = text(variable, str(default), environ=environ)
+    if not (digits.isascii() and digits.isdigit() and 1 <= int(digits) <= most):
+        raise ImproperlyConfigured(f"{variable} is {digits!r}. Use a whole number from 1 to {most}.")
+    return int(digits)
+
+
+def database(variable: str, default: str, *, environ: Mapping[str, str] = os.environ) -> dict[str, Any]:
+    """Read a database URL into what stands in DATABASES."""
+    url = text(variable, default, environ=environ)
+    try:
+        config: dict[str, Any] = {**dj_database_url.parse(url, conn_max_age=60, conn_health_checks=True)}
+    except ValueError as error:
+        # The value stays out of the sentence, since it holds a password.
+        raise ImproperlyConfigured(
+            f"{variable} cannot be read: {error} Use postgres://USER:PASSWORD@HOST:5432/NAME."
+        ) from None
+    if config["ENGINE"] == "django.db.backends.sqlite3":
+        # Several processes write. Readers go on beside a writer; writers wait for one another; a transaction
+        # takes the write lock when it begins, since one that wants it later fails without waiting.
+        config["OPTIONS"] = {
+            "init_command": "PRAGMA journal_mode = WAL",
+            "timeout": 20,
+            "transaction_mode": "IMMEDIATE",
+            **config.get("OPTIONS", {}),
+        }
+    return config

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+
+from config.environment import database, number, switch, text, words
+
+
+def test_an_empty_variable_counts_as_unset() -> None:
+    environ = {"EMAIL_HOST": " ", "EMAIL_PORT": "", "DEBUG": ""}
+
+    values = (
+        text("EMAIL_HOST", "localhost", environ=environ),
+        number("EMAIL_PORT", 25, most=65535, environ=environ),
+        switch("DEBUG", default=True, environ=environ),
+    )
+
+    assert values == ("localhost", 25, True)
+
+
+def test_words_are_parted_by_commas_and_trimmed() -> None:
+    assert words("ALLOWED_HOSTS", environ={"ALLOWED_HOSTS": "a.example, b.example,,"}) == [
+        "a.example",
+        "b.example",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("word", "value"), [("1", True), ("True", True), ("on", True), ("0", False), ("NO", False)]
+)
+def test_a_switch_reads_what_people_write(word: str, value: bool) -> None:
+    assert switch("DEBUG", default=not value, environ={"DEBUG": word}) is value
+
+
+def test_a_switch_that_is_neither_names_variable_and_value() -> None:
+    with pytest.raises(ImproperlyConfigured, match=r"DEBUG is 'maybe'\. Use 1 or 0\."):
+        switch("DEBUG", default=False, environ={"DEBUG": "maybe"})
+
+
+@pytest.mark.parametrize("digits", ["abc", "0", "65536", "-1", "2.5", "²"])
+def test_a_number_out_of_range_names_variable_value_and_range(digits: str) -> None:
+    with pytest.raises(
+        ImproperlyConfigured, match=rf"EMAIL_PORT is '{digits}'\. Use a whole number from 1 to 65535"
+    ):
+        number("EMAIL_PORT", 25, most=65535, environ={"EMAIL_PORT": digits})
+
+
+def test_sqlite_is_made_fit_for_several_processes() -> None:
+    config = database("DATABASE_URL", "sqlite:////srv/db.sqlite3", environ={})
+
+    assert config["NAME"] == "/srv/db.sqlite3"
+    assert config["OPTIONS"] == {
+        "init_command": "PRAGMA journal_mode = WAL",
+        "timeout": 20,
+        "transaction_mode": "IMMEDIATE",
+    }
+
+
+def test_postgresql_is_read_from_its_url() -> None:
+    environ = {"DATABASE_URL": "postgres://ada:p%40ss@db.example:5433/mail"}
+
+    config = database("DATABASE_URL", "sqlite:///unused", environ=environ)
+
+    assert config["ENGINE"] == "django.db.backends.postgresql"
+    assert (config["USER"], config["PASSWORD"], config["HOST"], config["PORT"], config["NAME"]) == (
+        "ada",
+        "p@ss",
+        "db.example",
+        5433,
+        "mail",
+    )
+
+
+@pytest.mark.parametrize(
+    "url", ["postgres://ada:hush@db.example:port/mail", "mongo://ada:hush@db.example/mail"]
+)
+def test_a_wrong_database_url_is_refused_without_its_password(url: str) -> None:
+    with pytest.raises(ImproperlyConfigured, match="DATABASE_URL cannot be read") as refusal:
+        database("DATABASE_URL", "sqlite:///unused", environ={"DATABASE_URL": url})
+
+    assert "hush" not in str(refusal.value)
