@@ -1,0 +1,59 @@
+"""Transactional mail for Django: queued in Redis, delivered by workers, never lost silently."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from emailqueue.backoff import Backoff
+    from emailqueue.email_types import EmailType, register
+    from emailqueue.priority import Priority
+    from emailqueue.queue import (
+        cancel_email,
+        queue_bulk_emails,
+        queue_email,
+        queue_progress_update,
+        queue_rank_update,
+        queue_referral_join,
+        queue_referral_milestone,
+        queue_reward_delivery,
+        queue_vote_confirmation,
+        reschedule_email,
+        schedule_email,
+    )
+    from emailqueue.stats import get_queue_stats
+
+__all__ = [
+    "Backoff",
+    "EmailType",
+    "Priority",
+    "cancel_email",
+    "get_queue_stats",
+    "queue_bulk_emails",
+    "queue_email",
+    "queue_progress_update",
+    "queue_rank_update",
+    "queue_referral_join",
+    "queue_referral_milestone",
+    "queue_reward_delivery",
+    "queue_vote_confirmation",
+    "register",
+    "reschedule_email",
+    "schedule_email",
+]
+
+_homes = {
+    "Backoff": "emailqueue.backoff",
+    "EmailType": "emailqueue.email_types",
+    "Priority": "emailqueue.priority",
+    "get_queue_stats": "emailqueue.stats",
+    "register": "emailqueue.email_types",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Lazy (PEP 562), so that a project's settings may import emailqueue.redis before Django is set up.
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_homes.get(name, "emailqueue.queue")), name)

@@ -1,0 +1,124 @@
+"""What the system checks say about RQ_QUEUES and the Redis behind it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from django.core.checks import CheckMessage, Error, Info
+from django.core.checks import Warning as CheckWarning
+from django.core.exceptions import ImproperlyConfigured
+from rq.serializers import JSONSerializer, resolve_serializer
+
+from emailqueue.priority import QUEUES, Priority
+from emailqueue.redis_report import describe_redis
+
+WAY_OUT = "Write RQ_QUEUES = {**rq_queues(), ...your own} with rq_queues from emailqueue.redis."
+
+
+def check_redis(**kwargs: Any) -> list[CheckMessage]:
+    """Connect to Redis and tell what it is; only by `manage.py check --tag redis`."""
+    if not _is_named("redis"):
+        return []
+    try:
+        report = describe_redis()
+    except ImproperlyConfigured:
+        return []  # check_rq_queues tells why
+    if report.latency is None:
+        return list(report.problems)
+    return [Info(str(report), id="emailqueue.I001"), *report.problems]
+
+
+def check_rq_queues(**kwargs: Any) -> list[CheckMessage]:
+    """Compare RQ_QUEUES with what rq_queues() would have written; connect to nothing."""
+    # django-rq reads the settings when it is imported, and checks are imported before they are whole.
+    from django_rq import settings as django_rq_settings
+
+    try:
+        configured = django_rq_settings.QUEUES
+    except ImproperlyConfigured:
+        configured = {}
+    missing = [queue for queue in QUEUES if queue not in configured]
+    if missing:
+        return [Error(f"RQ_QUEUES has no {_listed(missing)}.", hint=WAY_OUT, id="emailqueue.E011")]
+    ours = {queue: configured[queue] for queue in QUEUES}
+    return [*_check_connections(ours), *_check_serializers(ours)]
+
+
+def _is_named(tag: str) -> bool:
+    """
+    Return whether the check that calls this runs because its tag was named.
+
+    Django hands the tags to no check, so they are read where run_checks() keeps them. Without that, every
+    `runserver` and `migrate` would connect to Redis.
+    """
+    frame = inspect.currentframe()
+    check = frame and frame.f_back
+    runner = check and check.f_back
+    return bool(runner and tag in (runner.f_locals.get("tags") or ()))
+
+
+def _check_connections(ours: Mapping[str, Mapping[str, Any]]) -> Iterator[CheckMessage]:
+    from django_rq.connection_utils import filter_connection_params
+
+    connections = {queue: filter_connection_params(dict(config)) for queue, config in ours.items()}
+    first = Priority.CRITICAL.queue
+    apart = [queue for queue in ours if connections[queue] != connections[first]]
+    if apart:
+        yield Error(
+            f"RQ_QUEUES has another connection for {_listed(apart)} than for {first!r}, but one script "
+            "serves them all.",
+            hint=WAY_OUT,
+            id="emailqueue.E012",
+        )
+    yield from _check_timeouts(ours[first])
+
+
+def _check_timeouts(config: Mapping[str, Any]) -> Iterator[CheckMessage]:
+    from django_rq.connection_utils import get_redis_connection
+
+    if "USE_REDIS_CACHE" in config:
+        yield Error(
+            "RQ_QUEUES has USE_REDIS_CACHE for our queues, whose connections belong to the cache.",
+            hint=WAY_OUT,
+            id="emailqueue.E014",
+        )
+        return
+    try:
+        options = get_redis_connection(dict(config)).connection_pool.connection_kwargs
+    except (KeyError, TypeError, ValueError):
+        # Without the cause: its message may hold a part of a password.
+        yield Error(
+            "RQ_QUEUES has no usable connection for our queues: neither a sound URL nor HOST and PORT.",
+            hint=WAY_OUT,
+            id="emailqueue.E014",
+        )
+        return
+    if options.get("socket_timeout") is None or options.get("socket_connect_timeout", 0) is None:
+        yield CheckWarning(
+            "RQ_QUEUES has no time-outs for our queues: pages of django-rq hang while Redis does.",
+            hint="Add socket_timeout=1 and socket_connect_timeout=1 to the query of URL. " + WAY_OUT,
+            id="emailqueue.W015",
+        )
+
+
+def _check_serializers(ours: Mapping[str, Mapping[str, Any]]) -> Iterator[CheckMessage]:
+    others = [queue for queue, config in ours.items() if not _is_json(config.get("SERIALIZER"))]
+    if others:
+        yield Error(
+            f"RQ_QUEUES has no JSON serializer for {_listed(others)}, so django-rq cannot read our jobs.",
+            hint=f'Set "SERIALIZER": "rq.serializers.JSONSerializer". {WAY_OUT}',
+            id="emailqueue.E013",
+        )
+
+
+def _is_json(serializer: Any) -> bool:
+    try:
+        return resolve_serializer(serializer) is JSONSerializer
+    except (AttributeError, ImportError, NotImplementedError, ValueError):
+        return False
+
+
+def _listed(queues: Sequence[str]) -> str:
+    return ", ".join(map(repr, queues))

