@@ -1,0 +1,168 @@
+"""The only module that reads Django's settings for the e-mail queue."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from functools import cache
+from typing import Any, Literal, cast
+
+from django.conf import settings as django_settings
+from django.core.exceptions import ImproperlyConfigured
+from django.core.signals import setting_changed
+
+from emailqueue.backoff import Backoff
+from emailqueue.errors import EmailQueueError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The dict EMAIL_QUEUE, checked. Each field is a key of that dict in lower case."""
+
+    frontend_url: str = "http://localhost:3000"
+    """Address that links in mails begin with, without a slash at its end."""
+
+    rate_limit: float = 10.0
+    """Mails a second over all workers; 0 is no limit. Written as "10/s", "600/m" or "0"."""
+
+    burst: int = 0
+    """Mails that may go out at once after a pause; 0 chooses max(1, rate/20)."""
+
+    concurrency: int = 5
+    """Mails that one worker sends at the same time."""
+
+    attempts: int = 3
+    """Times that a mail is tried in all, unless the call says otherwise."""
+
+    backoff: Backoff = field(default_factory=Backoff)
+    """Waits between attempts, unless the call says otherwise."""
+
+    ambiguous: Literal["resend", "hold"] = "resend"
+    """A mail that may have gone out before a crash: send it again, or hold it as a dead letter."""
+
+    lease: float = 15.0
+    """Seconds after which the jobs of a worker that died go to another one."""
+
+    idle_interval: float = 20.0
+    """Seconds that an idle worker waits for a wake-up before it looks by itself."""
+
+    stats_interval: float = 30.0
+    """Seconds between two statistics lines of a worker."""
+
+    send_timeout: float = 60.0
+    """Seconds that the mail server may take for one step of the dialogue."""
+
+    job_timeout: float = 180.0
+    """Seconds that one job may take in all before its connection is broken."""
+
+    keep_sent: float = 500.0
+    """Seconds that a sent mail stays visible in RQ's dashboard."""
+
+    mailer: str | None = None
+    """What really delivers: dotted path of an e-mail backend, or an alias in MAILERS; None is Django's default."""
+
+    @property
+    def tokens_at_once(self) -> int:
+        """The burst that is in force."""
+        return self.burst or max(1, int(self.rate_limit / 20))
+
+
+@cache
+def get_settings() -> Settings:
+    """
+    Return EMAIL_QUEUE as one frozen value.
+
+    Raises ImproperlyConfigured with a sentence that says what to write instead.
+    """
+    given = getattr(django_settings, "EMAIL_QUEUE", {})
+    if not isinstance(given, Mapping):
+        raise ImproperlyConfigured(f"EMAIL_QUEUE is {given!r}. Use a dict, for example {{'RATE_LIMIT': '10/s'}}.")
+    known = {entry.name.upper(): entry.name for entry in fields(Settings)}
+    unknown = [key for key in given if key not in known]
+    if unknown:
+        raise ImproperlyConfigured(
+            f"EMAIL_QUEUE has no key {', '.join(map(repr, unknown))}. Its keys are {', '.join(sorted(known))}."
+        )
+    return Settings(**{known[key]: _readers[key](key, value) for key, value in given.items()})
+
+
+def _wrong(key: str, value: Any, use: str) -> ImproperlyConfigured:
+    return ImproperlyConfigured(f"EMAIL_QUEUE[{key!r}] is {value!r}. Use {use}.")
+
+
+def _url(key: str, value: Any) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"https?://[^\s/]\S*", value):
+        raise _wrong(key, value, "an http or https address, for example 'https://example.com'")
+    return value.rstrip("/")
+
+
+def _rate(key: str, value: Any) -> float:
+    units = {"s": 1.0, "m": 60.0, "h": 3600.0}
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)(?:/([smh]))?", str(value).strip())
+    if not match or (match[2] is None and float(match[1]) != 0):
+        raise _wrong(key, value, "mails per time, for example '10/s' or '600/m', or '0' for no limit")
+    return float(match[1]) / units[match[2] or "s"]
+
+
+def _whole(least: int) -> Callable[[str, Any], int]:
+    def read(key: str, value: Any) -> int:
+        if isinstance(value, bool) or not re.fullmatch(r"\d+", str(value)) or int(value) < least:
+            raise _wrong(key, value, f"a whole number of {least} or more")
+        return int(value)
+
+    return read
+
+
+def _seconds(least: float) -> Callable[[str, Any], float]:
+    def read(key: str, value: Any) -> float:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value < float("inf"):
+            raise _wrong(key, value, f"seconds, {least:g} or more")
+        return float(value)
+
+    return read
+
+
+def _backoff(key: str, value: Any) -> Backoff:
+    try:
+        return Backoff.parse(value)
+    except EmailQueueError as error:
+        raise _wrong(key, value, f"a Backoff or a dict of its fields ({error})") from error
+
+
+def _ambiguous(key: str, value: Any) -> Literal["resend", "hold"]:
+    if value not in ("resend", "hold"):
+        raise _wrong(key, value, "'resend' or 'hold'")
+    return cast(Literal["resend", "hold"], value)
+
+
+def _mailer(key: str, value: Any) -> str | None:
+    if value is not None and not (isinstance(value, str) and value):
+        raise _wrong(key, value, "the dotted path of an e-mail backend or an alias in MAILERS")
+    return value
+
+
+_readers: Mapping[str, Callable[[str, Any], Any]] = {
+    "FRONTEND_URL": _url,
+    "RATE_LIMIT": _rate,
+    "BURST": _whole(0),
+    "CONCURRENCY": _whole(1),
+    "ATTEMPTS": _whole(1),
+    "BACKOFF": _backoff,
+    "AMBIGUOUS": _ambiguous,
+    "LEASE": _seconds(1),
+    "IDLE_INTERVAL": _seconds(0.1),
+    "STATS_INTERVAL": _seconds(0.1),
+    "SEND_TIMEOUT": _seconds(1),
+    "JOB_TIMEOUT": _seconds(1),
+    "KEEP_SENT": _seconds(1),
+    "MAILER": _mailer,
+}
+
+
+def _forget(*, setting: str, **kwargs: Any) -> None:
+    if setting == "EMAIL_QUEUE":
+        get_settings.cache_clear()
+
+
+setting_changed.connect(_forget, dispatch_uid="emailqueue.conf")
