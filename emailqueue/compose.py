@@ -1,0 +1,167 @@
+"""What a valid queue call is: checks it and makes the job."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Self
+
+from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
+
+from emailqueue.backoff import Backoff
+from emailqueue.conf import get_settings
+from emailqueue.email_types import EmailType, get_email_type
+from emailqueue.errors import (
+    InvalidAddress,
+    InvalidAttempts,
+    InvalidContext,
+    InvalidIdempotencyKey,
+    InvalidTime,
+    TooManyRecipients,
+)
+from emailqueue.jobs import NewJob, new_id
+from emailqueue.priority import Priority
+
+Context = Mapping[str, Any]
+Recipient = str | tuple[str, Context]
+
+DELIVER = "emailqueue.deliver.deliver"
+MAX_RECIPIENTS = 100_000
+MAX_ATTEMPTS = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What one call says about its jobs, checked and completed from the settings."""
+
+    email_type: EmailType
+    priority: Priority
+    attempts: int
+    backoff: Backoff
+    due: str
+    """See NewJob.due."""
+
+    idempotency_key: str | None
+
+    @classmethod
+    def parse(
+        cls,
+        email_type: str | EmailType,
+        *,
+        priority: Priority | int | str | None = None,
+        attempts: int | None = None,
+        backoff: Backoff | Mapping[str, Any] | None = None,
+        delay: float | timedelta | None = None,
+        at: datetime | None = None,
+        idempotency_key: str | None = None,
+    ) -> Self:
+        """Check a call's options. Raises UnknownEmailType or one of the Invalid… errors."""
+        kind = get_email_type(email_type.name if isinstance(email_type, EmailType) else email_type)
+        settings = get_settings()
+        return cls(
+            email_type=kind,
+            priority=kind.priority if priority is None else Priority.parse(priority),
+            attempts=settings.attempts if attempts is None else _checked_attempts(attempts),
+            backoff=settings.backoff if backoff is None else Backoff.parse(backoff),
+            due=due(delay=delay, at=at),
+            idempotency_key=None if idempotency_key is None else _checked_key(idempotency_key),
+        )
+
+    def job(self, to: str, context: Context) -> NewJob:
+        """Return the job of one mail. Raises InvalidAddress, InvalidContext or MissingContext."""
+        return self.unchecked_job(*self.checked(to, context), key=self.idempotency_key)
+
+    def checked(self, to: str, context: Context) -> tuple[str, dict[str, Any]]:
+        """Return address and context, checked, the context with its defaults."""
+        return valid_address(to), self.email_type.complete(context, frontend_url=get_settings().frontend_url)
+
+    def unchecked_job(self, to: str, context: Context, *, key: str | None) -> NewJob:
+        """Return the job for an address and a context that were checked before."""
+        return NewJob(
+            id=new_id(key),
+            queue=self.priority.queue,
+            function=DELIVER,
+            arguments={"email_type": self.email_type.name, "to": to, "context": context},
+            attempts=self.attempts,
+            backoff=self.backoff,
+            label=self.email_type.name,
+            due=self.due,
+            keyed=key is not None,
+        )
+
+
+def mail_job(email_type: str | EmailType, to: str, context: Context, **options: Any) -> NewJob:
+    """Return the checked job of one mail. `options`: see Options.parse()."""
+    return Options.parse(email_type, **options).job(to, context)
+
+
+def checked_recipients(recipients: Iterable[Recipient], context: Context) -> list[tuple[str, Context]]:
+    """
+    Return each recipient with the context that is meant for it: the common one, overlaid with its own.
+
+    Raises TooManyRecipients, or InvalidAddress for something that is no recipient.
+    """
+    if isinstance(recipients, str | bytes):
+        raise InvalidAddress(f"recipients is {recipients!r}. Use a list of addresses or of (address, own context).")
+    if not isinstance(context, Mapping):
+        raise InvalidContext(f"The common context is {context!r}. Use a mapping of field names to values.")
+    pairs: list[tuple[str, Context]] = []
+    for recipient in recipients:
+        if len(pairs) == MAX_RECIPIENTS:
+            raise TooManyRecipients(
+                f"One call takes at most {MAX_RECIPIENTS:,} recipients. Split it into several calls."
+            )
+        if isinstance(recipient, str):
+            pairs.append((recipient, context))
+        elif isinstance(recipient, tuple) and len(recipient) == 2 and isinstance(recipient[1], Mapping):
+            pairs.append((recipient[0], {**context, **recipient[1]}))
+        else:
+            raise InvalidAddress(f"{recipient!r} is no recipient. Use an address or a tuple (address, own context).")
+    return pairs
+
+
+def valid_address(address: Any) -> str:
+    """Return `address` when it is one plain e-mail address, without a display name. Raises InvalidAddress."""
+    if not isinstance(address, str):
+        raise InvalidAddress(f"{address!r} is not an e-mail address. Use a string such as 'ada@example.com'.")
+    if "\n" in address or "\r" in address:
+        raise InvalidAddress(f"The address {address!r} holds a line break, which would forge mail headers.")
+    try:
+        validate_email(address)
+    except ValidationError:
+        raise InvalidAddress(
+            f"{address!r} is not an e-mail address. Use one plain address such as 'ada@example.com'."
+        ) from None
+    return address
+
+
+def due(*, delay: float | timedelta | None = None, at: datetime | None = None) -> str:
+    """Return when a job is due, as NewJob.due: the past means now. Raises InvalidTime."""
+    if delay is not None and at is not None:
+        raise InvalidTime(f"Both delay={delay!r} and at={at!r} are given. Use one of them.")
+    if delay is not None:
+        wait = delay.total_seconds() if isinstance(delay, timedelta) else delay
+        if isinstance(wait, bool) or not isinstance(wait, int | float) or not 0 <= wait < float("inf"):
+            raise InvalidTime(f"delay is {delay!r}. Use seconds, 0 or more, or a timedelta.")
+        return f"+{wait:.6f}" if wait else ""
+    if at is None:
+        return ""
+    if not isinstance(at, datetime):
+        raise InvalidTime(f"at is {at!r}. Use an aware datetime, for example timezone.now() + timedelta(hours=1).")
+    if at.utcoffset() is None:
+        raise InvalidTime(f"at is {at!r}, which has no time zone. Use an aware datetime: timezone.make_aware(at).")
+    return f"{at.astimezone(UTC).timestamp():.6f}"
+
+
+def _checked_attempts(attempts: int) -> int:
+    if isinstance(attempts, bool) or not isinstance(attempts, int) or not 1 <= attempts <= MAX_ATTEMPTS:
+        raise InvalidAttempts(f"attempts is {attempts!r}. Use a whole number from 1 to {MAX_ATTEMPTS}.")
+    return attempts
+
+
+def _checked_key(key: str) -> str:
+    if not isinstance(key, str) or not 1 <= len(key) <= 500:
+        raise InvalidIdempotencyKey(f"idempotency_key is {key!r}. Use a string of 1 to 500 characters.")
+    return key

@@ -1,0 +1,198 @@
+"""How a job is written into RQ's hash and read back, and which functions a job may call."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from emailqueue.backoff import Backoff
+from emailqueue.errors import EmailQueueError, InvalidBackoff
+from emailqueue.outcome import Attempt, Outcome
+
+
+class MalformedJob(EmailQueueError, ValueError):
+    """The hash of a job cannot be read, or names a function that jobs must not call."""
+
+
+class Run(Protocol):
+    """What the worker offers to a job function while it runs."""
+
+    def fence(self) -> bool:
+        """Mark the job as about to be sent. False: the lease is lost, do not send."""
+
+    def mailer(self) -> Any:
+        """Return this thread's connection to the mail server."""
+
+
+JobFunction = Callable[["Job", Run], Outcome]
+_functions: dict[str, JobFunction] = {}
+
+
+def job_function(function: JobFunction) -> JobFunction:
+    """Allow jobs to call `function`, by its dotted path."""
+    _functions[path_of(function)] = function
+    return function
+
+
+def path_of(function: JobFunction) -> str:
+    """Return the dotted path under which jobs name `function`."""
+    return f"{function.__module__}.{function.__qualname__}"
+
+
+def new_id(idempotency_key: str | None = None) -> str:
+    """Return a job id of 32 hex digits: a new one, or always the same one for the same key."""
+    if idempotency_key is None:
+        return uuid.uuid4().hex
+    return hashlib.sha256(b"emailqueue:" + idempotency_key.encode()).hexdigest()[:32]
+
+
+def timestamp(moment: datetime | None = None) -> str:
+    """Return `moment`, or now, as RQ writes times (rq.utils.utcformat)."""
+    return (moment or datetime.now(UTC)).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewJob:
+    """A job on its way into Redis."""
+
+    id: str
+    queue: str
+    function: str
+    """Dotted path of a registered job function."""
+
+    arguments: Mapping[str, Any]
+    """Keyword arguments; values that JSON can carry."""
+
+    attempts: int
+    backoff: Backoff
+    label: str
+    """What it is called in RQ's dashboard, in counters and in the admin: an e-mail type or a topic, never an address."""
+
+    due: str = ""
+    """Empty: now. "+5": in five seconds. "1700000000.5": at that Unix time. Redis's clock decides."""
+
+    keyed: bool = False
+    """Whether the id comes from an idempotency key."""
+
+    letter: str = ""
+    """Id of the dead letter that this job redrives."""
+
+    created_at: str = field(default_factory=timestamp)
+
+    def fields(self) -> dict[str, str]:
+        """Return the hash as RQ and we read it (rq.job.Job.restore). `data` stays uncompressed: RQ takes both."""
+        fields = {
+            "created_at": self.created_at,
+            "enqueued_at": timestamp(),
+            "data": json.dumps([self.function, None, [], self.arguments]),
+            "description": self.label,
+            "origin": self.queue,
+            "timeout": "180",
+            "plan": json.dumps({"attempts": self.attempts, "backoff": self.backoff.as_json()}),
+        }
+        return fields | {"letter": self.letter} if self.letter else fields
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A job that this worker has claimed."""
+
+    id: str
+    queue: str
+    token: str
+    """Fencing token: only its holder may settle the job."""
+
+    label: str = ""
+    data: bytes = b""
+    plan: bytes = b""
+    history: tuple[Attempt, ...] = ()
+    """The attempts before this one, see outcome.Attempt."""
+
+    crashes: int = 0
+    """How many workers died with this job in their hands."""
+
+    ambiguous: bool = False
+    """Whether an earlier attempt may have been delivered."""
+
+    letter: str = ""
+    created_at: str = ""
+
+    @classmethod
+    def claimed(cls, reply: list[Any]) -> Job:
+        """Read one job of the reply of claim.lua."""
+        job_id, queue, token, label, data, plan, history, crashes, ambiguous, letter, created_at = reply
+        return cls(
+            id=job_id.decode(),
+            queue=queue.decode(),
+            token=token.decode(),
+            label=label.decode() if label else "",
+            data=data or b"",
+            plan=plan or b"",
+            history=tuple(_json_or(history, [])),
+            crashes=int(crashes),
+            ambiguous=bool(ambiguous),
+            letter=letter.decode() if letter else "",
+            created_at=created_at.decode() if created_at else "",
+        )
+
+    def call(self) -> tuple[str, dict[str, Any]]:
+        """Return the path of the function and its arguments. Raises MalformedJob."""
+        try:
+            raw = zlib.decompress(self.data)
+        except zlib.error:
+            raw = self.data
+        try:
+            path, _instance, positional, arguments = json.loads(raw)
+        except (ValueError, TypeError) as error:
+            raise MalformedJob(f"Job {self.id} holds no JSON call: {raw[:200]!r}.") from error
+        if not isinstance(path, str) or positional or not isinstance(arguments, dict):
+            raise MalformedJob(f"Job {self.id} is not a call with keyword arguments: {raw[:200]!r}.")
+        return path, arguments
+
+    def function(self) -> JobFunction:
+        """Return the function to run. Raises MalformedJob when it is not a registered one."""
+        path, _arguments = self.call()
+        if path not in _functions:
+            raise MalformedJob(
+                f"Job {self.id} calls {path!r}, which no app of this project has registered as a job function."
+            )
+        return _functions[path]
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the keyword arguments. Raises MalformedJob."""
+        return self.call()[1]
+
+    def attempts(self) -> int:
+        """Return how often the job may be tried in all."""
+        attempts = self._plan().get("attempts", 1)
+        return attempts if isinstance(attempts, int) else 1
+
+    def backoff(self) -> Backoff:
+        """Return the waits between its attempts."""
+        try:
+            return Backoff.parse(self._plan().get("backoff", {}))
+        except InvalidBackoff:
+            return Backoff()
+
+    def charged(self) -> int:
+        """Return how many attempts are used up already."""
+        return sum(1 for attempt in self.history if attempt.get("charged", True))
+
+    def _plan(self) -> dict[str, Any]:
+        plan: dict[str, Any] = _json_or(self.plan, {})
+        return plan
+
+
+def _json_or(text: bytes | None, otherwise: Any) -> Any:
+    """Return what `text` holds, or `otherwise` when a stranger has written it."""
+    try:
+        value = json.loads(text or b"null")
+    except ValueError:
+        return otherwise
+    return value if isinstance(value, type(otherwise)) else otherwise

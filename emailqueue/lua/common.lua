@@ -1,0 +1,77 @@
+-- What every script begins with: key names, and the moves that several scripts make.
+-- store.py puts one line above it that sets RQ, the key prefix of RQ ("rq").
+-- The places of a job (field `place` of its hash), of which only these scripts decide:
+--   queue      its id is in the list of its queue
+--   scheduled  its id waits in rq:scheduled:QUEUE for its time
+--   lease      a worker has it; its id is in LEASES and the field `lease` holds the fencing token
+--   sent       done; the hash stays for a while, for RQ's dashboard
+local LEASES = 'emailqueue:leases'
+local INBOX = 'emailqueue:dead'
+local COUNTERS = 'emailqueue:counters'
+local WAKE = 'emailqueue:wake'
+local FAR_FUTURE = 253402300799 -- of the entries in rq:wip, so that RQ's own recovery never touches them
+
+local function now_us()
+  local time = redis.call('TIME')
+  return tonumber(time[1]) * 1000000 + tonumber(time[2])
+end
+
+local function seconds(us)
+  return string.format('%.6f', us / 1000000)
+end
+
+local function job_key(id) return RQ .. ':job:' .. id end
+local function queue_key(queue) return RQ .. ':queue:' .. queue end
+local function scheduled_key(queue) return RQ .. ':scheduled:' .. queue end
+local function known_key(id) return 'emailqueue:known:' .. id end
+
+-- Counted since the beginning, by queue ("low:completed") and by label ("completed=progress-update").
+local function count(what, queue, label)
+  redis.call('HINCRBY', COUNTERS, queue .. ':' .. what, 1)
+  if label and label ~= '' then
+    redis.call('HINCRBY', COUNTERS, what .. '=' .. label, 1)
+  end
+end
+
+-- The list holds one element at most: one wake-up is enough, since a claim that leaves work behind wakes the next.
+local function wake()
+  if redis.call('LLEN', WAKE) == 0 then
+    redis.call('LPUSH', WAKE, 1)
+  end
+end
+
+-- Forget who has the job: the lease, and what RQ's dashboard shows of it.
+local function release(id, queue, token, worker)
+  redis.call('ZREM', LEASES, id)
+  local execution = id .. ':' .. token
+  redis.call('ZREM', RQ .. ':wip:' .. queue, execution)
+  redis.call('DEL', RQ .. ':execution:' .. execution)
+  redis.call('SREM', RQ .. ':worker:' .. worker .. ':executions', execution)
+end
+
+-- Put the job at the head of its queue, as one that waited there before.
+local function to_head(id, queue)
+  redis.call('HDEL', job_key(id), 'lease', 'fence', 'worker_name', 'started_at')
+  redis.call('HSET', job_key(id), 'place', 'queue', 'status', 'queued')
+  redis.call('LPUSH', queue_key(queue), id)
+end
+
+-- Jobs come as ARGV: id, queue, label, due, keyed, n, then n fields and values.
+-- due: '' now, '+5' in five seconds of Redis time, '1700000000.5' at that time. keyed: '1' when the id stands for an
+-- idempotency key, which is then remembered.
+local function read_job(at)
+  local job = { id = ARGV[at], queue = ARGV[at + 1], label = ARGV[at + 2], due = ARGV[at + 3], keyed = ARGV[at + 4] == '1' }
+  local last = at + 5 + 2 * tonumber(ARGV[at + 5])
+  job.fields = { unpack(ARGV, at + 6, last) }
+  return job, last + 1
+end
+
+local function due_us(due, now)
+  if due == '' then
+    return 0
+  end
+  if string.sub(due, 1, 1) == '+' then
+    return now + tonumber(string.sub(due, 2)) * 1000000
+  end
+  return tonumber(due) * 1000000
+end

@@ -1,0 +1,39 @@
+-- Make the staged jobs of one bulk call visible, all or none.
+-- ARGV  staging key, queue, label, due (see read_job), number of jobs, id of the call or '', seconds to remember it
+-- Result  1 when they were released, 0 when the call is known already, -1 when pieces are missing
+local staging, queue, label, due = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local expected, call, remember = tonumber(ARGV[5]), ARGV[6], ARGV[7]
+if call ~= '' and redis.call('EXISTS', known_key(call)) == 1 then
+  return 0
+end
+if redis.call('LLEN', staging) ~= expected then
+  return -1
+end
+if call ~= '' then
+  redis.call('SET', known_key(call), '1', 'EX', remember)
+end
+local now = now_us()
+local at = due_us(due, now)
+local waits = at > now
+local chunk = 1000 -- unpack() has a limit of some thousand values
+for first = 0, expected - 1, chunk do
+  local ids = redis.call('LRANGE', staging, first, first + chunk - 1)
+  local scored = {}
+  for _, id in ipairs(ids) do
+    redis.call('PERSIST', job_key(id))
+    redis.call('HSET', job_key(id), 'place', waits and 'scheduled' or 'queue', 'status', waits and 'scheduled' or 'queued')
+    scored[#scored + 1] = seconds(at)
+    scored[#scored + 1] = id
+  end
+  if waits then
+    redis.call('ZADD', scheduled_key(queue), unpack(scored))
+  else
+    redis.call('RPUSH', queue_key(queue), unpack(ids))
+  end
+end
+redis.call('SADD', RQ .. ':queues', queue_key(queue))
+redis.call('HINCRBY', COUNTERS, queue .. ':queued', expected)
+redis.call('HINCRBY', COUNTERS, 'queued=' .. label, expected)
+redis.call('DEL', staging)
+wake()
+return 1

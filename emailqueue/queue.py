@@ -1,0 +1,164 @@
+"""The functions that queue e-mails: what a project calls."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import TypedDict, Unpack
+
+from redis import RedisError
+
+from emailqueue.backoff import Backoff
+from emailqueue.compose import Context, Options, Recipient, checked_recipients, due
+from emailqueue.email_types import (
+    PROGRESS_UPDATE,
+    RANK_UPDATE,
+    REFERRAL_JOIN,
+    REFERRAL_MILESTONE,
+    REWARD_DELIVERY,
+    VOTE_CONFIRMATION,
+    EmailType,
+)
+from emailqueue.errors import RedisUnavailable
+from emailqueue.priority import Priority
+from emailqueue.redis import connect
+from emailqueue.store import Store
+from emailqueue.submit import submit, submit_bulk
+
+
+class PerCall(TypedDict, total=False):
+    """What every queue function takes beside recipient and context."""
+
+    priority: Priority | int | str | None
+    """Default: that of the e-mail type."""
+
+    attempts: int | None
+    """Times that the mail is tried in all. Default: EMAIL_QUEUE["ATTEMPTS"]."""
+
+    backoff: Backoff | Mapping[str, object] | None
+    """Waits between the attempts. Default: EMAIL_QUEUE["BACKOFF"]."""
+
+    delay: float | timedelta | None
+    """Seconds to wait before the mail is due."""
+
+    at: datetime | None
+    """Time at which the mail is due; aware. The past means now."""
+
+    idempotency_key: str | None
+    """Two calls with the same key within 24 hours queue one mail."""
+
+
+def queue_email(
+    email_type: str | EmailType,
+    to: str,
+    context: Context,
+    *,
+    using: str | None = None,
+    **options: Unpack[PerCall],
+) -> str:
+    """
+    Queue one e-mail and return its job id (32 hex digits).
+
+    Inside a transaction of the database `using` (default: "default") the job reaches Redis on
+    commit, and never after a rollback. Everything is checked before: raises UnknownEmailType,
+    InvalidContext, MissingContext, InvalidAddress, InvalidPriority, InvalidAttempts,
+    InvalidBackoff, InvalidTime or InvalidIdempotencyKey. Redis away: the mail waits in the
+    outbox table, and the call takes a second at most.
+    """
+    job = Options.parse(email_type, **options).job(to, context)
+    submit([job], using=using)
+    return job.id
+
+
+def queue_bulk_emails(
+    email_type: str | EmailType,
+    recipients: Iterable[Recipient],
+    context: Context,
+    *,
+    using: str | None = None,
+    **options: Unpack[PerCall],
+) -> list[str]:
+    """
+    Queue one e-mail for each recipient, all or none of them, and return the job ids in order.
+
+    A recipient is an address, or a tuple (address, own context) whose fields overlay `context`.
+    Raises what queue_email() raises, before anything is queued, and TooManyRecipients above
+    100,000. An idempotency key covers the whole call.
+    """
+    parsed = Options.parse(email_type, **options)
+    checked = [parsed.checked(to, own) for to, own in checked_recipients(recipients, context)]
+    key = parsed.idempotency_key
+    jobs = [
+        parsed.unchecked_job(to, own, key=None if key is None else f"{key}\0{number}")
+        for number, (to, own) in enumerate(checked)
+    ]
+    submit_bulk(jobs, idempotency_key=key, using=using)
+    return [job.id for job in jobs]
+
+
+def schedule_email(
+    email_type: str | EmailType,
+    to: str,
+    context: Context,
+    at: datetime,
+    *,
+    using: str | None = None,
+    **options: Unpack[PerCall],
+) -> str:
+    """Queue one e-mail that is due at `at`, an aware datetime (InvalidTime otherwise). See queue_email()."""
+    return queue_email(email_type, to, context, using=using, **{**options, "at": at})
+
+
+def cancel_email(job_id: str) -> bool:
+    """
+    Cancel a mail that waits or is scheduled; False when a worker has claimed it already or it is unknown.
+
+    Acts at once, also inside a transaction. Its idempotency key becomes free. Raises RedisUnavailable.
+    """
+    try:
+        return Store(connect()).cancel(job_id)
+    except (RedisError, OSError) as error:
+        raise RedisUnavailable(f"Redis did not answer, so {job_id!r} may not be cancelled: {error}") from error
+
+
+def reschedule_email(job_id: str, at: datetime) -> bool:
+    """
+    Move a mail that waits or is scheduled to `at`; False when a worker has claimed it already or it is unknown.
+
+    Acts at once, also inside a transaction. Raises InvalidTime or RedisUnavailable.
+    """
+    moment = due(at=at)
+    try:
+        return Store(connect()).reschedule(job_id, moment)
+    except (RedisError, OSError) as error:
+        raise RedisUnavailable(f"Redis did not answer, so {job_id!r} may not be moved: {error}") from error
+
+
+def queue_vote_confirmation(to: str, context: Context, *, using: str | None = None, **options: Unpack[PerCall]) -> str:
+    """Queue a vote-confirmation: model_name, profile_url (or model_id, from which the link is built)."""
+    return queue_email(VOTE_CONFIRMATION, to, context, using=using, **options)
+
+
+def queue_progress_update(to: str, context: Context, *, using: str | None = None, **options: Unpack[PerCall]) -> str:
+    """Queue a progress-update: model_name, vote_count, milestone, profile_url?."""
+    return queue_email(PROGRESS_UPDATE, to, context, using=using, **options)
+
+
+def queue_rank_update(to: str, context: Context, *, using: str | None = None, **options: Unpack[PerCall]) -> str:
+    """Queue a rank-update: model_name, rank_position, previous_rank, vote_count, profile_url?."""
+    return queue_email(RANK_UPDATE, to, context, using=using, **options)
+
+
+def queue_reward_delivery(to: str, context: Context, *, using: str | None = None, **options: Unpack[PerCall]) -> str:
+    """Queue a reward-delivery: reward_name, reward_value?, claim_url (default FRONTEND_URL/rewards)."""
+    return queue_email(REWARD_DELIVERY, to, context, using=using, **options)
+
+
+def queue_referral_join(to: str, context: Context, *, using: str | None = None, **options: Unpack[PerCall]) -> str:
+    """Queue a referral-join: user_name, referrer_name?, referral_url?."""
+    return queue_email(REFERRAL_JOIN, to, context, using=using, **options)
+
+
+def queue_referral_milestone(to: str, context: Context, *, using: str | None = None, **options: Unpack[PerCall]) -> str:
+    """Queue a referral-milestone: user_name, referral_count, reward_name?."""
+    return queue_email(REFERRAL_MILESTONE, to, context, using=using, **options)

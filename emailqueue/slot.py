@@ -1,0 +1,80 @@
+"""One thread of a worker: runs one job at a time and reports what came of it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+from queue import SimpleQueue
+from typing import Any
+
+from django.db import close_old_connections, connections
+
+from emailqueue.conf import Settings
+from emailqueue.fencer import Fencer, FenceUnanswered
+from emailqueue.jobs import Job, MalformedJob
+from emailqueue.outcome import UNSENT, Kind, Outcome
+from emailqueue.smtp import Mailer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """What a slot reports about a job."""
+
+    job: Job
+    outcome: Outcome
+    seconds: float
+
+
+class Slot(threading.Thread):
+    """
+    Takes jobs from `work` until it finds None, and reports to `inbox`.
+
+    It is the Run that job functions see.
+    """
+
+    def __init__(
+        self, number: int, *, work: SimpleQueue[Job | None], inbox: SimpleQueue[Any], fencer: Fencer, settings: Settings
+    ) -> None:
+        super().__init__(name=f"slot-{number}", daemon=True)
+        self._work, self._inbox, self._fencer = work, inbox, fencer
+        self._mailer = Mailer(settings)
+        self.running: tuple[Job, float] | None = None
+        """The job that runs now and when it began (time.monotonic)."""
+
+    def run(self) -> None:
+        """Run jobs until there are no more."""
+        while (job := self._work.get()) is not None:
+            began = time.monotonic()
+            self.running = (job, began)
+            outcome = self._attempt(job)
+            self.running = None
+            self._inbox.put(Done(job=job, outcome=outcome, seconds=time.monotonic() - began))
+        self._mailer.close()
+        connections.close_all()
+
+    def fence(self) -> bool:
+        """Mark the running job as about to be sent. False: the lease is lost."""
+        assert self.running is not None
+        return self._fencer.ask(self.running[0])
+
+    def mailer(self) -> Mailer:
+        """Return this thread's connection to the mail server."""
+        return self._mailer
+
+    def abort(self) -> None:
+        """Break the connection of a job that has run for too long."""
+        self._mailer.abort()
+
+    def _attempt(self, job: Job) -> Outcome:
+        close_old_connections()
+        try:
+            return job.function()(job, self)
+        except MalformedJob as error:
+            return Outcome.failed(Kind.MALFORMED, error)
+        except FenceUnanswered:
+            return UNSENT
+        except BaseException as error:  # also SystemExit in a project's handler: a slot must report and live on
+            return Outcome.failed(Kind.TRANSIENT, error)
+        finally:
+            close_old_connections()

@@ -1,0 +1,253 @@
+"""The only module that speaks SMTP."""
+
+from __future__ import annotations
+
+import contextlib
+import smtplib
+import socket
+import time
+from collections.abc import Callable
+from email.policy import SMTP as SMTP_POLICY
+from email.utils import parseaddr
+from typing import Any
+
+import django
+from django.conf import settings as django_settings
+from django.core import mail
+from django.core.mail import EmailMessage
+from django.core.mail.backends.base import BaseEmailBackend
+from django.core.mail.backends.smtp import EmailBackend as SMTPBackend
+from django.utils.encoding import punycode
+
+from emailqueue.conf import Settings
+from emailqueue.outcome import LOST, SENT, Kind, Outcome
+
+Fence = Callable[[], bool]
+
+RECYCLE_AFTER = 100
+"""Mails after which a connection is closed: some servers refuse to take more on one."""
+RECYCLE_SECONDS = 300.0
+"""Age at which a connection is closed."""
+CHECK_AFTER = 5.0
+"""Idle seconds after which a connection is asked (NOOP) whether it still lives."""
+
+
+class Refused(Exception):
+    """The server answered with a code that means no."""
+
+    def __init__(self, phase: str, code: int, reply: bytes) -> None:
+        self.phase, self.code, self.reply = phase, code, reply.decode("utf-8", "replace")
+        super().__init__(f"{code} {self.reply}")
+
+
+class Mailer:
+    """
+    One thread's way to the mail server: an SMTP connection that is kept open between mails.
+
+    For a backend that is not Django's SMTP one, send() is one call of its send_messages().
+    """
+
+    def __init__(self, settings: Settings, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._backend: BaseEmailBackend | None = None
+        self._opened = self._used = 0.0
+        self._sent = 0
+
+    def send(self, message: EmailMessage, *, fence: Fence) -> Outcome:
+        """
+        Send `message`, asking `fence` at the last moment before the server can accept it.
+
+        A connection that the server closed while it was idle is replaced before the fence, so
+        that the mail does not notice. Errors become outcomes; what `fence` raises passes through.
+        """
+        fresh = self._prepare()
+        if isinstance(fresh, Outcome):
+            return fresh
+        assert self._backend is not None
+        connection = _smtp(self._backend)
+        if connection is None:
+            return self._send_by_backend(self._backend, message, fence)
+        dialogue = _Dialogue(connection, message, fence)
+        outcome = dialogue.run()
+        if not fresh and dialogue.broken and dialogue.phase == "mail":
+            self.close()
+            return self.send(message, fence=fence)
+        self._used = self._clock()
+        self._sent += 1
+        if dialogue.broken:
+            self.close()
+        return outcome
+
+    def abort(self) -> None:
+        """Break the connection from another thread: whatever waits on it fails at once."""
+        sock = getattr(_smtp(self._backend), "sock", None)
+        if sock is not None:
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Close the connection, if there is one."""
+        backend, self._backend = self._backend, None
+        if backend is not None:
+            with contextlib.suppress(OSError):
+                backend.close()
+
+    def _prepare(self) -> bool | Outcome:
+        """Have an open connection: True when it is new, False when it was kept, or the outage that prevents it."""
+        if self._backend is not None and self._worn():
+            self.close()
+        if self._backend is not None:
+            return False
+        backend = new_backend(self._settings)
+        try:
+            backend.open()
+            if (connection := _smtp(backend)) is not None:
+                connection.ehlo_or_helo_if_needed()
+        except OSError as error:
+            code = getattr(error, "smtp_code", None)
+            reply = getattr(error, "smtp_error", b"")
+            return Outcome.failed(Kind.OUTAGE, error, phase="connect", code=code, reply=_text(reply))
+        self._backend = backend
+        self._opened = self._used = self._clock()
+        self._sent = 0
+        return True
+
+    def _worn(self) -> bool:
+        now = self._clock()
+        if self._sent >= RECYCLE_AFTER or now - self._opened > RECYCLE_SECONDS:
+            return True
+        connection = _smtp(self._backend)
+        if connection is None or now - self._used < CHECK_AFTER:
+            return False
+        try:
+            return connection.noop()[0] != 250
+        except OSError:
+            return True
+
+    def _send_by_backend(self, backend: BaseEmailBackend, message: EmailMessage, fence: Fence) -> Outcome:
+        if not fence():
+            return LOST
+        try:
+            backend.send_messages([message])
+        except smtplib.SMTPResponseException as error:
+            kind = _judged("body", error.smtp_code)
+            return Outcome.failed(kind, error, phase="body", code=error.smtp_code, reply=_text(error.smtp_error))
+        except Exception as error:
+            return Outcome.failed(Kind.TRANSIENT, error)
+        return SENT
+
+
+class _Dialogue:
+    """One mail on an open connection: MAIL, RCPT, the fence, DATA, the message."""
+
+    def __init__(self, connection: smtplib.SMTP, message: EmailMessage, fence: Fence) -> None:
+        self._connection, self._message, self._fence = connection, message, fence
+        self.phase = "mail"
+        self.broken = False
+        """Whether the connection is of no use any more."""
+
+    def run(self) -> Outcome:
+        sender, recipient = self._envelope()
+        content = _as_bytes(self._message)
+        try:
+            return self._speak(sender, recipient, content)
+        except Refused as error:
+            kind = _judged(error.phase, error.code)
+            if error.code == 421 or kind is Kind.OUTAGE:
+                self.broken = True
+            else:
+                self._reset()
+            return Outcome.failed(kind, error, phase=error.phase, code=error.code, reply=str(error))
+        except OSError as error:  # smtplib's own errors are OSErrors, too
+            self.broken = True
+            lost = {"mail": Kind.OUTAGE, "body": Kind.AMBIGUOUS}
+            return Outcome.failed(lost.get(self.phase, Kind.TRANSIENT), error, phase=self.phase)
+        except BaseException:
+            self._reset()
+            raise
+
+    def _speak(self, sender: str, recipient: str, content: bytes) -> Outcome:
+        connection = self._connection
+        options = [f"size={len(content)}"] if connection.has_extn("size") else []
+        if connection.has_extn("8bitmime"):
+            options.append("body=8bitmime")
+        self._expect(connection.mail(sender, options), 250)
+        self.phase = "rcpt"
+        self._expect(connection.rcpt(recipient), 250, 251)
+        if not self._fence():
+            self._reset()
+            return LOST
+        self.phase = "data"
+        self._expect(connection.docmd("data"), 354)
+        self.phase = "body"
+        connection.send(_dot_stuffed(content))
+        self._expect(connection.getreply(), 250)
+        return SENT
+
+    def _expect(self, answer: tuple[int, bytes], *accepted: int) -> None:
+        code, reply = answer
+        if code == -1:  # smtplib's word for a reply that is none
+            raise smtplib.SMTPServerDisconnected(f"The server's reply makes no sense: {reply!r}")
+        if code not in accepted:
+            raise Refused(self.phase, code, reply)
+
+    def _reset(self) -> None:
+        try:
+            self._connection.rset()
+        except OSError:
+            self.broken = True
+
+    def _envelope(self) -> tuple[str, str]:
+        (recipient,) = self._message.recipients()
+        return _envelope_address(self._message.from_email), _envelope_address(recipient)
+
+
+def new_backend(settings: Settings) -> BaseEmailBackend:
+    """Return a new backend of the mailer that really delivers, with a time-out on its socket."""
+    if django.VERSION >= (6, 1) and hasattr(django_settings, "MAILERS"):
+        backend: BaseEmailBackend = mail.mailers[settings.mailer or "default"]  # type: ignore[attr-defined,unused-ignore]  # Django 6.1
+    else:
+        backend = mail.get_connection(settings.mailer)
+    if isinstance(backend, SMTPBackend) and not backend.timeout:
+        backend.timeout = settings.send_timeout  # Django's default is to wait for ever
+    return backend
+
+
+def _smtp(backend: BaseEmailBackend | None) -> smtplib.SMTP | None:
+    connection: smtplib.SMTP | None = getattr(backend, "connection", None)
+    return connection if isinstance(connection, smtplib.SMTP) else None
+
+
+def _judged(phase: str, code: int) -> Kind:
+    """Say what a refusal means: RFC 5321, section 4.2.1, and the phase in which it came."""
+    if code in (530, 534, 535, 538):  # authentication (RFC 4954, section 6): our account, not this mail
+        return Kind.OUTAGE
+    if code == 421 and phase == "mail":
+        return Kind.OUTAGE
+    return Kind.PERMANENT if 500 <= code < 600 else Kind.TRANSIENT
+
+
+def _envelope_address(address: str) -> str:
+    """Return the plain address, its domain in ASCII."""
+    local, at, domain = parseaddr(address)[1].rpartition("@")
+    return f"{local}@{punycode(domain)}" if at else domain
+
+
+def _as_bytes(message: EmailMessage) -> bytes:
+    if django.VERSION >= (6, 0):
+        return bytes(message.message(policy=SMTP_POLICY).as_bytes())
+    return bytes(message.message().as_bytes(linesep="\r\n"))
+
+
+def _dot_stuffed(content: bytes) -> bytes:
+    """Return `content` as it goes over the wire after DATA (RFC 5321, section 4.5.2)."""
+    if not content.endswith(b"\r\n"):
+        content += b"\r\n"
+    if content.startswith(b"."):
+        content = b"." + content
+    return content.replace(b"\r\n.", b"\r\n..") + b".\r\n"
+
+
+def _text(reply: Any) -> str:
+    return reply.decode("utf-8", "replace") if isinstance(reply, bytes) else str(reply)

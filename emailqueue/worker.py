@@ -1,0 +1,133 @@
+"""EmailWorker: the RQ worker that `manage.py rqworker` runs; see rounds.py for how it lives."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import time
+from collections.abc import Mapping
+from types import FrameType
+from typing import Any
+
+from redis import Redis
+from rq import Queue, Worker
+
+from emailqueue import logs
+from emailqueue.conf import get_settings
+from emailqueue.errors import ForeignQueue
+from emailqueue.housekeeper import Housekeeper
+from emailqueue.listener import PATIENCE
+from emailqueue.priority import EMAIL_QUEUES, EVENT_QUEUE, QUEUES
+from emailqueue.redis import connect
+from emailqueue.redis_report import describe_redis
+from emailqueue.rounds import Limits, Rounds, Stop
+
+logger = logging.getLogger("emailqueue.worker")
+
+REDIS_TIMEOUT = 5.0
+"""Seconds that a worker waits for an answer of Redis."""
+
+
+class EmailWorker(Worker):
+    """
+    Sends the e-mails and runs the event subscribers of our queues, several at once, in threads.
+
+    Takes what rqworker gives it: burst, name, max_jobs, max_idle_time. It needs no scheduler and
+    no work horse; both options are ignored. Raises ForeignQueue for a queue that is not ours.
+    """
+
+    def __init__(self, queues: Any, *args: Any, prepare_for_work: bool = True, **kwargs: Any) -> None:
+        names = [queue.name if isinstance(queue, Queue) else str(queue) for queue in _listed(queues)]
+        foreign = [name for name in names if name not in QUEUES]
+        if foreign:
+            raise ForeignQueue(
+                f"EmailWorker does not work on {', '.join(map(repr, foreign))}. It takes {', '.join(QUEUES)}; start "
+                "a worker of RQ's own class for other queues: manage.py rqworker --worker-class rq.Worker …"
+            )
+        if prepare_for_work:
+            connect()  # starts the embedded Valkey where that is what the project uses
+        super().__init__(queues, *args, prepare_for_work=prepare_for_work, **kwargs)
+
+    def _set_connection(self, connection: Redis) -> Redis:
+        return connection  # RQ would raise the time-outs to minutes, for a BLPOP that we don't use
+
+    def work(
+        self,
+        burst: bool = False,
+        logging_level: str | None = None,
+        *args: Any,
+        max_jobs: int | None = None,
+        max_idle_time: int | None = None,
+        **kwargs: Any,
+    ) -> bool:
+        """
+        Work until SIGTERM or SIGINT, or until burst, max_jobs or max_idle_time ends it.
+
+        Returns whether anything was done. Exits with status 1 when it had to leave a job behind:
+        that job's lease then runs out, and another worker takes it.
+        """
+        logs.show(logging_level)
+        settings = get_settings()
+        connection = connect(timeout=REDIS_TIMEOUT)
+        self._housekeeper = Housekeeper(connection)
+        self._rounds = Rounds(
+            connection,
+            listening=connect(timeout=PATIENCE + REDIS_TIMEOUT),
+            settings=settings,
+            name=self.name,
+            queues=self.queue_names(),
+            ttl=self.worker_ttl,
+            limits=Limits(burst=burst, max_jobs=max_jobs, max_idle_time=max_idle_time),
+            on_inbox=self._housekeeper.poke,
+            on_figures=self._show_figures,
+        )
+        self._sent_before = (0, time.monotonic())
+        self._stop_requested_at = 0.0
+        self.register_birth()
+        logger.info("%s", describe_redis(connection))
+        logger.info(
+            "worker started", extra={"worker": self.name, "pid": self.pid, "queues": ",".join(self.queue_names())}
+        )
+        before = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+        self._housekeeper.start()
+        try:
+            clean = self._rounds.run()
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            self._housekeeper.stop()
+        self.register_death()
+        logger.info("worker stopped", extra={"worker": self.name, "jobs": self._rounds.jobs_done})
+        if not clean:
+            raise SystemExit(1)
+        return self._rounds.jobs_done > 0
+
+    def _on_signal(self, signum: int, frame: FrameType | None) -> None:
+        now = time.monotonic()
+        again = bool(self._stop_requested_at)
+        if again and now - self._stop_requested_at < 1:
+            return  # a pool and the terminal both signal for the same Ctrl+C
+        self._stop_requested_at = now
+        self._rounds.inbox.put(Stop(force=again))
+
+    def _show_figures(self, figures: Mapping[str, Any]) -> None:
+        """Write the statistics line."""
+        queues, counters = figures["queues"], figures["counters"]
+        mails = {what: sum(queues[queue][what] for queue in EMAIL_QUEUES) for what in ("waiting", "active", "delayed")}
+        for what in ("completed", "failed"):
+            mails[what] = sum(counters.get(f"{queue}:{what}", 0) for queue in EMAIL_QUEUES)
+        events = {f"events_{what}": queues[EVENT_QUEUE][what] for what in ("waiting", "active")}
+        events |= {f"events_{what}": counters.get(f"{EVENT_QUEUE}:{what}", 0) for what in ("completed", "failed")}
+        sent, since = self._sent_before
+        now = time.monotonic()
+        rate = (mails["completed"] - sent) / (now - since) if sent else 0.0
+        self._sent_before = (mails["completed"], now)
+        letters = {"dead_letters": self._housekeeper.open_letters}
+        rates = {"rate": f"{rate:.1f}/s", "limit": f"{figures['rate']:g}/s" if figures["rate"] else "none"}
+        logger.info("statistics", extra={**mails, **letters, **events, **rates})
+        if any(queue["foreign"] for queue in queues.values()):
+            self._housekeeper.import_foreign()
+
+
+def _listed(queues: Any) -> list[Any]:
+    return list(queues) if isinstance(queues, list | tuple | set) else [queues]

@@ -1,0 +1,160 @@
+"""The real parts that tests stand on: Valkey, a mail server, workers in this process or in their own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+import config.settings as config_settings
+import pytest
+from django.db import connection as database
+from pytest_django import Settings
+from redis import Redis
+
+from emailqueue.conf import get_settings
+from emailqueue.embedded import EmbeddedValkey
+from emailqueue.priority import QUEUES
+from emailqueue.redis import connect
+from emailqueue.testing.mailserver import MailServer
+from emailqueue.worker import EmailWorker
+from tests.settings import mail_port, state
+
+ROOT = Path(__file__).parent.parent
+
+
+class Work(Protocol):
+    """Runs a worker in this process until nothing waits any more."""
+
+    def __call__(self, *queues: str, seconds: float = 0) -> None: ...
+
+
+@pytest.fixture(scope="session")
+def valkey_server() -> Iterator[EmbeddedValkey]:
+    with EmbeddedValkey(state / "valkey") as server:
+        yield server
+    shutil.rmtree(state, ignore_errors=True)
+
+
+@pytest.fixture
+def valkey(valkey_server: EmbeddedValkey) -> Redis:
+    client = connect(timeout=10)
+    client.flushall()
+    return client
+
+
+@pytest.fixture
+def mailbox(settings: Settings) -> Iterator[MailServer]:
+    # Django's test runner turns all mail to a backend in memory.
+    if hasattr(config_settings, "MAILERS"):
+        settings.MAILERS = config_settings.MAILERS
+    else:
+        settings.EMAIL_BACKEND = config_settings.EMAIL_BACKEND
+    with MailServer(port=mail_port) as server:
+        yield server
+
+
+@pytest.fixture
+def work(valkey: Redis, transactional_db: None) -> Work:
+    """Work until nothing is waiting, and for `seconds` also wait for what is scheduled."""
+
+    def run(*queues: str, seconds: float = 0) -> None:
+        until = time.monotonic() + seconds
+        while True:
+            worker = EmailWorker(list(queues or QUEUES), connection=valkey)
+            worker.work(burst=True)
+            waits = any(valkey.zcard(f"rq:scheduled:{queue}") for queue in QUEUES)
+            if not waits or time.monotonic() >= until:
+                return
+            time.sleep(0.01)
+
+    return run
+
+
+class WorkerProcess:
+    """A `manage.py rqworker` of its own."""
+
+    def __init__(self, log: Path, *queues: str, **environ: str) -> None:
+        self.log = log
+        command = [sys.executable, str(ROOT / "manage.py"), "rqworker", *(queues or QUEUES)]
+        names = {
+            "DJANGO_SETTINGS_MODULE": "config.settings",
+            "DATABASE_URL": _database_url(),
+            "PYTHONUNBUFFERED": "1",
+        }
+        with log.open("ab") as output:
+            self.process = subprocess.Popen(
+                command, cwd=ROOT, env={**os.environ, **names, **environ}, stdout=output, stderr=subprocess.STDOUT
+            )
+
+    def ready(self, timeout: float = 20) -> WorkerProcess:
+        eventually(lambda: "worker started" in self.log.read_text() or self.process.poll() is not None, timeout)
+        assert self.process.poll() is None, self.log.read_text()
+        return self
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self, timeout: float = 20) -> int:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout)
+
+
+StartWorker = Callable[..., WorkerProcess]
+
+
+@pytest.fixture
+def start_worker(valkey: Redis, transactional_db: None, tmp_path: Path) -> Iterator[StartWorker]:
+    workers: list[WorkerProcess] = []
+
+    def start(*queues: str, **environ: str) -> WorkerProcess:
+        worker = WorkerProcess(tmp_path / f"worker-{len(workers)}.log", *queues, **environ)
+        workers.append(worker)
+        return worker
+
+    yield start
+    for worker in workers:
+        if worker.process.poll() is None:
+            worker.process.terminate()
+    for worker in workers:
+        try:
+            worker.process.wait(20)
+        except subprocess.TimeoutExpired:
+            worker.kill()
+            raise
+
+
+@pytest.fixture
+def queue_settings(settings: Settings) -> Callable[..., None]:
+    """Overlay EMAIL_QUEUE for one test."""
+
+    def overlay(**values: Any) -> None:
+        settings.EMAIL_QUEUE = {**settings.EMAIL_QUEUE, **values}
+        get_settings.cache_clear()
+
+    return overlay
+
+
+def eventually(condition: Callable[[], object], timeout: float = 10, *, every: float = 0.01) -> None:
+    """Wait until `condition` holds; fail when it does not in `timeout` seconds."""
+    until = time.monotonic() + timeout
+    while not condition():
+        if time.monotonic() > until:
+            raise AssertionError(f"this did not become true within {timeout} s: {condition}")
+        time.sleep(every)
+
+
+def _database_url() -> str:
+    settings = database.settings_dict
+    if database.vendor == "sqlite":
+        return f"sqlite:///{settings['NAME']}"
+    base, _, options = os.environ["DATABASE_URL"].partition("?")
+    return f"{base.rpartition('/')[0]}/{settings['NAME']}{'?' + options if options else ''}"

@@ -1,0 +1,35 @@
+"""The example project on servers that live as long as the tests: Valkey on a socket, mail on a free port."""
+
+import os
+import socket
+import tempfile
+from pathlib import Path
+
+from emailqueue.embedded import EmbeddedValkey
+
+state = Path(tempfile.mkdtemp(prefix="emailqueue-tests-"))
+with socket.socket() as probe:
+    probe.bind(("127.0.0.1", 0))
+    mail_port = probe.getsockname()[1]
+
+# Worker processes that tests start read the same environment.
+for name in [name for name in os.environ if name.startswith(("REDIS_", "UPSTASH_", "EMAIL_"))]:
+    del os.environ[name]
+os.environ |= {
+    "DEBUG": "1",
+    "REDIS_URL": EmbeddedValkey(state / "valkey").url,
+    "EMAIL_HOST": "127.0.0.1",
+    "EMAIL_PORT": str(mail_port),
+    "EMAIL_RATE_LIMIT": "0",
+    "FRONTEND_URL": "https://front.example",
+    "DEFAULT_FROM_EMAIL": "Example <noreply@sender.example>",
+}
+os.environ.setdefault("DATABASE_URL", f"sqlite:///{state}/db.sqlite3")
+
+from config.settings import *  # noqa: E402, F403
+from config.settings import DATABASES  # noqa: E402
+
+if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
+    # A file, since threads and worker processes open it, too.
+    DATABASES["default"]["TEST"] = {"NAME": str(state / "db.sqlite3")}
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
