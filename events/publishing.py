@@ -1,0 +1,115 @@
+"""How code says that something happened."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from emailqueue.conf import get_settings
+from emailqueue.errors import InvalidIdempotencyKey
+from emailqueue.jobs import NewJob, new_id, path_of
+from emailqueue.priority import EVENT_QUEUE
+from emailqueue.submit import submit
+from events import topics
+from events.dispatch import dispatch
+from events.event import Event
+from events.payloads import (
+    ModelProgressMilestone,
+    ModelRankChanged,
+    ReferralMilestone,
+    RewardEarned,
+    UserRegistered,
+    VoteCreated,
+)
+from events.topics import Topic, get_topic
+
+Fields = Mapping[str, object]
+
+
+def publish(
+    topic: str | Topic, payload: object, *, idempotency_key: str | None = None, using: str | None = None
+) -> str:
+    """
+    Publish an event and return its id (32 hex digits).
+
+    `payload` is a mapping, or an instance of the topic's dataclass. Inside a transaction of the database
+    `using` (default: "default") the event reaches Redis on commit, and never after a rollback. It costs
+    one job whatever the audience: a worker tells the subscribers. Two calls for one topic with the same key
+    within 24 hours publish one event. Raises UnknownTopic, InvalidPayload or InvalidIdempotencyKey before
+    anything is queued.
+    """
+    signal = get_topic(topic)
+    event = Event(
+        id=_event_id(signal.name, idempotency_key),
+        topic=signal.name,
+        payload=signal.validate(payload),
+        published_at=datetime.now(UTC),
+    )
+    settings = get_settings()
+    job = NewJob(
+        id=event.id,
+        queue=EVENT_QUEUE,
+        function=path_of(dispatch),
+        arguments={"event": event.as_json()},
+        attempts=settings.attempts,
+        backoff=settings.backoff,
+        label=event.topic,
+        keyed=idempotency_key is not None,
+    )
+    submit([job], using=using)
+    return event.id
+
+
+class PublishEvent:
+    """publish() with one method for each built-in topic. `payload` is a mapping, or the dataclass named."""
+
+    def vote_created(
+        self, payload: VoteCreated | Fields, *, idempotency_key: str | None = None, using: str | None = None
+    ) -> str:
+        """Publish vote.created: voter_email, model_name, model_id, profile_url?."""
+        return publish(topics.VOTE_CREATED, payload, idempotency_key=idempotency_key, using=using)
+
+    def model_progress_milestone(
+        self,
+        payload: ModelProgressMilestone | Fields,
+        *,
+        idempotency_key: str | None = None,
+        using: str | None = None,
+    ) -> str:
+        """Publish model.progress_milestone: model_id, model_name, vote_count, milestone, subscriber_emails."""
+        return publish(topics.MODEL_PROGRESS_MILESTONE, payload, idempotency_key=idempotency_key, using=using)
+
+    def model_rank_changed(
+        self, payload: ModelRankChanged | Fields, *, idempotency_key: str | None = None, using: str | None = None
+    ) -> str:
+        """Publish model.rank_changed: model_id, model_name, new_rank, old_rank, vote_count, supporter_emails."""
+        return publish(topics.MODEL_RANK_CHANGED, payload, idempotency_key=idempotency_key, using=using)
+
+    def reward_earned(
+        self, payload: RewardEarned | Fields, *, idempotency_key: str | None = None, using: str | None = None
+    ) -> str:
+        """Publish reward.earned: user_email, reward_name, reward_value?, claim_url?."""
+        return publish(topics.REWARD_EARNED, payload, idempotency_key=idempotency_key, using=using)
+
+    def user_registered(
+        self, payload: UserRegistered | Fields, *, idempotency_key: str | None = None, using: str | None = None
+    ) -> str:
+        """Publish user.registered: user_email, user_name, referrer_name?, referral_code?."""
+        return publish(topics.USER_REGISTERED, payload, idempotency_key=idempotency_key, using=using)
+
+    def referral_milestone(
+        self, payload: ReferralMilestone | Fields, *, idempotency_key: str | None = None, using: str | None = None
+    ) -> str:
+        """Publish referral.milestone: user_email, user_name, referral_count, reward_name?."""
+        return publish(topics.REFERRAL_MILESTONE, payload, idempotency_key=idempotency_key, using=using)
+
+
+publish_event = PublishEvent()
+
+
+def _event_id(topic: str, key: object) -> str:
+    if key is None:
+        return new_id()
+    if not isinstance(key, str) or not 1 <= len(key) <= 500:
+        raise InvalidIdempotencyKey(f"idempotency_key is {key!r:.200}. Use a string of 1 to 500 characters.")
+    return new_id(f"event:{topic}:{key}")
