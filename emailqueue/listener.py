@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Any
@@ -26,34 +27,41 @@ class Listener(threading.Thread):
     def __init__(self, connection: Redis, inbox: SimpleQueue[Any]) -> None:
         super().__init__(name="listener", daemon=True)
         self._connection = connection
-        self._store = Store(connection)
         self._inbox = inbox
         self._wanted = threading.Event()
         self._stopped = threading.Event()
+        self._client_id = 0
 
     def listen(self, *, wanted: bool) -> None:
         """Say whether the worker wants to be woken."""
-        if wanted:
+        if wanted or self._stopped.is_set():
             self._wanted.set()
         else:
             self._wanted.clear()
 
     def stop(self) -> None:
-        """End the thread, also out of its blocking call."""
+        """End the thread, also out of its blocking call. A server without CLIENT UNBLOCK leaves it to the exit."""
         self._stopped.set()
         self._wanted.set()
-        self._connection.connection_pool.disconnect()
+        with suppress(RedisError, OSError):
+            for _attempt in range(20):  # it may be on its way into the call
+                if not self.is_alive() or self._connection.client_unblock(self._client_id):
+                    break
+                self.join(0.05)
 
     def run(self) -> None:
         """Wait for wake-ups until stopped."""
+        client = self._connection.client()
+        store = Store(client)
         while True:
             self._wanted.wait()
             if self._stopped.is_set():
+                client.close()
                 return
             try:
-                woken = self._store.await_wake(PATIENCE)
-            except (RedisError, OSError, ValueError):
-                # Redis is away, which the worker finds out by itself, or the connection was closed by stop().
+                self._client_id = client.client_id()
+                woken = store.await_wake(PATIENCE)
+            except (RedisError, OSError):  # the worker finds that out by itself, and mends it
                 self._stopped.wait(1.0)
                 continue
             if woken:
