@@ -63,10 +63,10 @@ class Options:
         return cls(
             email_type=kind,
             priority=kind.priority if priority is None else Priority.parse(priority),
-            attempts=settings.attempts if attempts is None else _checked_attempts(attempts),
+            attempts=settings.attempts if attempts is None else valid_attempts(attempts),
             backoff=settings.backoff if backoff is None else Backoff.parse(backoff),
             due=due(delay=delay, at=at),
-            idempotency_key=None if idempotency_key is None else _checked_key(idempotency_key),
+            idempotency_key=None if idempotency_key is None else valid_key(idempotency_key),
         )
 
     def job(self, to: str, context: Context) -> NewJob:
@@ -155,13 +155,15 @@ def due(*, delay: float | timedelta | None = None, at: datetime | None = None) -
     return f"{at.astimezone(UTC).timestamp():.6f}"
 
 
-def _checked_attempts(attempts: int) -> int:
+def valid_attempts(attempts: int) -> int:
+    """Return `attempts` when a job may be tried that often. Raises InvalidAttempts."""
     if isinstance(attempts, bool) or not isinstance(attempts, int) or not 1 <= attempts <= MAX_ATTEMPTS:
         raise InvalidAttempts(f"attempts is {attempts!r}. Use a whole number from 1 to {MAX_ATTEMPTS}.")
     return attempts
 
 
-def _checked_key(key: str) -> str:
+def valid_key(key: str) -> str:
+    """Return `key` when it can be an idempotency key. Raises InvalidIdempotencyKey."""
     if not isinstance(key, str) or not 1 <= len(key) <= 500:
         raise InvalidIdempotencyKey(f"idempotency_key is {key!r}. Use a string of 1 to 500 characters.")
     return key

@@ -93,10 +93,11 @@ class EmailType:
             names = " or ".join(type_names.get(kind, kind.__name__) for kind in kinds)
             raise InvalidContext(f"{key!r} of {self.name!r} is {value!r}. It must be {names}.")
         try:
-            text = json.dumps(value, allow_nan=False)
-        except (TypeError, ValueError) as error:
+            # Encoded, since half a surrogate pair passes JSON's own escapes and fails in UTF-8 and PostgreSQL.
+            text = json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+        except (TypeError, ValueError, RecursionError) as error:
             raise InvalidContext(f"{key!r} of {self.name!r} is {value!r}, which JSON cannot carry: {error}.") from error
-        if "\\u0000" in text and _holds_nul(value):
+        if b"\\u0000" in text and _holds_nul(value):
             raise InvalidContext(f"{key!r} of {self.name!r} holds a NUL character, which databases refuse: {value!r}.")
 
 

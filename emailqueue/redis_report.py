@@ -50,10 +50,10 @@ class RedisReport:
     def __str__(self) -> str:
         if self.latency is None:
             return " ".join(str(problem.msg) for problem in self.problems)
-        return (
-            f"Redis found by {self.variable} at {self.address}: "
-            f"{self.server}, {self.persistence}, {self.eviction}, {self.latency:.1f} ms."
+        found = {"embedded": "Embedded Redis", "default": "Redis by default"}.get(
+            self.variable, f"Redis found by {self.variable}"
         )
+        return f"{found} at {self.address}: {self.server}, {self.persistence}, {self.eviction}, {self.latency:.1f} ms."
 
 
 def describe_redis(client: redis.Redis | None = None) -> RedisReport:
@@ -76,13 +76,13 @@ def describe_redis(client: redis.Redis | None = None) -> RedisReport:
         client.ping()
         latency = (time.perf_counter() - started) * 1000
         info = _answer(client.info)
-        config = _answer(client.config_get, "save", "maxmemory-policy")
+        config = _answer(client.config_get, "save")
         refusals = _refusals(client, address=address, variable=source.variable)
     except exceptions.RedisError as error:
         problem = _problem(error, address=address, variable=source.variable)
         return RedisReport(variable=source.variable, address=address, problems=(problem,))
     server, persistence = _server(info), _persistence(info, config)
-    eviction = info.get("maxmemory_policy") or config.get("maxmemory-policy") or "eviction policy unknown"
+    eviction = info.get("maxmemory_policy", "eviction policy unknown")
     return RedisReport(
         variable=source.variable,
         address=address,
@@ -239,6 +239,7 @@ _TROUBLES: tuple[_Trouble, ...] = (
     ),
     _Trouble(
         kinds=(OSError,),
+        words="No master found",
         id="emailqueue.E001",
         msg="Nothing to connect to at {address}: {error}.",
         hint="Start Redis there, or name another one in {variable}.",
@@ -256,6 +257,8 @@ def _problem(error: BaseException, *, address: str, variable: str) -> CheckMessa
     causes = list(_causes(error))
     found = ((trouble, cause) for trouble in _TROUBLES for cause in causes if trouble.explains(cause))
     trouble, cause = next(found, (_OTHER_TROUBLE, error))
+    if variable in ("embedded", "default"):
+        variable = "REDIS_URL"
     words = {"address": address, "variable": variable, "error": str(cause).rstrip(".")}
     return Error(trouble.msg.format(**words), hint=trouble.hint.format(**words), id=trouble.id)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
+from emailqueue.compose import valid_key
 from emailqueue.conf import get_settings
-from emailqueue.errors import InvalidIdempotencyKey
 from emailqueue.jobs import NewJob, new_id, path_of
 from emailqueue.priority import EVENT_QUEUE
 from emailqueue.submit import submit
@@ -107,9 +107,5 @@ class PublishEvent:
 publish_event = PublishEvent()
 
 
-def _event_id(topic: str, key: object) -> str:
-    if key is None:
-        return new_id()
-    if not isinstance(key, str) or not 1 <= len(key) <= 500:
-        raise InvalidIdempotencyKey(f"idempotency_key is {key!r:.200}. Use a string of 1 to 500 characters.")
-    return new_id(f"event:{topic}:{key}")
+def _event_id(topic: str, key: str | None) -> str:
+    return new_id(None if key is None else f"event:{topic}:{valid_key(key)}")

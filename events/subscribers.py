@@ -11,9 +11,8 @@ from typing import Any, TypeVar
 from asgiref.sync import async_to_sync
 
 from emailqueue.backoff import Backoff
-from emailqueue.compose import MAX_ATTEMPTS
+from emailqueue.compose import valid_attempts
 from emailqueue.conf import get_settings
-from emailqueue.errors import InvalidAttempts
 from emailqueue.jobs import Job, NewJob, Run, job_function, new_id, path_of
 from emailqueue.outcome import SENT, Kind, Outcome
 from emailqueue.priority import EVENT_QUEUE
@@ -54,8 +53,8 @@ def subscribe(
     InvalidSubscriber for a lambda or a function inside another, which a worker could not find by name.
     """
     signal = get_topic(topic)
-    if attempts is not None and not (type(attempts) is int and 1 <= attempts <= MAX_ATTEMPTS):
-        raise InvalidAttempts(f"attempts is {attempts!r}. Use a whole number from 1 to {MAX_ATTEMPTS}.")
+    if attempts is not None:
+        valid_attempts(attempts)
     waits = None if backoff is None else Backoff.parse(backoff)
 
     def connect(handler: Handler) -> Handler:

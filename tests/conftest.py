@@ -20,8 +20,10 @@ from redis import Redis
 
 from emailqueue.conf import get_settings
 from emailqueue.embedded import EmbeddedValkey
-from emailqueue.priority import QUEUES
+from emailqueue.jobs import Job, timestamp
+from emailqueue.priority import EMAIL_QUEUES, QUEUES
 from emailqueue.redis import connect
+from emailqueue.store import Store
 from emailqueue.testing.mailserver import MailServer
 from emailqueue.worker import EmailWorker
 from tests.settings import mail_port, state
@@ -150,6 +152,27 @@ def eventually(condition: Callable[[], object], timeout: float = 10, *, every: f
         if time.monotonic() > until:
             raise AssertionError(f"this did not become true within {timeout} s: {condition}")
         time.sleep(every)
+
+
+def claim_and_vanish(valkey: Redis, *queues: str, jobs: int = 1, lease: float = 1) -> list[Job]:
+    """Claim as a worker does that dies before it has read the answer."""
+    ask = {
+        "worker": "vanished",
+        "ttl": 60,
+        "now": timestamp(),
+        "state": "",
+        "queues": queues or EMAIL_QUEUES,
+        "events": "",
+        "room": jobs,
+        "event_room": 0,
+        "in_hand": 0,
+        "lease": lease,
+        "interval": 0,
+        "burst": 1,
+        "idle": 1000,
+        "figures": False,
+    }
+    return list(Store(valkey).claim(ask).jobs)
 
 
 def _database_url() -> str:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -20,6 +21,8 @@ from emailqueue.redis_report import RedisReport, describe_redis
 
 OURS = rq_queues("redis://h")
 
+Replying = Callable[..., str]
+
 
 @pytest.fixture
 def port() -> int:
@@ -29,31 +32,33 @@ def port() -> int:
 
 
 @pytest.fixture
-def replying() -> Iterator[Callable[[bytes], str]]:
-    """Start a server that answers whatever it is sent with the same bytes, and return its host and port."""
+def replying() -> Iterator[Replying]:
+    """Start a server that answers each command by its name, or all alike, and return its host and port."""
     servers: list[socket.socket] = []
 
-    def start(reply: bytes) -> str:
+    def start(reply: bytes, **replies: bytes) -> str:
         server = socket.create_server(("127.0.0.1", 0))
         servers.append(server)
-
-        def serve() -> None:
-            while True:
-                try:
-                    connection, _ = server.accept()
-                except OSError:
-                    return
-                with connection:
-                    connection.recv(1024)
-                    connection.sendall(reply)
-
-        threading.Thread(target=serve, daemon=True).start()
+        threading.Thread(target=serve, args=[server, reply, replies], daemon=True).start()
         return f"127.0.0.1:{server.getsockname()[1]}"
 
     yield start
     for server in servers:
         server.shutdown(socket.SHUT_RDWR)
         server.close()
+
+
+def serve(server: socket.socket, reply: bytes, replies: dict[str, bytes]) -> None:
+    while True:
+        try:
+            connection, _ = server.accept()
+        except OSError:
+            return
+        with connection:
+            while commands := re.findall(rb"\*\d+\r\n\$\d+\r\n(\w+)", connection.recv(4096)):
+                connection.sendall(b"".join(replies.get(name.decode(), reply) for name in commands))
+                if not replies:
+                    break
 
 
 def report_on(url: str, settings: Settings) -> RedisReport:
@@ -84,6 +89,7 @@ def test_a_good_server_is_told_in_one_sentence(tmp_path: Path, settings: Setting
     assert " ms." in printed
 
 
+@pytest.mark.django_db
 def test_only_the_check_by_its_tag_connects(settings: Settings) -> None:
     settings.RQ_QUEUES = rq_queues("redis://127.0.0.1:1")
 
@@ -156,9 +162,7 @@ def test_tls_towards_a_server_without_it_is_reported(tmp_path: Path, settings: S
     [b"", b"\x15\x03\x01\x00\x02\x02\x46", b"HTTP/1.1 400 Bad Request\r\n\r\n"],
     ids=["hangs up", "tls", "http"],
 )
-def test_a_server_that_speaks_something_else_is_reported(
-    settings: Settings, replying: Callable[[bytes], str], reply: bytes
-) -> None:
+def test_a_server_that_speaks_something_else_is_reported(settings: Settings, replying: Replying, reply: bytes) -> None:
     place = replying(reply)
 
     problem = only_problem(report_on(f"redis://{place}", settings))
@@ -224,7 +228,7 @@ def test_a_server_that_may_forget_mails_is_warned_of(
     assert all(entry.hint for entry in report.problems)
 
 
-def test_a_server_that_is_too_old_is_reported(settings: Settings, replying: Callable[[bytes], str]) -> None:
+def test_a_server_that_is_too_old_is_reported(settings: Settings, replying: Replying) -> None:
     place = replying(b"-ERR unknown command `HELLO`, with args beginning with: `3`\r\n")
 
     problem = only_problem(report_on(f"redis://{place}", settings))
@@ -232,7 +236,38 @@ def test_a_server_that_is_too_old_is_reported(settings: Settings, replying: Call
     assert (problem.id, problem.msg) == ("emailqueue.E008", f"Redis at redis://{place}/0 is too old.")
 
 
-def test_an_error_that_we_do_not_know_is_passed_on(settings: Settings, replying: Callable[[bytes], str]) -> None:
+def test_an_old_server_that_still_talks_is_reported_by_its_version(settings: Settings, replying: Replying) -> None:
+    info = b"redis_version:6.0.9\r\naof_enabled:1\r\nmaxmemory_policy:noeviction\r\n"
+    place = replying(
+        b"+OK\r\n", HELLO=b"%1\r\n$5\r\nproto\r\n:3\r\n", INFO=b"$%d\r\n%b\r\n" % (len(info), info), CONFIG=b"%0\r\n"
+    )
+
+    report = report_on(f"redis://{place}", settings)
+
+    assert (only_problem(report).id, only_problem(report).msg) == ("emailqueue.E008", "Redis 6.0.9 is too old.")
+    assert ": Redis 6.0.9, append-only file on, noeviction, " in str(report)
+
+
+def test_a_sentinel_without_a_master_is_reported(settings: Settings) -> None:
+    settings.RQ_QUEUES = {"critical": {"SENTINELS": [("127.0.0.1", 1)], "MASTER_NAME": "mail", "DB": 0}}
+
+    problem = only_problem(describe_redis())
+
+    assert problem.id == "emailqueue.E001"
+    assert problem.msg.startswith("Nothing to connect to at sentinel://mail: No master found for 'mail'")
+
+
+def test_the_embedded_server_is_called_so(tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("REDIS_URL")
+    settings.RQ_QUEUES = rq_queues(data_dir=tmp_path)
+
+    report = describe_redis()
+
+    assert str(report).startswith(f"Embedded Redis at unix://{tmp_path}/valkey.sock: Valkey ")
+    EmbeddedValkey(tmp_path).kill()
+
+
+def test_an_error_that_we_do_not_know_is_passed_on(settings: Settings, replying: Replying) -> None:
     place = replying(b"-LOADING the dataset in memory\r\n")
 
     problem = only_problem(report_on(f"redis://{place}", settings))
@@ -297,6 +332,7 @@ def test_queues_beside_and_unlike_ours_are_fine(settings: Settings, queues: dict
     assert check_rq_queues() == []
 
 
+@pytest.mark.django_db
 def test_a_project_without_queues_is_told_so_by_both_checks(settings: Settings) -> None:
     del settings.RQ_QUEUES
 

@@ -117,6 +117,7 @@ def test_children_of_the_starter_do_not_keep_the_server_alive(tmp_path: Path, st
     assert ends(tmp_path)
 
 
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
 def test_a_forked_child_that_ends_leaves_the_server_running(tmp_path: Path) -> None:
     with EmbeddedValkey(tmp_path) as valkey:
         child = os.fork()
@@ -227,9 +228,12 @@ def test_a_server_is_stopped_in_good_order_and_once(tmp_path: Path) -> None:
 
 
 def test_a_new_directory_is_private_and_kept_out_of_git(tmp_path: Path) -> None:
-    with EmbeddedValkey(tmp_path / "new" / ".valkey") as valkey:
-        mode = valkey.data_dir.stat().st_mode & 0o777
+    directory = tmp_path / "a new 100%25" / ".valkey"
 
+    with EmbeddedValkey(directory) as valkey:
+        client(directory).ping()
+
+        mode = valkey.data_dir.stat().st_mode & 0o777
         assert (mode, (valkey.data_dir / ".gitignore").read_text()) == (0o700, "*\n")
 
 

@@ -202,6 +202,7 @@ def test_one_client_serves_all_callers_until_the_settings_change(settings: Setti
     assert connect().connection_pool.connection_kwargs["host"] == "two"
 
 
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
 def test_a_forked_child_makes_a_client_of_its_own(settings: Settings) -> None:
     settings.RQ_QUEUES = rq_queues("redis://h")
     client = connect()
