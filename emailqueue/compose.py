@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Self
 
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
+from django.utils.encoding import punycode
 
 from emailqueue.backoff import Backoff
 from emailqueue.conf import get_settings
@@ -115,7 +116,7 @@ def checked_recipients(recipients: Iterable[Recipient], context: Context) -> lis
             )
         if isinstance(recipient, str):
             pairs.append((recipient, context))
-        elif isinstance(recipient, tuple) and len(recipient) == 2 and isinstance(recipient[1], Mapping):
+        elif _is_pair(recipient):
             pairs.append((recipient[0], {**context, **recipient[1]}))
         else:
             raise InvalidAddress(f"{recipient!r} is no recipient. Use an address or a tuple (address, own context).")
@@ -130,15 +131,20 @@ def valid_address(address: Any) -> str:
         raise InvalidAddress(f"The address {address!r} holds a line break, which would forge mail headers.")
     try:
         validate_email(address)
-    except ValidationError:
+        punycode(address.rpartition("@")[2])  # the validator lets domains pass that no server can be told
+    except (ValidationError, UnicodeError):
         raise InvalidAddress(
             f"{address!r} is not an e-mail address. Use one plain address such as 'ada@example.com'."
         ) from None
     return address
 
 
-def due(*, delay: float | timedelta | None = None, at: datetime | None = None) -> str:
-    """Return when a job is due, as NewJob.due: the past means now. Raises InvalidTime."""
+def due(*, delay: Any = None, at: Any = None) -> str:
+    """
+    Return when a job is due, as NewJob.due.
+
+    `delay`: seconds or a timedelta; `at`: an aware datetime, of which the past means now. Raises InvalidTime.
+    """
     if delay is not None and at is not None:
         raise InvalidTime(f"Both delay={delay!r} and at={at!r} are given. Use one of them.")
     if delay is not None:
@@ -152,18 +158,22 @@ def due(*, delay: float | timedelta | None = None, at: datetime | None = None) -
         raise InvalidTime(f"at is {at!r}. Use an aware datetime, for example timezone.now() + timedelta(hours=1).")
     if at.utcoffset() is None:
         raise InvalidTime(f"at is {at!r}, which has no time zone. Use an aware datetime: timezone.make_aware(at).")
-    return f"{at.astimezone(UTC).timestamp():.6f}"
+    return f"{at.timestamp():.6f}"
 
 
-def valid_attempts(attempts: int) -> int:
+def valid_attempts(attempts: Any) -> int:
     """Return `attempts` when a job may be tried that often. Raises InvalidAttempts."""
     if isinstance(attempts, bool) or not isinstance(attempts, int) or not 1 <= attempts <= MAX_ATTEMPTS:
         raise InvalidAttempts(f"attempts is {attempts!r}. Use a whole number from 1 to {MAX_ATTEMPTS}.")
     return attempts
 
 
-def valid_key(key: str) -> str:
+def valid_key(key: Any) -> str:
     """Return `key` when it can be an idempotency key. Raises InvalidIdempotencyKey."""
     if not isinstance(key, str) or not 1 <= len(key) <= 500:
         raise InvalidIdempotencyKey(f"idempotency_key is {key!r}. Use a string of 1 to 500 characters.")
     return key
+
+
+def _is_pair(recipient: Any) -> bool:
+    return isinstance(recipient, tuple) and len(recipient) == 2 and isinstance(recipient[1], Mapping)

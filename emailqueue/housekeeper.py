@@ -67,7 +67,7 @@ class Housekeeper(threading.Thread):
         except (DatabaseError, RedisError, OSError) as error:
             # Nothing is lost: the inbox and the outbox keep what was not moved.
             if not self._failing:
-                logger.error("housekeeping waits", extra={"error": str(error).strip()})
+                logger.error("housekeeping waits", extra={"error": str(error).strip()})  # noqa: TRY400  no traceback
             self._failing = True
         else:
             self._failing = False

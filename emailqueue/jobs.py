@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
+from django.core.mail import EmailMessage
+
 from emailqueue.backoff import Backoff
 from emailqueue.errors import EmailQueueError, InvalidBackoff
 from emailqueue.outcome import Attempt, Outcome
@@ -20,13 +22,20 @@ class MalformedJob(EmailQueueError, ValueError):
     """The hash of a job cannot be read, or names a function that jobs must not call."""
 
 
+class Sender(Protocol):
+    """A thread's way to the mail server."""
+
+    def send(self, message: EmailMessage, *, fence: Callable[[], bool]) -> Outcome:
+        """Send one mail, asking `fence` at the last moment before the server can accept it."""
+
+
 class Run(Protocol):
     """What the worker offers to a job function while it runs."""
 
     def fence(self) -> bool:
         """Mark the job as about to be sent. False: the lease is lost, do not send."""
 
-    def mailer(self) -> Any:
+    def mailer(self) -> Sender:
         """Return this thread's connection to the mail server."""
 
 
@@ -49,7 +58,7 @@ def new_id(idempotency_key: str | None = None) -> str:
     """Return a job id of 32 hex digits: a new one, or always the same one for the same key."""
     if idempotency_key is None:
         return uuid.uuid4().hex
-    return hashlib.sha256(b"emailqueue:" + idempotency_key.encode()).hexdigest()[:32]
+    return hashlib.sha256(b"emailqueue:" + idempotency_key.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
 def timestamp(moment: datetime | None = None) -> str:
@@ -72,7 +81,7 @@ class NewJob:
     attempts: int
     backoff: Backoff
     label: str
-    """What it is called in RQ's dashboard, in counters and in the admin: an e-mail type or a topic, never an address."""
+    """Its name in RQ's dashboard, in counters and in the admin: an e-mail type or a topic, never an address."""
 
     due: str = ""
     """Empty: now. "+5": in five seconds. "1700000000.5": at that Unix time. Redis's clock decides."""
@@ -128,17 +137,17 @@ class Job:
         """Read one job of the reply of claim.lua."""
         job_id, queue, token, label, data, plan, history, crashes, ambiguous, letter, created_at = reply
         return cls(
-            id=job_id.decode(),
-            queue=queue.decode(),
-            token=token.decode(),
-            label=label.decode() if label else "",
+            id=_text(job_id),
+            queue=_text(queue),
+            token=_text(token),
+            label=_text(label),
             data=data or b"",
             plan=plan or b"",
-            history=tuple(_json_or(history, [])),
+            history=tuple(attempt for attempt in _json_or(history, []) if isinstance(attempt, dict)),
             crashes=int(crashes),
             ambiguous=bool(ambiguous),
-            letter=letter.decode() if letter else "",
-            created_at=created_at.decode() if created_at else "",
+            letter=_text(letter),
+            created_at=_text(created_at),
         )
 
     def call(self) -> tuple[str, dict[str, Any]]:
@@ -187,6 +196,11 @@ class Job:
     def _plan(self) -> dict[str, Any]:
         plan: dict[str, Any] = _json_or(self.plan, {})
         return plan
+
+
+def _text(value: bytes | None) -> str:
+    # A stranger's bytes must not end the worker: another would claim the job, and end, too.
+    return (value or b"").decode("utf-8", "replace")
 
 
 def _json_or(text: bytes | None, otherwise: Any) -> Any:

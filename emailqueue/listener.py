@@ -51,7 +51,7 @@ class Listener(threading.Thread):
 
     def run(self) -> None:
         """Wait for wake-ups until stopped."""
-        client = self._connection.client()
+        client = self._connection.client()  # type: ignore[no-untyped-call]  # redis-py types most methods, not this
         store = Store(client)
         while True:
             self._wanted.wait()

@@ -26,7 +26,7 @@ from emailqueue.store import Store
 from emailqueue.submit import submit, submit_bulk
 
 
-class PerCall(TypedDict, total=False):
+class Common(TypedDict, total=False):
     """What every queue function takes beside recipient and context."""
 
     priority: Priority | int | str | None
@@ -38,14 +38,18 @@ class PerCall(TypedDict, total=False):
     backoff: Backoff | Mapping[str, object] | None
     """Waits between the attempts. Default: EMAIL_QUEUE["BACKOFF"]."""
 
+    idempotency_key: str | None
+    """Two calls with the same key within 24 hours queue one mail."""
+
+
+class PerCall(Common, total=False):
+    """What the functions take that do not schedule by their name."""
+
     delay: float | timedelta | None
     """Seconds to wait before the mail is due."""
 
     at: datetime | None
     """Time at which the mail is due; aware. The past means now."""
-
-    idempotency_key: str | None
-    """Two calls with the same key within 24 hours queue one mail."""
 
 
 def queue_email(
@@ -103,10 +107,10 @@ def schedule_email(
     at: datetime,
     *,
     using: str | None = None,
-    **options: Unpack[PerCall],
+    **options: Unpack[Common],
 ) -> str:
     """Queue one e-mail that is due at `at`, an aware datetime (InvalidTime otherwise). See queue_email()."""
-    return queue_email(email_type, to, context, using=using, **{**options, "at": at})
+    return queue_email(email_type, to, context, using=using, at=at, **options)
 
 
 def cancel_email(job_id: str) -> bool:

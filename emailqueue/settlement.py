@@ -18,6 +18,9 @@ MAX_CRASHES = 3
 """Workers that may die with a job in their hands before it becomes a dead letter."""
 
 
+_plain_verbs = {Kind.SENT: "sent", Kind.UNSENT: "head"}
+
+
 def before_run(job: Job, settings: Settings, *, worker: str) -> Settlement | None:
     """Return the end of a job that must not be run again: too many crashes, or maybe sent already and to be held."""
     if job.crashes >= MAX_CRASHES:
@@ -31,23 +34,21 @@ def before_run(job: Job, settings: Settings, *, worker: str) -> Settlement | Non
 
 def after_run(job: Job, outcome: Outcome, settings: Settings, *, worker: str, seconds: float) -> Settlement | None:
     """Return what to write about a job that has run; None when its lease is lost."""
-    match outcome.kind:
-        case Kind.LOST:
-            return None
-        case Kind.SENT:
-            return Settlement(job=job, verb="sent", seconds=seconds)
-        case Kind.UNSENT:
-            return Settlement(job=job, verb="head", seconds=seconds)
-        case Kind.OUTAGE:
-            history = _extended(job, outcome, charged=False, worker=worker)
-            return Settlement(
-                job=job, verb="retry", due=HELD, charged=False, history=json.dumps(history), seconds=seconds
-            )
-        case Kind.PERMANENT | Kind.MALFORMED:
-            return _dead(job, outcome.kind.value, outcome, worker=worker, seconds=seconds)
-        case Kind.AMBIGUOUS if settings.ambiguous == "hold":
-            return _dead(job, "ambiguous", outcome, worker=worker, seconds=seconds)
+    if outcome.kind is Kind.LOST:
+        return None
+    if outcome.kind in _plain_verbs:
+        return Settlement(job=job, verb=_plain_verbs[outcome.kind], seconds=seconds)
+    if outcome.kind is Kind.OUTAGE:
+        return _held(job, outcome, worker=worker, seconds=seconds)
+    final = outcome.kind in (Kind.PERMANENT, Kind.MALFORMED)
+    if final or (outcome.kind is Kind.AMBIGUOUS and settings.ambiguous == "hold"):
+        return _dead(job, outcome.kind.value, outcome, worker=worker, seconds=seconds)
     return _retry(job, outcome, worker=worker, seconds=seconds)
+
+
+def _held(job: Job, outcome: Outcome, *, worker: str, seconds: float) -> Settlement:
+    history = json.dumps(_extended(job, outcome, charged=False, worker=worker))
+    return Settlement(job=job, verb="retry", due=HELD, charged=False, history=history, seconds=seconds)
 
 
 def _retry(job: Job, outcome: Outcome, *, worker: str, seconds: float) -> Settlement:

@@ -74,7 +74,7 @@ class Slot(threading.Thread):
             return Outcome.failed(Kind.MALFORMED, error)
         except FenceUnanswered:
             return UNSENT
-        except BaseException as error:  # also SystemExit in a project's handler: a slot must report and live on
+        except BaseException as error:  # noqa: BLE001  also SystemExit in a handler: a slot reports and lives on
             return Outcome.failed(Kind.TRANSIENT, error)
         finally:
             close_old_connections()

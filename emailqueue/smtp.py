@@ -7,8 +7,9 @@ import smtplib
 import socket
 import time
 from collections.abc import Callable
-from email.policy import SMTP as SMTP_POLICY
+from email.generator import BytesGenerator
 from email.utils import parseaddr
+from io import BytesIO
 from typing import Any
 
 import django
@@ -133,7 +134,7 @@ class Mailer:
         except smtplib.SMTPResponseException as error:
             kind = _judged("body", error.smtp_code)
             return Outcome.failed(kind, error, phase="body", code=error.smtp_code, reply=_text(error.smtp_error))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  a foreign backend's errors are of any kind
             return Outcome.failed(Kind.TRANSIENT, error)
         return SENT
 
@@ -235,9 +236,10 @@ def _envelope_address(address: str) -> str:
 
 
 def _as_bytes(message: EmailMessage) -> bytes:
-    if django.VERSION >= (6, 0):
-        return bytes(message.message(policy=SMTP_POLICY).as_bytes())
-    return bytes(message.message().as_bytes(linesep="\r\n"))
+    # Like as_bytes() of Django's messages, whose argument for the line ends is another in each version.
+    written = BytesIO()
+    BytesGenerator(written, mangle_from_=False).flatten(message.message(), linesep="\r\n")
+    return written.getvalue()
 
 
 def _dot_stuffed(content: bytes) -> bytes:

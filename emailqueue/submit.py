@@ -5,13 +5,15 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 
 from django.db import transaction
 from redis import RedisError
 
 from emailqueue.jobs import NewJob, new_id
 from emailqueue.outbox import OutboxRow
-from emailqueue.redis import connect
+from emailqueue.redis import connect, revive
 from emailqueue.store import PIECE, Store
 
 logger = logging.getLogger(__name__)
@@ -19,7 +21,24 @@ logger = logging.getLogger(__name__)
 AVOID = 5.0
 """Seconds after a failure during which Redis is not asked again: a request must not wait for a dead server."""
 
-_avoid_until = 0.0
+
+@dataclass(slots=True)
+class Absence:
+    """This process's memory of a Redis that did not answer."""
+
+    until: float = 0.0
+    """When it may be asked again (time.monotonic)."""
+
+    def lasts(self) -> bool:
+        """Whether Redis is better not asked."""
+        return time.monotonic() < self.until
+
+    def begin(self) -> None:
+        """Remember that Redis did not answer just now."""
+        self.until = time.monotonic() + AVOID
+
+
+absence = Absence()
 
 
 def submit(jobs: Sequence[NewJob], *, using: str | None = None) -> None:
@@ -55,13 +74,14 @@ def after_commit(action: Callable[[], None], *, using: str | None) -> None:
 
 
 def _push_or_keep(jobs: Sequence[NewJob], enqueue: Callable[[Store], object]) -> None:
-    global _avoid_until
-    if time.monotonic() >= _avoid_until:
+    if not absence.lasts():
         try:
             enqueue(Store(connect()))
         except (RedisError, OSError) as error:
-            _avoid_until = time.monotonic() + AVOID
+            absence.begin()
             logger.warning("redis is away, jobs go to the outbox", extra={"jobs": len(jobs), "error": str(error)})
+            with suppress(OSError):
+                revive()
         else:
             return
     # A call whose reply was lost may have been queued. The relay adds ids that are unknown only, so that no

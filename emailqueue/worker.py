@@ -36,7 +36,7 @@ class EmailWorker(Worker):
     no work horse; both options are ignored. Raises ForeignQueue for a queue that is not ours.
     """
 
-    def __init__(self, queues: Any, *args: Any, prepare_for_work: bool = True, **kwargs: Any) -> None:
+    def __init__(self, queues: Any, name: str | None = None, **kwargs: Any) -> None:
         names = [queue.name if isinstance(queue, Queue) else str(queue) for queue in _listed(queues)]
         foreign = [name for name in names if name not in QUEUES]
         if foreign:
@@ -44,16 +44,16 @@ class EmailWorker(Worker):
                 f"EmailWorker does not work on {', '.join(map(repr, foreign))}. It takes {', '.join(QUEUES)}; start "
                 "a worker of RQ's own class for other queues: manage.py rqworker --worker-class rq.Worker …"
             )
-        if prepare_for_work:
+        if kwargs.get("prepare_for_work", True):
             connect()  # starts the embedded Valkey where that is what the project uses
-        super().__init__(queues, *args, prepare_for_work=prepare_for_work, **kwargs)
+        super().__init__(queues, name, **kwargs)
 
     def _set_connection(self, connection: Redis) -> Redis:
         return connection  # RQ would raise the time-outs to minutes, for a BLPOP that we don't use
 
     def work(
         self,
-        burst: bool = False,
+        burst: bool = False,  # noqa: FBT001, FBT002  the signature is RQ's
         logging_level: str | None = None,
         *args: Any,
         max_jobs: int | None = None,
@@ -83,7 +83,7 @@ class EmailWorker(Worker):
         )
         self._sent_before = (0, time.monotonic())
         self._stop_requested_at = 0.0
-        self.register_birth()
+        self.register_birth()  # type: ignore[no-untyped-call]  # RQ types a part of its methods
         logger.info("%s", describe_redis(connection))
         logger.info(
             "worker started", extra={"worker": self.name, "pid": self.pid, "queues": ",".join(self.queue_names())}
@@ -96,7 +96,7 @@ class EmailWorker(Worker):
             for number, handler in before.items():
                 signal.signal(number, handler)
             self._housekeeper.stop()
-        self.register_death()
+        self.register_death()  # type: ignore[no-untyped-call]
         logger.info("worker stopped", extra={"worker": self.name, "jobs": self._rounds.jobs_done})
         if not clean:
             raise SystemExit(1)

@@ -18,9 +18,7 @@ print(json.dumps({key: value for key, value in vars(settings).items() if key.isu
 
 
 def start(**variables: str) -> subprocess.CompletedProcess[str]:
-    ours = {
-        name: value for name, value in os.environ.items() if name not in VARIABLES and "EMAIL_" not in name
-    }
+    ours = {name: value for name, value in os.environ.items() if name not in VARIABLES and "EMAIL_" not in name}
     return subprocess.run(
         [sys.executable, "-c", SHOW], env={**ours, **variables}, capture_output=True, text=True, check=False
     )

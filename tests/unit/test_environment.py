@@ -25,9 +25,7 @@ def test_words_are_parted_by_commas_and_trimmed() -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    ("word", "value"), [("1", True), ("True", True), ("on", True), ("0", False), ("NO", False)]
-)
+@pytest.mark.parametrize(("word", "value"), [("1", True), ("True", True), ("on", True), ("0", False), ("NO", False)])
 def test_a_switch_reads_what_people_write(word: str, value: bool) -> None:
     assert switch("DEBUG", default=not value, environ={"DEBUG": word}) is value
 
@@ -39,9 +37,7 @@ def test_a_switch_that_is_neither_names_variable_and_value() -> None:
 
 @pytest.mark.parametrize("digits", ["abc", "0", "65536", "-1", "2.5", "²"])
 def test_a_number_out_of_range_names_variable_value_and_range(digits: str) -> None:
-    with pytest.raises(
-        ImproperlyConfigured, match=rf"EMAIL_PORT is '{digits}'\. Use a whole number from 1 to 65535"
-    ):
+    with pytest.raises(ImproperlyConfigured, match=rf"EMAIL_PORT is '{digits}'\. Use a whole number from 1 to 65535"):
         number("EMAIL_PORT", 25, most=65535, environ={"EMAIL_PORT": digits})
 
 
@@ -71,9 +67,7 @@ def test_postgresql_is_read_from_its_url() -> None:
     )
 
 
-@pytest.mark.parametrize(
-    "url", ["postgres://ada:hush@db.example:port/mail", "mongo://ada:hush@db.example/mail"]
-)
+@pytest.mark.parametrize("url", ["postgres://ada:hush@db.example:port/mail", "mongo://ada:hush@db.example/mail"])
 def test_a_wrong_database_url_is_refused_without_its_password(url: str) -> None:
     with pytest.raises(ImproperlyConfigured, match="DATABASE_URL cannot be read") as refusal:
         database("DATABASE_URL", "sqlite:///unused", environ={"DATABASE_URL": url})

@@ -105,11 +105,7 @@ def test_the_parent_may_be_named_by_the_context(write: Any, rendered: Render) ->
 
 
 def test_blocks_inside_another_tag_are_found_and_the_tag_works(write: Any, rendered: Render) -> None:
-    write(
-        letter='{% load l10n %}{% localize on %}{% with name="Grace" %}'
-        + PARTS
-        + "{% endwith %}{% endlocalize %}"
-    )
+    write(letter='{% load l10n %}{% localize on %}{% with name="Grace" %}' + PARTS + "{% endwith %}{% endlocalize %}")
 
     message = rendered(name="Ada")
 
@@ -135,9 +131,7 @@ def test_context_is_escaped_in_the_html_and_nowhere_else(write: Any, rendered: R
     assert html_of(message) == "<p>Dear &lt;b&gt;Ada &amp; Co&#x27;s&lt;/b&gt;</p>"
 
 
-def test_a_subject_inside_the_html_is_plain_in_the_header_and_escaped_in_the_html(
-    write: Any, rendered: Render
-) -> None:
+def test_a_subject_inside_the_html_is_plain_in_the_header_and_escaped_in_the_html(write: Any, rendered: Render) -> None:
     subject = "{% block subject %}{{ name }}{% endblock %}"
     html = f"{{% block html_body %}}<title>{subject}</title><p>{{{{ name }}}}</p>{{% endblock %}}"
     write(letter=html + "{% block text_body %}{{ name }}{% endblock %}")
@@ -210,9 +204,7 @@ def test_the_mail_s_own_context_wins(write: Any, rendered: Render) -> None:
     assert message.subject == "Hello Example"
 
 
-def test_the_host_stands_in_for_the_name_of_a_sender(
-    write: Any, rendered: Render, settings: Settings
-) -> None:
+def test_the_host_stands_in_for_the_name_of_a_sender(write: Any, rendered: Render, settings: Settings) -> None:
     settings.DEFAULT_FROM_EMAIL = "hello@modelrank.example"
     write(letter=PARTS.replace("{{ name }}", "{{ brand }}"))
 

@@ -153,9 +153,7 @@ def test_the_text_carries_each_link_of_the_html(name: str, context: dict[str, An
 def test_each_mail_says_whom_it_is_for_and_why(name: str, context: dict[str, Any]) -> None:
     message = write(name, **context)
 
-    [reason] = re.findall(
-        r"You get this mail because .*?ada@example\.com.*? at Modelrank\.", text_of(message)
-    )
+    [reason] = re.findall(r"You get this mail because .*?ada@example\.com.*? at Modelrank\.", text_of(message))
     assert reason in prose(message)
 
 

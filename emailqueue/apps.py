@@ -1,0 +1,23 @@
+"""How Django gets to know the app."""
+
+from django.apps import AppConfig
+from django.core.checks import register
+from django.utils.translation import gettext_lazy as _
+
+
+class EmailQueueConfig(AppConfig):
+    """The e-mail queue: its tables, its admin and its system checks."""
+
+    name = "emailqueue"
+    verbose_name = _("E-mail queue")
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Read the settings, so that wrong ones stop the start-up; make job functions and checks known."""
+        import emailqueue.deliver  # noqa: F401  registers its job function
+        from emailqueue.checks import check_redis, check_rq_queues
+        from emailqueue.conf import get_settings
+
+        get_settings()
+        register(check_redis, "redis")
+        register(check_rq_queues, "redis")
