@@ -1,0 +1,141 @@
+"""What quickstart publishes and queues: all topics, all queue functions, bulk and scheduled, 1,071 mails."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from itertools import cycle
+from typing import Any
+
+from emailqueue import (
+    queue_bulk_emails,
+    queue_progress_update,
+    queue_rank_update,
+    queue_referral_join,
+    queue_referral_milestone,
+    queue_reward_delivery,
+    queue_vote_confirmation,
+    schedule_email,
+)
+from events import publish, publish_event
+
+NAMES = ("Ada", "Grace", "Alan", "Edsger", "Barbara", "Donald", "Radia", "Tim", "Margaret", "Linus", "Katherine")
+MODELS = ("Aurora", "Borealis", "Cirrus", "Dune", "Equinox", "Fjord", "Glacier")
+BUSY, GONE, WELL = "busy.example", "gone.example", "mail.example"
+REPLIES = [
+    (f"*@{BUSY}", ["450 4.2.1 mailbox busy, try again later", "250 2.1.5 OK"]),
+    (f"*@{GONE}", ["550 5.1.1 no such mailbox"]),
+]
+"""What the mail server answers to whom; it accepts all others at once."""
+AHEAD = 5.0
+"""Seconds until the scheduled mail is due."""
+
+
+class Sample:
+    """The mails of one run; no two have the same recipient, so that each can be looked for."""
+
+    def __init__(self) -> None:
+        self.recipients: list[str] = []
+        """All addresses that a mail is meant for, so far."""
+        self.published = 0
+        """Events, so far."""
+        self._models = cycle(enumerate(MODELS, start=1))
+
+    def steps(self) -> Iterator[None]:
+        """Do one call after the other, and yield after each."""
+        yield from self._schedule(1)
+        yield from self._bulk(300)
+        yield from self._milestones(2, subscribers=120)
+        yield from self._votes(200)
+        yield from self._ranks(3, supporters=50)
+        yield from self._rewards(40)
+        yield from self._sign_ups(60)
+        yield from self._referrals(20)
+        yield from self._calls(10)
+
+    def _schedule(self, count: int) -> Iterator[None]:
+        for _ in range(count):
+            due = datetime.now(UTC) + timedelta(seconds=AHEAD)
+            schedule_email("reward-delivery", self._somebody(), {"reward_name": "Early bird badge"}, due)
+            yield
+
+    def _bulk(self, count: int) -> Iterator[None]:
+        recipients = [(self._somebody(), {"vote_count": 500 + number}) for number in range(count)]
+        queue_bulk_emails("progress-update", recipients, {"model_name": "Aurora", "milestone": "the top ten"})
+        yield
+
+    def _milestones(self, count: int, *, subscribers: int) -> Iterator[None]:
+        for _ in range(count):
+            payload = {**self._model(), "vote_count": 1000, "milestone": 1000}
+            self._publish("model.progress_milestone", subscriber_emails=self._crowd(subscribers), **payload)
+            yield
+
+    def _votes(self, count: int) -> Iterator[None]:
+        for _ in range(count):
+            publish_event.vote_created({"voter_email": self._somebody(), **self._model()})
+            self.published += 1
+            yield
+
+    def _ranks(self, count: int, *, supporters: int) -> Iterator[None]:
+        for rank in range(1, count + 1):
+            payload = {**self._model(), "new_rank": rank, "old_rank": rank + 1, "vote_count": 2400 - 100 * rank}
+            self._publish("model.rank_changed", supporter_emails=self._crowd(supporters), **payload)
+            yield
+
+    def _rewards(self, count: int) -> Iterator[None]:
+        for number in range(count):
+            value = "10 €" if number % 2 else 25
+            self._publish("reward.earned", user_email=self._somebody(), reward_name="Gift card", reward_value=value)
+            yield
+
+    def _sign_ups(self, count: int) -> Iterator[None]:
+        for number in range(count):
+            friend = {"referrer_name": "Grace", "referral_code": f"GRACE{number}"} if number % 2 else {}
+            self._publish("user.registered", user_email=self._somebody(), user_name=self._name(), **friend)
+            yield
+
+    def _referrals(self, count: int) -> Iterator[None]:
+        for number in range(1, count + 1):
+            self._publish(
+                "referral.milestone",
+                user_email=self._somebody(),
+                user_name=self._name(),
+                referral_count=5 * number,
+                reward_name="Ambassador badge",
+            )
+            yield
+
+    def _calls(self, count: int) -> Iterator[None]:
+        for _ in range(count):
+            model = self._model()
+            name = {"model_name": model["model_name"]}
+            queue_vote_confirmation(self._somebody(), model)
+            queue_progress_update(self._somebody(), {**name, "vote_count": 5000, "milestone": 5000})
+            queue_rank_update(
+                self._somebody(), {**name, "rank_position": 1, "previous_rank": 3, "vote_count": 5200}, attempts=5
+            )
+            queue_reward_delivery(self._somebody(), {"reward_name": "Badge"}, priority="critical")
+            queue_referral_join(self._somebody(), {"user_name": self._name()}, delay=1)
+            queue_referral_milestone(self._somebody(), {"user_name": self._name(), "referral_count": 10})
+            yield
+
+    def _publish(self, topic: str, **payload: Any) -> None:
+        publish(topic, payload)
+        self.published += 1
+
+    def _model(self) -> dict[str, Any]:
+        number, name = next(self._models)
+        return {"model_id": number, "model_name": name}
+
+    def _name(self) -> str:
+        return NAMES[len(self.recipients) % len(NAMES)]
+
+    def _crowd(self, count: int) -> list[str]:
+        return [self._somebody() for _ in range(count)]
+
+    def _somebody(self) -> str:
+        number = len(self.recipients) + 1
+        domain = GONE if number % 100 == 0 else BUSY if number % 25 == 0 else WELL
+        address = f"{self._name().lower()}.{number:04d}@{domain}"
+        self.recipients.append(address)
+        return address
