@@ -158,7 +158,7 @@ class Job:
             raw = self.data
         try:
             path, _instance, positional, arguments = json.loads(raw)
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, RecursionError) as error:
             raise MalformedJob(f"Job {self.id} holds no JSON call: {raw[:200]!r}.") from error
         if not isinstance(path, str) or positional or not isinstance(arguments, dict):
             raise MalformedJob(f"Job {self.id} is not a call with keyword arguments: {raw[:200]!r}.")
@@ -207,6 +207,6 @@ def _json_or(text: bytes | None, otherwise: Any) -> Any:
     """Return what `text` holds, or `otherwise` when a stranger has written it."""
     try:
         value = json.loads(text or b"null")
-    except ValueError:
+    except (ValueError, RecursionError):
         return otherwise
     return value if isinstance(value, type(otherwise)) else otherwise

@@ -21,6 +21,7 @@ from django.core.mail.backends.smtp import EmailBackend as SMTPBackend
 from django.utils.encoding import punycode
 
 from emailqueue.conf import Settings
+from emailqueue.errors import RedisUnavailable
 from emailqueue.outcome import LOST, SENT, Kind, Outcome
 
 Fence = Callable[[], bool]
@@ -106,6 +107,8 @@ class Mailer:
             if (connection := _smtp(backend)) is not None:
                 connection.ehlo_or_helo_if_needed()
         except OSError as error:
+            with contextlib.suppress(OSError):
+                backend.close()  # it may have failed after it had connected
             code = getattr(error, "smtp_code", None)
             reply = getattr(error, "smtp_error", b"")
             return Outcome.failed(Kind.OUTAGE, error, phase="connect", code=code, reply=_text(reply))
@@ -159,7 +162,10 @@ class _Dialogue:
                 self.broken = True
             else:
                 self._reset()
-            return Outcome.failed(kind, error, phase=error.phase, code=error.code, reply=str(error))
+            return Outcome.failed(kind, error, phase=error.phase, code=error.code, reply=error.reply)
+        except RedisUnavailable:  # from the fence, and a ConnectionError by its class: not the mail server's fault
+            self._reset()
+            raise
         except OSError as error:  # smtplib's own errors are OSErrors, too
             self.broken = True
             lost = {"mail": Kind.OUTAGE, "body": Kind.AMBIGUOUS}

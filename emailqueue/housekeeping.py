@@ -1,0 +1,120 @@
+"""
+What the worker does for the database: it moves what Redis has to tell about dead letters into their rows.
+
+The housekeeping thread of each worker calls these functions, with close_old_connections() before and after.
+Any number of workers may do so at the same time, and each may be killed at any point: what is done twice
+changes nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from itertools import islice
+from typing import Any
+
+from django.db import DataError, IntegrityError, router, transaction
+from django.utils import timezone
+from redis import Redis
+
+from emailqueue.deaths import Rows, rows
+from emailqueue.foreign import import_foreign_failures
+from emailqueue.models import Attempt, DeadLetter, Status
+from emailqueue.store import INBOX, REDELIVERED
+
+__all__ = ["close_redelivered", "import_foreign_failures", "move_inbox", "open_letters"]
+
+logger = logging.getLogger(__name__)
+
+BATCH = 100
+"""Entries that one transaction moves."""
+
+BAD_ROW = (DataError, IntegrityError, OverflowError, TypeError, ValueError)
+"""What is raised for a row that cannot be stored; anything else says that the database is away or not migrated."""
+
+
+def open_letters() -> int:
+    """Return how many dead letters are open."""
+    return DeadLetter.objects.open().count()
+
+
+def move_inbox(connection: Redis) -> int:
+    """
+    Move the deaths in the inbox into the database and return how many were moved.
+
+    An entry is deleted after its commit. One that the database refuses stays and is logged. While the
+    database is away, all stay, and Django's OperationalError or another DatabaseError is raised.
+    """
+    moved = 0
+    entries = connection.hscan_iter(INBOX, count=BATCH)
+    while batch := dict(islice(entries, BATCH)):
+        stored = _store_batch({death: rows(_decoded(death), entry) for death, entry in batch.items()})
+        if stored:
+            connection.hdel(INBOX, *stored)
+        moved += len(stored)
+    return moved
+
+
+def close_redelivered(connection: Redis) -> int:
+    """Mark the letters whose retried job was sent as delivered, and return how many changed."""
+    closed = 0
+    while True:
+        letters: Any = connection.lrange(REDELIVERED, 0, BATCH - 1)
+        if not letters:
+            return closed
+        closed += DeadLetter.objects.filter(
+            pk__in=[_decoded(letter) for letter in letters], status=Status.RETRYING
+        ).update(status=Status.DELIVERED, closed_at=timezone.now())
+        # By value: a trim by position would take what another worker has not read yet.
+        with connection.pipeline(transaction=False) as pipeline:
+            for letter in letters:
+                pipeline.lrem(REDELIVERED, 0, letter)
+            pipeline.execute()
+
+
+def _store_batch(batch: Mapping[bytes, Rows]) -> list[bytes]:
+    """Store all, or if the database refuses, one by one; return the names of those that are stored."""
+    try:
+        _store(list(batch.values()))
+    except BAD_ROW:
+        return [name for name, entry in batch.items() if _store_one(name, entry)]
+    return list(batch)
+
+
+_reported: set[bytes] = set()
+
+
+def _store_one(name: bytes, entry: Rows) -> bool:
+    try:
+        _store([entry])
+    except BAD_ROW as error:
+        if name not in _reported:
+            _reported.add(name)
+            # Without the message: PostgreSQL quotes the row, and so the address.
+            logger.error(  # noqa: TRY400 - likewise the traceback
+                "dead letter refused by the database, it stays in the inbox",
+                extra={"death": _decoded(name), "error_class": type(error).__name__},
+            )
+        return False
+    return True
+
+
+def _store(batch: Sequence[Rows]) -> None:
+    alias = router.db_for_write(DeadLetter)
+    letters = [letter for letter, _ in batch]
+    with transaction.atomic(using=alias):
+        DeadLetter.objects.using(alias).bulk_create(letters, ignore_conflicts=True)
+        # SQLite ignores rows that break any constraint, not only those that are there already.
+        ids = {letter.pk for letter in letters}
+        if DeadLetter.objects.using(alias).filter(pk__in=ids).count() != len(ids):
+            raise IntegrityError("A dead letter breaks a constraint.")
+        attempts = [attempt for _, attempts in batch for attempt in attempts]
+        Attempt.objects.using(alias).bulk_create(attempts, ignore_conflicts=True)
+        redriven = [letter.redrives for letter in letters if letter.redrives]
+        DeadLetter.objects.using(alias).filter(pk__in=redriven, status=Status.RETRYING).update(
+            status=Status.FAILED_AGAIN, closed_at=timezone.now()
+        )
+
+
+def _decoded(value: bytes) -> str:
+    return value.decode("utf-8", "backslashreplace")

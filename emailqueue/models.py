@@ -1,0 +1,241 @@
+"""What the database keeps of a job that was given up, and what staff can do with it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
+from importlib import import_module
+from typing import Any
+
+from django.apps import apps
+from django.db import models, router, transaction
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from emailqueue.backoff import Backoff
+from emailqueue.compose import mail_job
+from emailqueue.errors import NotDiscardable, NotRetryable
+from emailqueue.jobs import Job, MalformedJob, NewJob
+from emailqueue.outbox import OutboxRow
+from emailqueue.priority import Priority
+from emailqueue.submit import submit
+
+__all__ = ["Attempt", "DeadLetter", "OutboxRow", "Reason", "Status"]
+
+EDITABLE = ("to", "context", "priority")
+
+
+class Reason(models.TextChoices):
+    """Why a job was given up."""
+
+    PERMANENT = "permanent", _("refused for good")
+    EXHAUSTED = "exhausted", _("all tries failed")
+    AMBIGUOUS = "ambiguous", _("maybe sent")
+    CRASHED = "crashed", _("its workers crashed")
+    MALFORMED = "malformed", _("unreadable job")
+
+
+class Status(models.TextChoices):
+    """What has become of a dead letter. All but open and retrying are final."""
+
+    OPEN = "open", _("open")
+    RETRYING = "retrying", _("retrying")
+    DELIVERED = "delivered", _("delivered")
+    FAILED_AGAIN = "failed again", _("failed again")
+    DISCARDED = "discarded", _("discarded")
+
+
+class DeadLetterQuerySet(models.QuerySet["DeadLetter"]):
+    """Dead letters."""
+
+    def open(self) -> DeadLetterQuerySet:
+        """Return those that nobody has dealt with yet."""
+        return self.filter(status=Status.OPEN)
+
+
+class DeadLetter(models.Model):
+    """One job that was given up. Written by the worker's housekeeping; its id makes that repeatable."""
+
+    id = models.CharField(_("death id"), max_length=64, primary_key=True)
+    job_id = models.CharField(_("job id"), max_length=200, db_index=True)
+    queue = models.CharField(_("queue"), max_length=100)
+    label = models.CharField(_("type"), max_length=200)
+    email_type = models.CharField(_("e-mail type"), max_length=200, blank=True)
+    recipient = models.CharField(_("recipient"), max_length=320, blank=True)
+    priority = models.SmallIntegerField(
+        _("priority"), null=True, choices=[(priority.value, priority.name.lower()) for priority in Priority]
+    )
+    function = models.CharField(_("function"), max_length=300, blank=True)
+    arguments = models.JSONField(_("arguments"), null=True)
+    raw = models.TextField(_("raw job"), blank=True)
+    attempts_allowed = models.IntegerField(_("tries allowed"), default=1)
+    backoff = models.JSONField(_("backoff"), default=dict)
+    reason = models.CharField(_("reason"), max_length=20, choices=Reason.choices)
+    tries = models.IntegerField(_("tries"), default=0)
+    error_class = models.CharField(_("error"), max_length=200, blank=True)
+    message = models.TextField(_("error message"), blank=True)
+    smtp_code = models.IntegerField(_("SMTP code"), null=True)
+    smtp_reply = models.TextField(_("SMTP reply"), blank=True)
+    created_at = models.DateTimeField(_("queued at"), null=True)
+    died_at = models.DateTimeField(_("died at"), db_index=True)
+    status = models.CharField(_("status"), max_length=20, choices=Status.choices, default=Status.OPEN)
+    discard_reason = models.TextField(_("reason of the discard"), blank=True)
+    closed_at = models.DateTimeField(_("closed at"), null=True)
+    retried_job_id = models.CharField(_("retried as job"), max_length=200, blank=True, db_index=True)
+    edits = models.JSONField(_("edits of the retry"), default=dict)
+    redrives = models.CharField(_("retry of"), max_length=64, blank=True)
+    """Id of the letter whose retry has died as this one."""
+
+    objects = DeadLetterQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("dead letter")
+        verbose_name_plural = _("dead letters")
+        default_permissions = ("view",)
+        permissions = (
+            ("retry_deadletter", _("Can retry dead letters")),
+            ("discard_deadletter", _("Can discard dead letters")),
+        )
+        indexes = (models.Index(fields=["status", "-died_at"], name="emailqueue_status_died"),)
+
+    def __str__(self) -> str:
+        return f"{self.label} → {self.recipient}" if self.recipient else self.label
+
+    def retry(self, **edits: Any) -> str:
+        """
+        Put the job back into its queue once the transaction commits, and return the job's id.
+
+        Without edits it is the same job again, so that a mail keeps its Message-ID. Edits are `to`, `context`
+        and `priority` of a mail; what they change makes it a new job. Raises NotRetryable, or what
+        queue_email() raises for edits that are wrong.
+        """
+        alias = router.db_for_write(DeadLetter, instance=self)
+        with transaction.atomic(using=alias):
+            self._lock(alias)
+            if self.status != Status.OPEN:
+                raise NotRetryable(f"Dead letter {self.pk} is {self.status}. Only an open one can be retried.")
+            changes = self._changes(edits)
+            job = self._new_job(changes) if changes else self._same_job(alias)
+            self._become(Status.RETRYING, retried_job_id=job.id, edits=changes)
+            submit([job], using=alias)
+        return job.id
+
+    def discard(self, reason: str) -> None:
+        """Close the letter undelivered, for a reason that stays with it. Raises NotDiscardable."""
+        if not reason.strip():
+            raise NotDiscardable(f"Dead letter {self.pk} is not discarded without a reason. Say in a few words why.")
+        alias = router.db_for_write(DeadLetter, instance=self)
+        with transaction.atomic(using=alias):
+            self._lock(alias)
+            if self.status != Status.OPEN:
+                raise NotDiscardable(f"Dead letter {self.pk} is {self.status}. Only an open one can be discarded.")
+            self._become(Status.DISCARDED, discard_reason=reason.strip(), closed_at=timezone.now())
+
+    def _lock(self, alias: str) -> None:
+        self.refresh_from_db(using=alias, from_queryset=DeadLetter.objects.select_for_update())
+
+    def _become(self, status: Status, **fields: Any) -> None:
+        changed = {"status": status, **fields}
+        for name, value in changed.items():
+            setattr(self, name, value)
+        self.save(update_fields=list(changed))
+
+    def _changes(self, edits: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the edits that differ from what the mail has, as they are stored."""
+        unknown = [name for name in edits if name not in EDITABLE]
+        if unknown:
+            raise NotRetryable(
+                f"A retry cannot change {', '.join(map(repr, unknown))}. It can change {', '.join(EDITABLE)}."
+            )
+        if edits and not self.email_type:
+            raise NotRetryable(f"Dead letter {self.pk} is no e-mail, so it can only be retried as it is.")
+        wanted = {**edits, "priority": Priority.parse(edits["priority"]).value} if "priority" in edits else edits
+        present = {**(self.arguments or {}), "priority": self.priority}
+        return {name: value for name, value in wanted.items() if value != present.get(name)}
+
+    def _new_job(self, changes: Mapping[str, Any]) -> NewJob:
+        arguments = self.arguments or {}
+        job = mail_job(
+            self.email_type,
+            changes.get("to", arguments.get("to")),
+            changes.get("context", arguments.get("context")),
+            priority=changes.get("priority", self.priority),
+            attempts=self.attempts_allowed,
+            backoff=self.backoff,
+        )
+        return replace(job, letter=self.pk)
+
+    def _same_job(self, alias: str) -> NewJob:
+        if self.arguments is None:
+            raise NotRetryable(f"Dead letter {self.pk} holds a job that cannot be read, so it cannot be retried.")
+        _require_function(self.function)
+        # Redis would take the second of them for the first, and this letter would wait for ever.
+        if DeadLetter.objects.using(alias).filter(retried_job_id=self.job_id, status=Status.RETRYING).exists():
+            raise NotRetryable(f"Job {self.job_id} is being retried already, for another dead letter.")
+        return NewJob(
+            id=self.job_id,
+            queue=self.queue,
+            function=self.function,
+            arguments=self.arguments,
+            attempts=self.attempts_allowed,
+            backoff=Backoff.parse(self.backoff),
+            label=self.label,
+            letter=self.pk,
+        )
+
+
+class Attempt(models.Model):
+    """One try of a job that became a dead letter."""
+
+    letter = models.ForeignKey(DeadLetter, models.CASCADE, related_name="attempts", verbose_name=_("dead letter"))
+    number = models.IntegerField(_("number"))
+    at = models.DateTimeField(_("at"))
+    kind = models.CharField(
+        _("outcome"),
+        max_length=20,
+        choices=[
+            ("transient", _("failed for now")),
+            ("permanent", _("refused for good")),
+            ("outage", _("mail server away")),
+            ("ambiguous", _("maybe sent")),
+            ("unsent", _("not sent")),
+        ],
+    )
+    charged = models.BooleanField(_("counts as a try"), default=True)
+    times = models.IntegerField(_("times"), default=1)
+    worker = models.CharField(_("worker"), max_length=200, blank=True)
+    error_class = models.CharField(_("error"), max_length=200, blank=True)
+    message = models.TextField(_("error message"), blank=True)
+    phase = models.CharField(_("SMTP phase"), max_length=20, blank=True)
+    smtp_code = models.IntegerField(_("SMTP code"), null=True)
+    smtp_reply = models.TextField(_("SMTP reply"), blank=True)
+    traceback = models.TextField(_("traceback"), blank=True)
+
+    class Meta:
+        verbose_name = _("attempt")
+        verbose_name_plural = _("attempts")
+        default_permissions = ()
+        ordering = ("number",)
+        constraints = (models.UniqueConstraint(fields=["letter", "number"], name="emailqueue_attempt_letter_number"),)
+
+    def __str__(self) -> str:
+        return f"{self.number}: {self.kind}"
+
+
+def _require_function(path: str) -> None:
+    """Raise NotRetryable unless `path` is a job function of an installed app."""
+    module = path.rpartition(".")[0]
+    # A letter comes from Redis, so it must not make us import whatever it names.
+    if apps.get_containing_app_config(module):
+        with suppress(ImportError):
+            import_module(module)  # which registers its job functions
+    call = Job(id="", queue="", token="", data=json.dumps([path, None, [], {}]).encode())
+    try:
+        call.function()
+    except MalformedJob as error:
+        raise NotRetryable(
+            f"The job calls {path!r}, which no installed app offers as a job function (any more). "
+            "Bring it back, then retry."
+        ) from error

@@ -1,0 +1,338 @@
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Permission, User
+from django.test import Client
+from django.urls import reverse
+from pytest_django import DjangoAssertNumQueries
+from redis import Redis
+
+from emailqueue.compose import DELIVER
+from emailqueue.models import Attempt, DeadLetter, Reason, Status
+
+LIST = reverse("admin:emailqueue_deadletter_changelist")
+NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
+XSS = "<script>alert(1)</script>"
+
+
+def create(number: int = 1, **fields: Any) -> DeadLetter:
+    arguments = {
+        "email_type": "vote-confirmation",
+        "to": f"ada{number}@example.com",
+        "context": {"model_name": "GPT", "profile_url": "https://front.example/models/7"},
+    }
+    letter = DeadLetter.objects.create(
+        **{
+            "id": f"{number:032x}",
+            "job_id": f"job-{number}",
+            "queue": "normal",
+            "label": "vote-confirmation",
+            "email_type": "vote-confirmation",
+            "recipient": f"ada{number}@example.com",
+            "priority": 3,
+            "function": DELIVER,
+            "arguments": arguments,
+            "attempts_allowed": 3,
+            "reason": Reason.PERMANENT,
+            "tries": 1,
+            "error_class": "emailqueue.smtp.Refused",
+            "message": "550 no such mailbox",
+            "smtp_code": 550,
+            "smtp_reply": "no such mailbox",
+            "died_at": NOON + timedelta(seconds=number),
+            **fields,
+        }
+    )
+    Attempt.objects.create(
+        letter=letter,
+        number=1,
+        at=NOON,
+        kind="permanent",
+        phase="rcpt",
+        smtp_code=letter.smtp_code,
+        smtp_reply=letter.smtp_reply,
+        error_class=letter.error_class,
+        message=letter.message,
+        traceback=fields.get("message", "Traceback …"),
+    )
+    return letter
+
+
+def staff(*permissions: str) -> Client:
+    user = User.objects.create_user("mary", password="secret", is_staff=True)
+    user.user_permissions.set(Permission.objects.filter(codename__in=[f"{name}_deadletter" for name in permissions]))
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+def page(letter: DeadLetter, verb: str = "change") -> str:
+    return reverse(f"admin:emailqueue_deadletter_{verb}", args=[letter.pk])
+
+
+def act(client: Client, action: str, *letters: DeadLetter, **fields: str) -> str:
+    form = {"action": action, "_selected_action": [letter.pk for letter in letters], "index": "0", **fields}
+    return client.post(LIST, form, follow=True).content.decode()
+
+
+def statuses() -> set[str]:
+    return set(DeadLetter.objects.values_list("status", flat=True))
+
+
+def jobs(valkey: Redis) -> int:
+    return len(valkey.keys("rq:job:*"))
+
+
+@pytest.mark.django_db
+def test_the_list_shows_each_letter_and_is_searched_by_beginnings() -> None:
+    create(1)
+    create(2, recipient="", email_type="", label="vote.created", priority=None)
+    client = staff("view")
+
+    whole = client.get(LIST).content.decode()
+    by_recipient = client.get(LIST, {"q": "ADA1@"}).content.decode()
+    by_job = client.get(LIST, {"q": "job-2"}).content.decode()
+    by_status = client.get(LIST, {"status__exact": "discarded"}).content.decode()
+
+    assert "ada1@example.com" in whole
+    assert "Refused: 550 no such mailbox" in whole
+    assert "refused for good" in whole
+    assert ("ada1@example.com" in by_recipient, "vote.created" in by_recipient) == (True, False)
+    assert ("ada1@example.com" in by_job, "vote.created" in by_job) == (False, True)
+    assert "0 dead letters" in by_status
+
+
+@pytest.mark.django_db
+def test_the_list_costs_the_same_for_one_letter_and_for_many(
+    django_assert_max_num_queries: DjangoAssertNumQueries,
+) -> None:
+    client = staff("view")
+    create(1)
+    with django_assert_max_num_queries(20) as alone:
+        client.get(LIST)
+    for number in range(2, 30):
+        create(number)
+
+    with django_assert_max_num_queries(len(alone)):
+        answer = client.get(LIST)
+
+    assert answer.content.decode().count("ada") >= 29
+
+
+@pytest.mark.django_db
+def test_the_page_tells_what_happened() -> None:
+    letter = create()
+    client = staff("view")
+
+    text = client.get(page(letter)).content.decode()
+
+    assert "Try 1 of 3 was refused for good, so no other followed. 550 no such mailbox" in text
+    assert "<code>550 no such mailbox</code>" in text
+    assert "<details><summary>Traceback</summary><pre>Traceback …</pre></details>" in text
+    assert "&quot;model_name&quot;: &quot;GPT&quot;" in text
+    assert 'name="_save"' not in text
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("reason", [*Reason.values, "unheard of"])
+def test_every_reason_has_a_page(reason: str) -> None:
+    letter = create(reason=reason, arguments=None)
+    client = staff("view")
+
+    answer = client.get(page(letter))
+
+    assert answer.status_code == 200
+    assert "550 no such mailbox" in answer.content.decode()
+
+
+@pytest.mark.django_db
+def test_nothing_that_a_mail_or_server_says_becomes_markup() -> None:
+    letter = create(
+        label=XSS,
+        recipient=XSS,
+        email_type=XSS,
+        arguments={"email_type": XSS, "to": XSS, "context": {XSS: XSS}},
+        raw=XSS,
+        message=XSS,
+        smtp_reply=XSS,
+        error_class=XSS,
+        edits={"to": XSS},
+        discard_reason=XSS,
+    )
+    client = staff("view", "retry", "discard")
+
+    pages = [client.get(address) for address in (LIST, page(letter), page(letter, "discard"))]
+    pages.append(client.post(LIST, {"action": "discard", "_selected_action": letter.pk, "index": "0"}))
+    pages.append(client.post(page(letter, "discard"), {"reason": XSS}, follow=True))
+    pages.append(client.get(page(letter, "history")))
+
+    texts = [answer.content.decode() for answer in pages]
+    assert [answer.status_code for answer in pages] == [200] * 6
+    assert [XSS in text for text in texts] == [False] * 6
+    assert ["&lt;script&gt;alert(1)" in text for text in texts] == [True] * 6
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_button_retries_the_letter_and_leaves_a_trace(valkey: Redis) -> None:
+    letter = create()
+    client = staff("view", "retry")
+
+    text = client.post(page(letter, "retry"), follow=True).content.decode()
+
+    assert "1 letter is being retried." in text
+    assert statuses() == {Status.RETRYING}
+    assert valkey.exists("rq:job:job-1") == 1
+    entry = LogEntry.objects.get()
+    assert (entry.object_id, entry.get_change_message(), entry.user.get_username()) == (letter.pk, "Retried.", "mary")
+
+
+@pytest.mark.django_db
+def test_the_button_discards_with_a_reason_only() -> None:
+    letter = create()
+    client = staff("view", "discard")
+
+    asked = client.get(page(letter, "discard")).content.decode()
+    refused = client.post(page(letter, "discard"), {"reason": " "}).content.decode()
+    untouched = statuses()
+    done = client.post(page(letter, "discard"), {"reason": "mailbox gone"}, follow=True).content.decode()
+
+    assert 'name="reason"' in asked
+    assert "This field is required." in refused
+    assert untouched == {Status.OPEN}
+    assert "1 letter was discarded." in done
+    assert DeadLetter.objects.get().discard_reason == "mailbox gone"
+    assert LogEntry.objects.get().get_change_message() == "Discarded: mailbox gone"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_action_retries_a_selection_and_tells_what_it_could_not(valkey: Redis) -> None:
+    selected = [create(1), create(2), create(3, arguments=None), create(4)]
+    client = staff("view", "retry")
+
+    text = act(client, "retry", *selected[:3])
+
+    assert "2 letters are being retried." in text
+    assert "1 letter was left as it is: Dead letter" in text
+    assert jobs(valkey) == 2
+    assert LogEntry.objects.count() == 2
+    assert DeadLetter.objects.open().count() == 2
+
+
+@pytest.mark.django_db
+def test_the_action_discards_what_was_selected_when_the_reason_was_asked() -> None:
+    create(1)
+    create(2)
+    client = staff("view", "discard")
+    asked = client.post(LIST, {"action": "discard", "_selected_action": "x", "select_across": "1", "index": "0"})
+    hidden = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)">', asked.content.decode()))
+    create(3)
+
+    text = client.post(LIST, {**hidden, "reason": "all bounced"}, follow=True).content.decode()
+
+    assert "2 letters was" not in text
+    assert "2 letters were discarded." in text
+    assert DeadLetter.objects.open().get().recipient == "ada3@example.com"
+    assert LogEntry.objects.count() == 2
+
+
+@pytest.mark.django_db
+def test_an_action_refuses_more_than_a_thousand_letters() -> None:
+    letters = [DeadLetter(id=f"{number:032x}", died_at=NOON) for number in range(1001)]
+    DeadLetter.objects.bulk_create(letters)
+    client = staff("view", "retry", "discard")
+
+    texts = [act(client, action, letters[0], select_across="1") for action in ("retry", "discard")]
+
+    assert all("At most 1000 letters are taken at once." in text for text in texts)
+    assert statuses() == {Status.OPEN}
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    ("permissions", "seen", "retried", "discarded"),
+    [
+        ((), 403, 403, 403),
+        (("retry", "discard"), 403, 403, 403),
+        (("view",), 200, 403, 403),
+        (("view", "retry"), 200, 302, 403),
+        (("view", "discard"), 200, 403, 302),
+    ],
+)
+def test_each_verb_wants_its_permission(
+    valkey: Redis, permissions: tuple[str, ...], seen: int, retried: int, discarded: int
+) -> None:
+    first, second = create(1), create(2)
+    client = staff(*permissions)
+
+    shown = client.get(page(first))
+    listed = client.get(LIST)
+    texts = [shown.content.decode(), listed.content.decode()]
+    offers = [verb in text for verb, text in zip(["/retry/", "/discard/"], [texts[0]] * 2, strict=True)]
+    actions = [f'value="{verb}"' in texts[1] for verb in ("retry", "discard")]
+    act(client, "retry", *[first] * (retried == 403))
+    act(client, "discard", *[first] * (discarded == 403), reason="no")
+    untouched = statuses()
+    codes = [
+        client.post(page(first, "retry")).status_code,
+        client.post(page(second, "discard"), {"reason": "no"}).status_code,
+    ]
+
+    assert (shown.status_code, listed.status_code) == (seen, seen)
+    assert offers == actions == [retried == 302, discarded == 302]
+    assert untouched == {Status.OPEN}
+    assert codes == [retried, discarded]
+    assert jobs(valkey) == (retried == 302)
+
+
+@pytest.mark.django_db
+def test_a_closed_letter_offers_nothing() -> None:
+    letter = create(status=Status.DELIVERED)
+    client = staff("view", "retry", "discard")
+
+    text = client.get(page(letter)).content.decode()
+
+    assert "/retry/" not in text
+    assert "/discard/" not in text
+
+
+@pytest.mark.django_db
+def test_letters_are_not_added_changed_or_deleted_by_hand(admin_client: Client) -> None:
+    letter = create()
+
+    answers = [
+        admin_client.get(reverse("admin:emailqueue_deadletter_add")),
+        admin_client.post(page(letter), {"recipient": "eve@example.com"}),
+        admin_client.post(page(letter, "delete"), {"post": "yes"}),
+    ]
+
+    assert [answer.status_code for answer in answers] == [403, 403, 403]
+    assert DeadLetter.objects.get().recipient == "ada1@example.com"
+
+
+@pytest.mark.django_db
+def test_a_retry_wants_a_post_with_a_token(admin_user: User) -> None:
+    letter = create()
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(admin_user)
+
+    codes = [client.get(page(letter, "retry")).status_code, client.post(page(letter, "retry")).status_code]
+
+    assert codes == [405, 403]
+    assert statuses() == {Status.OPEN}
+
+
+@pytest.mark.django_db
+def test_a_letter_that_is_not_there_is_not_found(admin_client: Client) -> None:
+    missing = DeadLetter(pk="none")
+
+    codes = [
+        admin_client.post(page(missing, "retry")).status_code,
+        admin_client.get(page(missing, "discard")).status_code,
+    ]
+
+    assert codes == [404, 404]
