@@ -31,7 +31,7 @@ from emailqueue.listener import Listener, Woken
 from emailqueue.priority import EMAIL_QUEUES, EVENT_QUEUE
 from emailqueue.redis import revive
 from emailqueue.settlement import after_run, before_run
-from emailqueue.slot import Done, Slot
+from emailqueue.slot import Done, Slot, Work
 from emailqueue.store import Settlement, Store
 
 logger = logging.getLogger("emailqueue.worker")
@@ -91,7 +91,7 @@ class Rounds:
         self._on_inbox, self._on_figures, self._clock = on_inbox, on_figures, clock
 
         self.inbox: SimpleQueue[Done | Woken | Stop] = SimpleQueue()
-        self._work: SimpleQueue[Job | None] = SimpleQueue()
+        self._work = Work()
         self._fencer = Fencer(self._store)
         self._listener = Listener(listening, self.inbox)
         self._slots = [
@@ -346,7 +346,7 @@ class Rounds:
     def _end(self) -> None:
         self._listener.stop()
         for _slot in self._slots:
-            self._work.put(None)
+            self._work.end()
         if not self._held:
             for slot in self._slots:
                 slot.join(timeout=GRACE)

@@ -105,7 +105,8 @@ def _extended(job: Job, outcome: Outcome, *, charged: bool, worker: str) -> list
     history = list(job.history)
     times = 1
     if not charged and history and not history[-1].get("charged", True):
-        times += int(history.pop().get("times", 1))
+        before = history.pop().get("times", 1)
+        times += before if isinstance(before, int) else 1
     failure: Mapping[str, Any] = outcome.failure.as_json() if outcome.failure else {}
     entry = {"at": timestamp(), "kind": outcome.kind.value, "charged": charged, "times": times, "worker": worker}
     return [*history, {**entry, **failure}]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass
-from queue import SimpleQueue
+from itertools import count
+from queue import PriorityQueue, SimpleQueue
 from typing import Any
 
 from django.db import close_old_connections, connections
@@ -14,6 +15,7 @@ from emailqueue.conf import Settings
 from emailqueue.fencer import Fencer, FenceUnanswered
 from emailqueue.jobs import Job, MalformedJob
 from emailqueue.outcome import UNSENT, Kind, Outcome
+from emailqueue.priority import EMAIL_QUEUES, EVENT_QUEUE
 from emailqueue.smtp import Mailer
 
 
@@ -26,15 +28,42 @@ class Done:
     seconds: float
 
 
+class Work:
+    """The jobs in hand that wait for a slot: in the order of priority, as claims take them; then as they came."""
+
+    def __init__(self) -> None:
+        self._jobs: PriorityQueue[tuple[int, int, Job | None]] = PriorityQueue()
+        self._numbers = count()
+
+    def put(self, job: Job) -> None:
+        """Add a job."""
+        self._jobs.put((_ranks[job.queue], next(self._numbers), job))
+
+    def end(self) -> None:
+        """Have one slot end when no job waits any more."""
+        self._jobs.put((len(_ranks), next(self._numbers), None))
+
+    def get(self) -> Job | None:
+        """Wait for the next job; None is the end."""
+        return self._jobs.get()[2]
+
+    def get_nowait(self) -> Job | None:
+        """Return the next job. Raises queue.Empty."""
+        return self._jobs.get_nowait()[2]
+
+
+_ranks = {queue: rank for rank, queue in enumerate((EVENT_QUEUE, *EMAIL_QUEUES))}
+
+
 class Slot(threading.Thread):
     """
-    Takes jobs from `work` until it finds None, and reports to `inbox`.
+    Takes jobs from `work` until that ends, and reports to `inbox`.
 
     It is the Run that job functions see.
     """
 
     def __init__(
-        self, number: int, *, work: SimpleQueue[Job | None], inbox: SimpleQueue[Any], fencer: Fencer, settings: Settings
+        self, number: int, *, work: Work, inbox: SimpleQueue[Any], fencer: Fencer, settings: Settings
     ) -> None:
         super().__init__(name=f"slot-{number}", daemon=True)
         self._work, self._inbox, self._fencer = work, inbox, fencer

@@ -55,7 +55,7 @@ def submit_bulk(jobs: Sequence[NewJob], *, idempotency_key: str | None, using: s
     if not jobs:
         return
     first = jobs[0]
-    call = new_id(idempotency_key) if idempotency_key is not None else ""
+    call = new_id(f"bulk:{idempotency_key}") if idempotency_key is not None else ""
 
     def enqueue(store: Store) -> object:
         return store.enqueue_bulk(jobs, queue=first.queue, label=first.label, due=first.due, call=call)

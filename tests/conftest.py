@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -41,7 +40,6 @@ class Work(Protocol):
 def valkey_server() -> Iterator[EmbeddedValkey]:
     with EmbeddedValkey(state / "valkey") as server:
         yield server
-    shutil.rmtree(state, ignore_errors=True)
 
 
 @pytest.fixture
@@ -80,11 +78,11 @@ def work(valkey: Redis, transactional_db: None) -> Work:
 
 
 class WorkerProcess:
-    """A `manage.py rqworker` of its own."""
+    """A `manage.py rqworker`, or another command that works, in a process of its own."""
 
-    def __init__(self, log: Path, *queues: str, **environ: str) -> None:
+    def __init__(self, log: Path, *queues: str, command: str = "rqworker", **environ: str) -> None:
         self.log = log
-        command = [sys.executable, str(ROOT / "manage.py"), "rqworker", *(queues or QUEUES)]
+        command_line = [sys.executable, str(ROOT / "manage.py"), *command.split(), *(queues or QUEUES)]
         names = {
             "DJANGO_SETTINGS_MODULE": "config.settings",
             "DATABASE_URL": _database_url(),
@@ -92,11 +90,14 @@ class WorkerProcess:
         }
         with log.open("ab") as output:
             self.process = subprocess.Popen(
-                command, cwd=ROOT, env={**os.environ, **names, **environ}, stdout=output, stderr=subprocess.STDOUT
+                command_line, cwd=ROOT, env={**os.environ, **names, **environ}, stdout=output, stderr=subprocess.STDOUT
             )
 
-    def ready(self, timeout: float = 20) -> WorkerProcess:
-        eventually(lambda: "worker started" in self.log.read_text() or self.process.poll() is not None, timeout)
+    def ready(self, timeout: float = 20, *, workers: int = 1) -> WorkerProcess:
+        def started() -> bool:
+            return self.log.read_text().count("worker started") >= workers or self.process.poll() is not None
+
+        eventually(started, timeout)
         assert self.process.poll() is None, self.log.read_text()
         return self
 

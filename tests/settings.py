@@ -1,6 +1,8 @@
 """The example project on servers that live as long as the tests: Valkey on a socket, mail on a free port."""
 
+import atexit
 import os
+import shutil
 import socket
 import tempfile
 from pathlib import Path
@@ -8,6 +10,7 @@ from pathlib import Path
 from emailqueue.embedded import EmbeddedValkey
 
 state = Path(tempfile.mkdtemp(prefix="emailqueue-tests-"))
+atexit.register(shutil.rmtree, state, ignore_errors=True)
 with socket.socket() as probe:
     probe.bind(("127.0.0.1", 0))
     mail_port = probe.getsockname()[1]

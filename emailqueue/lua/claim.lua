@@ -26,7 +26,10 @@ local function promote(queue)
     local ids = redis.call('ZRANGEBYSCORE', scheduled, '-inf', seconds(now), 'LIMIT', 0, 500)
     redis.call('ZREM', scheduled, unpack(ids))
     for i = #ids, 1, -1 do
-      if redis.call('HGET', job_key(ids[i]), 'enqueue_at_front') == '1' then
+      local job = redis.call('HMGET', job_key(ids[i]), 'place', 'enqueue_at_front')
+      if job[1] == 'lease' or job[1] == 'sent' then -- a stranger scheduled it
+        ids[i] = false
+      elseif job[2] == '1' then
         to_head(ids[i], queue)
         ids[i] = false
       end
@@ -51,13 +54,13 @@ local function reap()
     local ids = redis.call('ZRANGEBYSCORE', LEASES, '-inf', seconds(now), 'LIMIT', 0, 100)
     for i = #ids, 1, -1 do
       local id = ids[i]
-      local job = redis.call('HMGET', job_key(id), 'place', 'lease', 'fence', 'origin', 'worker_name', 'description')
+      local job = redis.call('HMGET', job_key(id), 'place', 'lease', 'fence', 'origin', 'description')
       if job[1] == 'lease' then
-        release(id, job[4], job[2], job[5] or '')
+        release(id, job[4], job[2])
         redis.call('HINCRBY', job_key(id), 'crashes', 1)
         if job[3] == job[2] then
           redis.call('HSET', job_key(id), 'ambiguous', 1)
-          count('ambiguous', job[4], job[6])
+          count('ambiguous', job[4], job[5])
         end
         to_head(id, job[4])
       else
@@ -82,11 +85,11 @@ local function lease(id, queue)
   redis.call('ZADD', LEASES, seconds(now + ask.lease * 1000000), id)
   redis.call('HSET', key, 'place', 'lease', 'lease', token, 'claimed_at', seconds(now),
     'status', 'started', 'started_at', ask.now, 'worker_name', ask.worker, 'origin', queue)
+  -- Not in rq:worker:NAME:executions: django-rq's page of a worker fails on a running job whose data is JSON.
   redis.call('ZADD', RQ .. ':wip:' .. queue, FAR_FUTURE, execution)
   redis.call('HSET', RQ .. ':execution:' .. execution, 'id', token, 'job_id', id, 'created_at', seconds(now),
     'last_heartbeat', seconds(now), 'worker_name', ask.worker)
   redis.call('EXPIRE', RQ .. ':execution:' .. execution, 86400)
-  redis.call('SADD', worker_key .. ':executions', execution)
 end
 
 -- Take up to `wanted` jobs from one queue. False when the queue still holds work that this worker must not take.
@@ -177,7 +180,7 @@ if left == 0 and any(queue_key, served) then
   end
   if ask.interval > 0 and mails > 0 then
     next_at = next_at + mails * ask.interval
-    redis.call('SET', 'emailqueue:limit', string.format('%.0f', next_at), 'EX', 86400)
+    redis.call('SET', 'emailqueue:limit', string.format('%.0f', next_at), 'PX', math.ceil((next_at - now) / 1000) + 60000)
   end
 
   local limited = ask.interval > 0 and mails < room and mails >= tokens

@@ -41,12 +41,11 @@ local function wake()
 end
 
 -- Forget who has the job: the lease, and what RQ's dashboard shows of it.
-local function release(id, queue, token, worker)
+local function release(id, queue, token)
   redis.call('ZREM', LEASES, id)
   local execution = id .. ':' .. token
   redis.call('ZREM', RQ .. ':wip:' .. queue, execution)
   redis.call('DEL', RQ .. ':execution:' .. execution)
-  redis.call('SREM', RQ .. ':worker:' .. worker .. ':executions', execution)
 end
 
 -- Put the job at the head of its queue, as one that waited there before.

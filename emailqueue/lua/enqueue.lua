@@ -10,7 +10,7 @@ while at <= #ARGV do
   local job
   job, at = read_job(at)
   local key = job_key(job.id)
-  local known = redis.call('EXISTS', key) == 1
+  local known = redis.call('HEXISTS', key, 'place') == 1
   if not known and job.keyed then
     known = not redis.call('SET', known_key(job.id), '1', 'NX', 'EX', remember)
   end
@@ -21,6 +21,7 @@ while at <= #ARGV do
     local waits = due > now
     redis.call('HSET', key, 'place', waits and 'scheduled' or 'queue', 'status', waits and 'scheduled' or 'queued',
       unpack(job.fields))
+    redis.call('PERSIST', key) -- a bulk call that broke off may have staged it for a while
     redis.call('SADD', RQ .. ':queues', queue_key(job.queue))
     if waits then
       redis.call('ZADD', scheduled_key(job.queue), seconds(due), job.id)

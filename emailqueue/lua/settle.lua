@@ -62,14 +62,14 @@ end
 -- Backwards, so that jobs which return to the head keep their order.
 for i = #ask.batch, 1, -1 do
   local entry = ask.batch[i]
-  local job = redis.call('HMGET', job_key(entry.id), 'place', 'lease', 'worker_name')
+  local job = redis.call('HMGET', job_key(entry.id), 'place', 'lease')
   if job[1] == 'lease' and job[2] == entry.token then
-    release(entry.id, entry.queue, entry.token, job[3] or ask.worker)
+    release(entry.id, entry.queue, entry.token)
     verbs[entry.verb](entry)
     settled[i] = 1
   elseif entry.verb == 'sent' and job[1] and job[1] ~= 'sent' then
     if job[1] == 'lease' then
-      release(entry.id, entry.queue, job[2], job[3] or '')
+      release(entry.id, entry.queue, job[2])
     else
       redis.call('LREM', queue_key(entry.queue), 0, entry.id)
       redis.call('ZREM', scheduled_key(entry.queue), entry.id)

@@ -10,8 +10,12 @@ local at = 4
 while at <= #ARGV do
   local job
   job, at = read_job(at)
-  redis.call('HSET', job_key(job.id), unpack(job.fields))
-  redis.call('EXPIRE', job_key(job.id), lifetime)
+  local key = job_key(job.id)
+  -- What came by the outbox, when Redis was away during an earlier call of the same key, stays as it is.
+  if redis.call('HEXISTS', key, 'place') == 0 and redis.call('EXISTS', known_key(job.id)) == 0 then
+    redis.call('HSET', key, unpack(job.fields))
+    redis.call('EXPIRE', key, lifetime)
+  end
   redis.call('RPUSH', staging, job.id)
 end
 redis.call('EXPIRE', staging, lifetime)
