@@ -28,6 +28,7 @@ from emailqueue.errors import RedisUnavailable
 from emailqueue.fencer import Fencer
 from emailqueue.jobs import Job, timestamp
 from emailqueue.listener import Listener, Woken
+from emailqueue.outcome import Kind
 from emailqueue.priority import EMAIL_QUEUES, EVENT_QUEUE
 from emailqueue.redis import revive
 from emailqueue.settlement import after_run, before_run
@@ -365,7 +366,9 @@ class Rounds:
         if outcome.failure is not None:
             extra |= {"error": outcome.failure.error_class, "phase": outcome.failure.phase}
             extra["smtp_code"] = outcome.failure.smtp_code
-        logger.log(logging.INFO if outcome.failure is None else logging.WARNING, "%s", outcome.kind.value, extra=extra)
+        level = logging.INFO if outcome.failure is None else logging.WARNING
+        done = outcome.kind is Kind.SENT and job.queue == EVENT_QUEUE
+        logger.log(level, "%s", "done" if done else outcome.kind.value, extra=extra)
 
 
 def _lease(job: Job) -> str:

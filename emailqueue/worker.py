@@ -84,7 +84,10 @@ class EmailWorker(Worker):
         self._sent_before = (0, time.monotonic())
         self._stop_requested_at = 0.0
         self.register_birth()  # type: ignore[no-untyped-call]  # RQ types a part of its methods
-        logger.info("%s", describe_redis(connection))
+        report = describe_redis(connection)
+        logger.info("%s", report)
+        for problem in report.problems:
+            logger.warning("%s %s", problem.msg, problem.hint)
         logger.info(
             "worker started", extra={"worker": self.name, "pid": self.pid, "queues": ",".join(self.queue_names())}
         )

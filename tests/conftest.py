@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
-import config.settings as config_settings
 import pytest
 from django.db import connection as database
 from pytest_django import Settings
 from redis import Redis
 
+import config.settings as config_settings
 from emailqueue.conf import get_settings
 from emailqueue.embedded import EmbeddedValkey
 from emailqueue.jobs import Job, timestamp
@@ -85,7 +85,7 @@ class WorkerProcess:
         command_line = [sys.executable, str(ROOT / "manage.py"), *command.split(), *(queues or QUEUES)]
         names = {
             "DJANGO_SETTINGS_MODULE": "config.settings",
-            "DATABASE_URL": _database_url(),
+            "DATABASE_URL": database_url(),
             "PYTHONUNBUFFERED": "1",
         }
         with log.open("ab") as output:
@@ -176,7 +176,7 @@ def claim_and_vanish(valkey: Redis, *queues: str, jobs: int = 1, lease: float = 
     return list(Store(valkey).claim(ask).jobs)
 
 
-def _database_url() -> str:
+def database_url() -> str:
     settings = database.settings_dict
     if database.vendor == "sqlite":
         return f"sqlite:///{settings['NAME']}"
