@@ -367,8 +367,8 @@ class Rounds:
             extra |= {"error": outcome.failure.error_class, "phase": outcome.failure.phase}
             extra["smtp_code"] = outcome.failure.smtp_code
         level = logging.INFO if outcome.failure is None else logging.WARNING
-        done = outcome.kind is Kind.SENT and job.queue == EVENT_QUEUE
-        logger.log(level, "%s", "done" if done else outcome.kind.value, extra=extra)
+        word = "done" if outcome.kind is Kind.SENT and job.queue == EVENT_QUEUE else outcome.kind.value
+        logger.log(level, "%s", word, extra=extra)
 
 
 def _lease(job: Job) -> str:
