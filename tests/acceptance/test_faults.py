@@ -1,0 +1,319 @@
+"""Workers, Valkey and the database die at the worst moments; no mail is lost, and none goes out twice unmarked."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from django.db import connection as database
+from redis import Redis
+
+from emailqueue import get_queue_stats, queue_bulk_emails, queue_vote_confirmation
+from emailqueue.embedded import EmbeddedValkey
+from emailqueue.models import DeadLetter
+from emailqueue.testing import MailServer
+from tests.conftest import StartWorker, WorkerProcess, database_url, eventually
+from tests.valkey_proxy import ValkeyProxy
+
+VOTE = {"model_name": "Tern", "profile_url": "https://front.example/models/7"}
+SHORT_LEASES = {"DJANGO_SETTINGS_MODULE": "tests.short_leases"}
+
+pytestmark = pytest.mark.usefixtures("valkey", "transactional_db")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Killed:
+    """What the mail server had seen when a worker was killed."""
+
+    at: float
+    mails: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crash:
+    """A worker that is to be killed, and another that comes after it."""
+
+    mailbox: MailServer
+    start: StartWorker
+
+    def when(self, reached: Callable[[], object], **environ: str) -> Killed:
+        """Start a worker, kill it as soon as `reached` is true, and start another."""
+        victim: WorkerProcess = self.start(**SHORT_LEASES | environ)
+        eventually(reached, timeout=20)
+        killed = Killed(at=time.time(), mails=len(self.mailbox.messages))
+        victim.kill()
+        self.start(**SHORT_LEASES)
+        return killed
+
+
+@pytest.fixture
+def crash(mailbox: MailServer, start_worker: StartWorker) -> Crash:
+    return Crash(mailbox=mailbox, start=start_worker)
+
+
+@pytest.fixture
+def proxy(valkey_server: EmbeddedValkey, valkey: Redis, tmp_path: Path) -> Iterator[ValkeyProxy]:
+    with ValkeyProxy(tmp_path / "proxy.sock", server=valkey_server.socket, valkey=valkey) as proxy:
+        yield proxy
+
+
+# A worker is killed, point by point between claim and settle
+
+
+def test_a_worker_that_dies_before_it_reads_its_claim_loses_no_mail(
+    crash: Crash, mailbox: MailServer, proxy: ValkeyProxy
+) -> None:
+    queue_bulk_emails("vote-confirmation", addresses(5), VOTE)
+    proxy.hold_reply("claim")
+
+    killed = crash.when(proxy.held.is_set, REDIS_URL=proxy.url)
+
+    all_completed(5)
+    sent_once(mailbox, 5, since=killed)
+
+
+def test_a_worker_that_dies_while_mails_wait_for_a_thread_loses_no_mail(
+    crash: Crash, mailbox: MailServer, valkey: Redis
+) -> None:
+    stuck = [f"stuck-{number}@example.com" for number in range(5)]
+    mailbox.rules.append(("stuck-*", ["stall 60", "250 ok"]))
+    # The first fifty teach the worker that a mail takes little time, so that it claims some ahead.
+    queue_bulk_emails("vote-confirmation", [*addresses(50), *stuck, *addresses(20, "behind")], VOTE)
+
+    def all_are_stuck_and_more_are_claimed() -> bool:
+        tried = {recipient for _, recipient in mailbox.attempts}
+        return tried >= set(stuck) and valkey.zcard("emailqueue:leases") > len(stuck)
+
+    killed = crash.when(all_are_stuck_and_more_are_claimed)
+
+    all_completed(75)
+    sent_once(mailbox, 75, since=killed)
+
+
+def test_a_worker_that_dies_before_the_fence_loses_no_mail(mailbox: MailServer, start_worker: StartWorker) -> None:
+    mailbox.replies = ["stall 60"]
+    queue_vote_confirmation("ada@example.com", VOTE)
+    victim = start_worker()
+    eventually(lambda: mailbox.attempts, timeout=20)
+
+    victim.kill()
+    killed = Killed(at=time.time(), mails=0)
+    start_worker()
+
+    # Here with the lease of the default settings, elsewhere with a short one.
+    all_completed(1)
+    sent_once(mailbox, 1, since=killed)
+
+
+def test_a_worker_that_dies_while_it_asks_for_the_fence_loses_no_mail(
+    crash: Crash, mailbox: MailServer, proxy: ValkeyProxy
+) -> None:
+    queue_vote_confirmation("ada@example.com", VOTE)
+    proxy.hold_request("fence")
+
+    killed = crash.when(proxy.held.is_set, REDIS_URL=proxy.url)
+
+    all_completed(1)
+    sent_once(mailbox, 1, since=killed)
+
+
+def test_a_mail_is_counted_as_maybe_sent_when_its_worker_dies_before_it_hears_of_the_fence(
+    crash: Crash, mailbox: MailServer, proxy: ValkeyProxy
+) -> None:
+    queue_vote_confirmation("ada@example.com", VOTE)
+    proxy.hold_reply("fence")
+
+    killed = crash.when(proxy.held.is_set, REDIS_URL=proxy.url)
+
+    all_completed(1)
+    sent_once(mailbox, 1, since=killed, ambiguous=1)
+
+
+def test_a_mail_is_counted_as_maybe_sent_when_its_worker_dies_before_the_body(
+    crash: Crash, mailbox: MailServer, valkey: Redis
+) -> None:
+    mailbox.script("data", ["stall 60"])
+    job_id = queue_vote_confirmation("ada@example.com", VOTE)
+
+    killed = crash.when(lambda: valkey.hexists(f"rq:job:{job_id}", "fence"))
+
+    all_completed(1)
+    sent_once(mailbox, 1, since=killed, ambiguous=1)
+
+
+def test_a_mail_goes_out_again_with_the_same_message_id_when_its_worker_dies_before_it_hears_the_answer(
+    crash: Crash, mailbox: MailServer
+) -> None:
+    mailbox.script("body", ["stall 60"])
+    queue_vote_confirmation("ada@example.com", VOTE)
+
+    killed = crash.when(lambda: mailbox.messages)
+
+    all_completed(1)
+    sent_twice_alike(mailbox, since=killed)
+
+
+def test_a_mail_goes_out_again_with_the_same_message_id_when_its_worker_dies_before_it_settles(
+    crash: Crash, mailbox: MailServer, proxy: ValkeyProxy
+) -> None:
+    queue_vote_confirmation("ada@example.com", VOTE)
+    proxy.hold_request("settle")
+
+    killed = crash.when(proxy.held.is_set, REDIS_URL=proxy.url)
+
+    all_completed(1)
+    sent_twice_alike(mailbox, since=killed)
+
+
+def test_a_mail_is_sent_once_when_its_worker_dies_just_after_settling(
+    crash: Crash, mailbox: MailServer, proxy: ValkeyProxy
+) -> None:
+    queue_vote_confirmation("ada@example.com", VOTE)
+    proxy.hold_reply("settle")
+
+    killed = crash.when(proxy.held.is_set, REDIS_URL=proxy.url)
+
+    queue_vote_confirmation("bo@example.com", VOTE)
+    all_completed(2)
+    assert [mail.recipient for mail in mailbox.messages] == ["ada@example.com", "bo@example.com"]
+    assert killed.mails == 1
+    assert get_queue_stats().main.ambiguous == 0
+
+
+def test_a_dead_letter_reaches_its_table_although_the_worker_dies_on_the_way(
+    mailbox: MailServer, start_worker: StartWorker, valkey: Redis
+) -> None:
+    mailbox.replies = ["550 5.1.1 no such mailbox"]
+    victim = start_worker().ready()
+
+    with locked_database():
+        queue_vote_confirmation("ada@example.com", VOTE)
+        eventually(lambda: valkey.hlen("emailqueue:dead") == 1)
+        victim.kill()
+        assert not DeadLetter.objects.exists()
+    start_worker()
+
+    eventually(lambda: DeadLetter.objects.exists() and not valkey.hlen("emailqueue:dead"), timeout=30)
+    assert DeadLetter.objects.get().tries == 1
+    assert get_queue_stats().dlq.count == 1
+    assert len(mailbox.attempts) == 1
+
+
+# A worker is stopped
+
+
+def test_twenty_stops_under_load_lose_double_and_charge_no_mail(
+    mailbox: MailServer, start_worker: StartWorker, valkey: Redis
+) -> None:
+    mailbox.delay = 0.05
+    queue_bulk_emails("vote-confirmation", addresses(600), VOTE)
+
+    for _ in range(20):
+        worker = start_worker()
+        sent = len(mailbox.messages)
+        mailbox.wait_for(sent + 10, timeout=30)
+        assert get_queue_stats().main.waiting > 0
+        assert worker.stop() == 0, worker.log.read_text()
+
+    stats = get_queue_stats().main
+    assert stats.active == 0
+    assert stats.completed == len(mailbox.messages)
+    start_worker()
+    all_completed(600, within=60)
+    assert Counter(mail.recipient for mail in mailbox.messages) == Counter(addresses(600))
+    stats = get_queue_stats().main
+    assert (stats.retried, stats.failed, stats.ambiguous) == (0, 0, 0)
+    assert not any(
+        valkey.hexists(key, field) for key in valkey.scan_iter("rq:job:*") for field in ("history", "crashes")
+    )
+
+
+# Valkey or the database dies
+
+
+@pytest.mark.parametrize("phase", ["rcpt", "body"])
+def test_workers_go_on_by_themselves_when_valkey_was_killed_and_is_back(
+    phase: str, mailbox: MailServer, start_worker: StartWorker, valkey_server: EmbeddedValkey, valkey: Redis
+) -> None:
+    valkey.config_set("appendfsync", "always")  # what was acknowledged is on the disk
+    mailbox.script(phase, ["stall 2"])
+    queue_vote_confirmation("running@example.com", VOTE)
+    worker = start_worker(EMAIL_CONCURRENCY="1")
+    eventually(lambda: mailbox.attempts if phase == "rcpt" else mailbox.messages, timeout=20)
+    queue_bulk_emails("vote-confirmation", addresses(20), VOTE)
+
+    valkey_server.kill()
+    # Until the mail that runs has met a Valkey that is away: at its fence, or when it settles.
+    eventually(lambda: "redis is away" in worker.log.read_text(), timeout=20)
+    time.sleep(2)
+    valkey_server.start()
+
+    all_completed(21)
+    assert Counter(mail.recipient for mail in mailbox.messages) == Counter([*addresses(20), "running@example.com"])
+    stats = get_queue_stats().main
+    assert (stats.failed, stats.retried, stats.ambiguous) == (0, 0, 0)
+    assert worker.process.poll() is None
+
+
+@pytest.mark.skipif(database.vendor != "sqlite", reason="makes SQLite give up on a locked database")
+def test_a_letter_that_dies_while_the_database_refuses_gets_to_its_table_later(
+    mailbox: MailServer, start_worker: StartWorker, valkey: Redis
+) -> None:
+    mailbox.rules.append(("nobody@example.com", ["550 5.1.1 no such mailbox"]))
+    worker = start_worker(DATABASE_URL=f"{database_url()}?timeout=1").ready()
+
+    with locked_database():
+        queue_vote_confirmation("nobody@example.com", VOTE)
+        eventually(lambda: valkey.hlen("emailqueue:dead") == 1 and "housekeeping waits" in worker.log.read_text())
+        queue_vote_confirmation("ada@example.com", VOTE)
+        mailbox.wait_for(1)
+
+    eventually(DeadLetter.objects.exists, timeout=20)
+    assert DeadLetter.objects.get().recipient == "nobody@example.com"
+    eventually(lambda: not valkey.hlen("emailqueue:dead"))
+    assert [mail.recipient for mail in mailbox.messages] == ["ada@example.com"]
+
+
+def addresses(count: int, name: str = "reader") -> list[str]:
+    return [f"{name}-{number}@example.com" for number in range(count)]
+
+
+def all_completed(count: int, *, within: float = 35) -> None:
+    eventually(lambda: get_queue_stats().main.completed == count, timeout=within, every=0.05)
+    stats = get_queue_stats()
+    assert (stats.main.waiting, stats.main.active, stats.main.delayed, stats.dlq.count) == (0, 0, 0, 0)
+
+
+def sent_once(mailbox: MailServer, count: int, *, since: Killed, ambiguous: int = 0) -> None:
+    """Assert that each of `count` mails arrived once, and those that the killed worker had within 30 seconds."""
+    assert set(Counter(mail.recipient for mail in mailbox.messages).values()) == {1}
+    assert len(mailbox.messages) == count > since.mails
+    assert mailbox.messages[-1].received_at - since.at < 30
+    assert get_queue_stats().main.ambiguous == ambiguous
+
+
+def sent_twice_alike(mailbox: MailServer, *, since: Killed) -> None:
+    first, second = mailbox.messages
+    assert first.received_at <= since.at <= second.received_at < since.at + 30
+    assert first.message_id == second.message_id != ""
+    assert get_queue_stats().main.ambiguous == 1
+
+
+@contextmanager
+def locked_database() -> Iterator[None]:
+    """Keep workers from writing, by a connection apart, so that this thread may still queue mails."""
+    other = database.copy()
+    other.set_autocommit(False, force_begin_transaction_with_broken_autocommit=True)
+    if other.vendor == "postgresql":
+        with other.cursor() as cursor:
+            cursor.execute("LOCK TABLE emailqueue_deadletter")
+    try:
+        yield
+    finally:
+        other.rollback()
+        other.close()
