@@ -62,9 +62,7 @@ class Slot(threading.Thread):
     It is the Run that job functions see.
     """
 
-    def __init__(
-        self, number: int, *, work: Work, inbox: SimpleQueue[Any], fencer: Fencer, settings: Settings
-    ) -> None:
+    def __init__(self, number: int, *, work: Work, inbox: SimpleQueue[Any], fencer: Fencer, settings: Settings) -> None:
         super().__init__(name=f"slot-{number}", daemon=True)
         self._work, self._inbox, self._fencer = work, inbox, fencer
         self._mailer = Mailer(settings)

