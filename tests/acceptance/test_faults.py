@@ -207,6 +207,7 @@ def test_a_dead_letter_reaches_its_table_although_the_worker_dies_on_the_way(
 # A worker is stopped
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_twenty_stops_under_load_lose_double_and_charge_no_mail(
     mailbox: MailServer, start_worker: StartWorker, valkey: Redis

@@ -66,6 +66,7 @@ def test_three_workers_together_claim_ten_mails_a_second_and_never_more(
     assert len(busy) >= len(workers)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(200)
 def test_an_idle_worker_asks_little_and_starts_a_mail_at_once(
     mailbox: MailServer, start_worker: StartWorker, valkey: Redis
