@@ -245,7 +245,8 @@ class Rounds:
             else:
                 self._work.put(job)
         more = self._room() <= 0 or claim.alone
-        self._next_claim = 0.0 if more else self._clock() + claim.wait
+        patience = claim.wait if self._limits.max_idle_time is None else min(claim.wait, self._limits.max_idle_time)
+        self._next_claim = 0.0 if more else self._clock() + patience
         self._listener.listen(wanted=self._room() > 0)
         if not claim.jobs and not self._held:
             self._maybe_drained(waits=claim.limited or claim.alone)
@@ -253,12 +254,7 @@ class Rounds:
     def _maybe_drained(self, *, waits: bool) -> None:
         idle = self._clock() - self._idle_since
         most = self._limits.max_idle_time
-        jobs = self._limits.max_jobs
-        self._drained = (
-            (self._limits.burst and not waits)
-            or (most is not None and idle >= most)
-            or (jobs is not None and self.jobs_done >= jobs)
-        )
+        self._drained = (self._limits.burst and not waits) or (most is not None and idle >= most)
 
     # Settle and renew
 
@@ -291,6 +287,7 @@ class Rounds:
                 self._on_inbox()
         if not self._held:
             self._next_claim = 0.0 if self._alone or self._limits.burst else self._next_claim
+            self._drained = self._limits.max_jobs is not None and self.jobs_done >= self._limits.max_jobs
 
     def _renew(self) -> None:
         jobs = list(self._held.values())
