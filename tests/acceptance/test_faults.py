@@ -87,7 +87,9 @@ def test_a_worker_that_dies_while_mails_wait_for_a_thread_loses_no_mail(
 
     def all_are_stuck_and_more_are_claimed() -> bool:
         tried = {recipient for _, recipient in mailbox.attempts}
-        return tried >= set(stuck) and valkey.zcard("emailqueue:leases") > len(stuck)
+        # A mail that is sent and not settled yet may go out again; that is another test's point.
+        first_are_settled = get_queue_stats().main.completed == 50
+        return first_are_settled and tried >= set(stuck) and valkey.zcard("emailqueue:leases") > len(stuck)
 
     killed = crash.when(all_are_stuck_and_more_are_claimed)
 
