@@ -64,10 +64,12 @@ class Housekeeper(threading.Thread):
                 housekeeping.import_foreign_failures(self._connection)
             for chore in self._chores():
                 chore()
-        except (DatabaseError, RedisError, OSError) as error:
+        except Exception as error:  # whatever it is: without this thread no dead letter is stored
             # Nothing is lost: the inbox and the outbox keep what was not moved.
             if not self._failing:
-                logger.error("housekeeping waits", extra={"error": str(error).strip()})  # noqa: TRY400  no traceback
+                foreseen = isinstance(error, DatabaseError | RedisError | OSError)
+                extra = {"error": str(error).strip()}
+                logger.error("housekeeping waits", extra=extra, exc_info=not foreseen)  # noqa: TRY400
             self._failing = True
         else:
             self._failing = False

@@ -81,8 +81,21 @@ class EmailWorker(Worker):
             on_inbox=self._housekeeper.poke,
             on_figures=self._show_figures,
         )
-        self._sent_before = (0, time.monotonic())
+        self._sent_before: tuple[int, float] | None = None
         self._stop_requested_at = 0.0
+        # Before anyone hears that it has started: from here on a signal ends it in good order.
+        before = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            clean = self._live(connection)
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+        if not clean:
+            raise SystemExit(1)
+        return self._rounds.jobs_done > 0
+
+    def _live(self, connection: Redis) -> bool:
+        """Live from birth to death, and return whether every job was settled."""
         self.register_birth()  # type: ignore[no-untyped-call]  # RQ types a part of its methods
         report = describe_redis(connection)
         logger.info("%s", report)
@@ -91,19 +104,14 @@ class EmailWorker(Worker):
         logger.info(
             "worker started", extra={"worker": self.name, "pid": self.pid, "queues": ",".join(self.queue_names())}
         )
-        before = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
         self._housekeeper.start()
         try:
             clean = self._rounds.run()
         finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
             self._housekeeper.stop()
         self.register_death()  # type: ignore[no-untyped-call]
         logger.info("worker stopped", extra={"worker": self.name, "jobs": self._rounds.jobs_done})
-        if not clean:
-            raise SystemExit(1)
-        return self._rounds.jobs_done > 0
+        return clean
 
     def _on_signal(self, signum: int, frame: FrameType | None) -> None:
         now = time.monotonic()
@@ -121,9 +129,9 @@ class EmailWorker(Worker):
             mails[what] = sum(counters.get(f"{queue}:{what}", 0) for queue in EMAIL_QUEUES)
         events = {f"events_{what}": queues[EVENT_QUEUE][what] for what in ("waiting", "active")}
         events |= {f"events_{what}": counters.get(f"{EVENT_QUEUE}:{what}", 0) for what in ("completed", "failed")}
-        sent, since = self._sent_before
         now = time.monotonic()
-        rate = (mails["completed"] - sent) / (now - since) if sent else 0.0
+        sent, since = self._sent_before or (mails["completed"], now - 1)
+        rate = (mails["completed"] - sent) / (now - since)
         self._sent_before = (mails["completed"], now)
         letters = {"dead_letters": self._housekeeper.open_letters}
         rates = {"rate": f"{rate:.1f}/s", "limit": f"{figures['rate']:g}/s" if figures["rate"] else "none"}

@@ -1,14 +1,20 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from datetime import UTC, datetime
 
 import pytest
 from redis import Redis
 
 from emailqueue import get_queue_stats, queue_bulk_emails
+from emailqueue.housekeeper import Housekeeper
+from emailqueue.models import DeadLetter, OutboxRow
 from emailqueue.priority import QUEUES
+from emailqueue.store import INBOX
 from emailqueue.testing import MailServer
 from emailqueue.worker import EmailWorker
+from tests.conftest import eventually
 
 VOTE = {"model_name": "Tern", "profile_url": "https://front.example/models/7"}
 
@@ -34,3 +40,34 @@ def test_a_worker_ends_when_it_was_idle_for_long_enough(valkey: Redis) -> None:
 
     assert not worked
     assert 1 <= time.monotonic() - began < 15
+
+
+def test_the_statistics_line_tells_the_rate_also_of_the_first_mails(
+    valkey: Redis, mailbox: MailServer, queue_settings: Callable[..., None], caplog: pytest.LogCaptureFixture
+) -> None:
+    queue_settings(STATS_INTERVAL=1.0)
+    queue_bulk_emails("vote-confirmation", [f"reader-{number}@example.com" for number in range(20)], VOTE)
+
+    with caplog.at_level("INFO", logger="emailqueue.worker"):
+        EmailWorker(list(QUEUES), connection=valkey).work(max_idle_time=2)
+
+    first, second, *_later = [vars(record) for record in caplog.records if record.message == "statistics"]
+    assert (first["completed"], first["rate"]) == (0, "0.0/s")
+    assert second["completed"] == 20
+    assert 0 < float(second["rate"].removesuffix("/s")) <= 25
+
+
+def test_housekeeping_goes_on_after_an_error_that_nobody_foresaw(
+    valkey: Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    row = OutboxRow.objects.create(job_id="ab12", job={"written": "by a stranger"}, created_at=datetime.now(UTC))
+    housekeeper = Housekeeper(valkey)
+    housekeeper.start()
+    eventually(lambda: "housekeeping waits" in caplog.messages)
+
+    valkey.hset(INBOX, "d1", "no JSON")
+    housekeeper.poke()
+
+    eventually(lambda: DeadLetter.objects.filter(pk="d1").exists())
+    housekeeper.stop()
+    assert OutboxRow.objects.get() == row
