@@ -139,7 +139,7 @@ def _weaknesses(*, server: str, persistence: str, eviction: str) -> Iterator[Che
     if persistence == "no persistence":
         yield CheckWarning(
             f"{server} keeps nothing on disk: waiting mails are lost when it restarts.",
-            hint='Set "appendonly yes" in its configuration, or EMAIL_QUEUE["OUTBOX"] to "always".',
+            hint='Set "appendonly yes" in its configuration.',
             id="emailqueue.W001",
         )
     if eviction not in ("noeviction", "eviction policy unknown"):
