@@ -58,6 +58,7 @@ def _read(death: str, record: Mapping[str, Any]) -> Rows:
         created_at=_moment(record.get("created_at")),
         died_at=_moment(record["died_at"]) or timezone.now(),
         redrives=_text(record, "letter", 64),
+        cause=_text(record, "cause", 64),
         **_failure(last),
     )
     return letter, [

@@ -92,6 +92,12 @@ class NewJob:
     letter: str = ""
     """Id of the dead letter that this job redrives."""
 
+    cause: str = ""
+    """Id of the event or the job that led to this one."""
+
+    ambiguous: bool = False
+    """Whether it may have been sent already."""
+
     created_at: str = field(default_factory=timestamp)
 
     def fields(self) -> dict[str, str]:
@@ -105,7 +111,8 @@ class NewJob:
             "timeout": "180",
             "plan": json.dumps({"attempts": self.attempts, "backoff": self.backoff.as_json()}),
         }
-        return fields | {"letter": self.letter} if self.letter else fields
+        marks = {"letter": self.letter, "cause": self.cause, "ambiguous": "1" if self.ambiguous else ""}
+        return fields | {name: mark for name, mark in marks.items() if mark}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,11 +138,13 @@ class Job:
 
     letter: str = ""
     created_at: str = ""
+    cause: str = ""
+    """Id of the event or the job that led to this one."""
 
     @classmethod
     def claimed(cls, reply: list[Any]) -> Job:
         """Read one job of the reply of claim.lua."""
-        job_id, queue, token, label, data, plan, history, crashes, ambiguous, letter, created_at = reply
+        job_id, queue, token, label, data, plan, history, crashes, ambiguous, letter, created_at, cause = reply
         return cls(
             id=_text(job_id),
             queue=_text(queue),
@@ -148,6 +157,7 @@ class Job:
             ambiguous=bool(ambiguous),
             letter=_text(letter),
             created_at=_text(created_at),
+            cause=_text(cause),
         )
 
     def call(self) -> tuple[str, dict[str, Any]]:

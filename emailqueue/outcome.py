@@ -62,11 +62,21 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Staged:
+    """Jobs that are stored in Redis and not yet visible."""
+
+    key: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """How one attempt ended, with its failure unless it was sent."""
 
     kind: Kind
     failure: Failure | None = None
+    staged: Staged | None = None
+    """What the job has queued, when it was sent or done."""
 
     @classmethod
     def failed(cls, kind: Kind, error: BaseException, **where: Any) -> Outcome:

@@ -37,7 +37,7 @@ def after_run(job: Job, outcome: Outcome, settings: Settings, *, worker: str, se
     if outcome.kind is Kind.LOST:
         return None
     if outcome.kind in _plain_verbs:
-        return Settlement(job=job, verb=_plain_verbs[outcome.kind], seconds=seconds)
+        return Settlement(job=job, verb=_plain_verbs[outcome.kind], seconds=seconds, staged=outcome.staged)
     if outcome.kind is Kind.OUTAGE:
         return _held(job, outcome, worker=worker, seconds=seconds)
     final = outcome.kind in (Kind.PERMANENT, Kind.MALFORMED)
@@ -97,6 +97,7 @@ def _record(job: Job, reason: str, history: list[Attempt]) -> dict[str, Any]:
         "created_at": job.created_at,
         "died_at": timestamp(),
         "letter": job.letter,
+        "cause": job.cause,
     }
 
 
