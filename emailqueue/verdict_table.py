@@ -6,7 +6,7 @@ from functools import partial
 
 from django.utils.translation import gettext_lazy as _
 
-from emailqueue.verdict_rule import Action, Rule
+from emailqueue.verdict_rule import PHASES, Action, Rule
 
 _SMTP = ("mail", "rcpt", "data", "body")
 _LATER = ("rcpt", "data", "body")
@@ -23,7 +23,8 @@ _maybe = partial(Rule, action=Action.MAYBE_SENT)
 # Words that tell what the codes do not.
 _RELAY = (
     r"relay\w*( access)? (is )?(denied|not permitted|not allowed|prohibited)"
-    r"|(unable|not permitted|not allowed) to relay|denies relay|credentials for relay|rcpthosts|not authorized to send email directly"
+    r"|(unable|not permitted|not allowed) to relay|denies relay|credentials for relay|rcpthosts"
+    r"|not authorized to send email directly"
 )
 _LOGIN = (
     r"\bauthenti\w+( is)? (required|failed|unsuccessful|requise)|must (authenticate|log ?in|issue a starttls)"
@@ -49,7 +50,8 @@ _LISTED = (
     r"block ?-?list|black ?-?list|\brbl\b|dnsbl|spamhaus|spamcop|barracuda\w*\.|sorbs|cloudmark (csi|sender)"
     r"|(poor|bad|low|ip) reputation|reputation of the sending ip|banned sending ip|host .{0,60}(is )?blocked"
     r"|client blocked|(this|from|your) ip .{0,60}blocked|permanently deferred"
-    r"|connections? (will |are )?not (be )?accepted|not accepting connections|adresse ip .{0,20}bloquee|find your (reverse )?host ?name|reverse dns|\bptr records?\b"
+    r"|connections? (will |are )?not (be )?accepted|not accepting connections"
+    r"|adresse ip .{0,20}bloquee|find your (reverse )?host ?name|reverse dns|\bptr records?\b"
 )
 _BUSY_MAILBOX = (
     r"receiving mail (too quickly|at a rate)|message receive limit|recipient thread limit|exceeded their limit for"
@@ -86,8 +88,11 @@ _ONLY_INSIDE = (
 _TO_IS_WRONG = r"\bto\b.? (parameter|field|address|email)?.{0,30}(not (a )?valid|invalid)|(invalid|parsing) .?to\b"
 
 # Names of error classes, so that no library has to be imported for them.
-_UNREACHED = ("ConnectionRefusedError", "NewConnectionError", "ConnectTimeout", "ConnectTimeoutError", "ProxyError")
-_NO_NAME = ("gaierror", "herror", "NameResolutionError", "EndpointConnectionError")
+_UNREACHED = (
+    "ConnectionRefusedError", "NewConnectionError", "ConnectTimeout", "ConnectTimeoutError", "ProxyError",
+    "EndpointConnectionError",
+)  # fmt: skip
+_NO_NAME = ("gaierror", "herror", "NameResolutionError")
 _NO_TLS = ("SSLError", "CertificateError")
 _LOST = (
     "TimeoutError", "ReadTimeout", "ReadTimeoutError", "ConnectionResetError", "ConnectionAbortedError",
@@ -99,6 +104,9 @@ _LOGIN_SAYS = _(
     "The mail server does not let us in. Check user name and password of the mailer (EMAIL_HOST_USER, "
     "EMAIL_HOST_PASSWORD), and whether the provider wants a password made for applications."
 )
+_LOGIN_LATER_SAYS = _(
+    "The mail server cannot check the login or start TLS now. If it lasts, look at the provider's status page."
+)
 _LISTED_SAYS = _(
     "Our server's IP address is on a block list or has no good name. Look it up at the address in the reply, "
     "remove the cause, and ask for removal. Until then the mails wait."
@@ -109,20 +117,26 @@ _TLS_SAYS = _(
     "The encrypted connection failed. Check EMAIL_USE_TLS, EMAIL_USE_SSL and EMAIL_PORT, and the server's certificate."
 )
 _DNS_SAYS = _("The mail server's name cannot be resolved. Check EMAIL_HOST and the DNS of this machine.")
+_DNS_PROOF_SAYS = _(
+    "There is no valid proof that we may send for our domain. Set up SPF, DKIM and DMARC for the sender's domain; "
+    "letters that ended by this can be retried then."
+)
 _FULL_SAYS = _("The recipient's mailbox is full. Tell the recipient in another way, or retry in some days.")
 _LATER_SAYS = _("The server cannot take the mail now. Nothing to do: it is tried again.")
 
 RULES: tuple[Rule, ...] = (
+    # A provider says in any phase that our account is used up.
+    _hold(name="our-limit", phases=PHASES, codes="4xx 5xx", text=_OUR_LIMIT, sentence=_(
+        "Our account with the provider has reached its limit. Lower RATE_LIMIT, or have the limit raised.")),
     # Before the first mail: whatever the reason is, it is not the mail (RFC 5321, sections 3.1 and 4.3.2).
     _hold(name="login", phases=("connect",), codes="530 534 535 538", sentence=_LOGIN_SAYS),  # RFC 4954, section 6
-    _hold(name="login-later", phases=("connect",), codes="432 454", sentence=_(
-        "The mail server cannot check the login or start TLS now. If it lasts, look at the provider's status page.")),
+    _hold(name="login-later", phases=("connect",), codes="432 454", sentence=_LOGIN_LATER_SAYS),
     _hold(name="server-busy", phases=("connect",), codes="4xx", sentence=_(
         "The mail server takes no more connections now. If it lasts, lower CONCURRENCY or ask the provider.")),
     _hold(name="server-refuses-us", phases=("connect",), codes="5xx", sentence=_(
         "The mail server refuses to talk to us. Read its reply: often our IP address is on a block list.")),
-    _hold(name="no-name", phases=("connect", "mail", "api"), errors=_NO_NAME, sentence=_DNS_SAYS),
-    _hold(name="no-tls", phases=("connect", "mail", "api"), errors=_NO_TLS, sentence=_TLS_SAYS),
+    _hold(name="no-name", phases=("connect", "api"), errors=_NO_NAME, sentence=_DNS_SAYS),
+    _hold(name="no-tls", phases=("connect", "api"), errors=_NO_TLS, sentence=_TLS_SAYS),
     _hold(name="not-supported", phases=("connect",), errors=("SMTPNotSupportedError",), sentence=_(
         "The mail server offers no encryption or no login where we want it. Check EMAIL_USE_TLS, EMAIL_PORT and "
         "EMAIL_HOST_USER.")),
@@ -132,17 +146,19 @@ RULES: tuple[Rule, ...] = (
         "Nobody answers at the mail server's address. Check EMAIL_HOST, EMAIL_PORT and the firewall; else wait.")),
     _hold(name="no-connection", phases=("connect",), sentence=_(
         "No connection to the mail server could be made, or it broke at once. If it lasts, read the error below.")),
-    # Our account, whatever the phase. RFC 4954, section 6: 432, 454, 530, 534, 535, 538; RFC 3207, section 4: 454, 530.
-    _hold(name="login-in-dialogue", phases=_SMTP, codes="530 534 535 538 454", sentence=_LOGIN_SAYS),
+    # Our account, whatever the phase of the dialogue (RFC 4954, section 6; RFC 3207, section 4).
+    _hold(name="login-in-dialogue", phases=_SMTP, codes="530 534 535 538", sentence=_LOGIN_SAYS),
+    _hold(name="login-in-dialogue-later", phases=_SMTP, codes="454", sentence=_LOGIN_LATER_SAYS),
     _hold(name="login-transition", phases=_SMTP, codes="432", status="4.7.12", sentence=_LOGIN_SAYS),
     _dead(name="only-inside", phases=_LATER, codes="5xx", text=_ONLY_INSIDE, sentence=_(
         "The recipient takes mail from the own organisation only. Ask the recipient's administrator to let ours in.")),
+    _hold(name="our-dns-at-mail", phases=("mail",), codes="4xx 5xx", text=_OUR_DNS, sentence=_DNS_PROOF_SAYS),
+    _slow(name="our-dns-now", phases=_LATER, codes="4xx", text=_OUR_DNS, sentence=_DNS_PROOF_SAYS),
+    _dead(name="our-dns", phases=_LATER, codes="5xx", text=_OUR_DNS, sentence=_DNS_PROOF_SAYS),  # RFC 7372, section 3
     _hold(name="our-relay", phases=_SMTP, codes="4xx 5xx", text=_RELAY, sentence=_(
         "The mail server does not forward mail for us. Check that we log in (EMAIL_HOST_USER), that our IP address is "
         "allowed there, and that EMAIL_HOST is our outgoing server.")),
     _hold(name="our-login", phases=_SMTP, codes="4xx 5xx", text=_LOGIN, sentence=_LOGIN_SAYS),
-    _hold(name="our-limit", phases=(*_SMTP, "api"), codes="4xx 5xx", text=_OUR_LIMIT, sentence=_(
-        "Our account with the provider has reached its limit. Lower RATE_LIMIT, or have the limit raised.")),
     _hold(name="our-account", phases=(*_SMTP, "api"), codes="4xx 5xx", text=_OUR_ACCOUNT, sentence=_(
         "The provider has stopped our account or this server. Log in there and see why.")),
     # RFC 3463, section 3.2: x.1.7 and x.1.8 are about the sender. 5.7.60 is Exchange's.
@@ -154,19 +170,24 @@ RULES: tuple[Rule, ...] = (
     # Our speed. A provider that wants us slower says so with 421, with 4.7.x, or with any other code and words.
     _retry(name="mailbox-busy", phases=_LATER, codes="4xx 5xx", text=_BUSY_MAILBOX, sentence=_(
         "This one mailbox gets too many mails now. It is tried again; send fewer mails to this recipient.")),
+    _dead(name="mailbox-full", phases=_LATER, codes="5xx", text=_FULL, sentence=_FULL_SAYS),
+    _retry(name="mailbox-full-said-now", phases=_LATER, codes="4xx", text=_FULL, sentence=_FULL_SAYS),
     _dead(name="their-list", phases=_LATER, codes="5xx", text=r"customer block list|rejected by recipient", sentence=_(
         "The recipient's organisation blocks us by a list of its own. Only its administrator can change that.")),
     _dead(name="listed-link", phases=_SMTP, codes="5xx", text=r"domain present in|surbl|uribl", sentence=_(
-        "A domain in the mail, such as that of a link, is on a block list. Change the mail, or have it removed there.")),
-    _hold(name="listed-at-mail", phases=("mail",), codes="4xx 5xx", text=_LISTED, sentence=_LISTED_SAYS),
-    _slow(name="listed", phases=_LATER, codes="4xx 5xx", text=_LISTED, sentence=_LISTED_SAYS),
+        "A domain in the mail, such as that of a link, is on a block list. Change the mail, or get it off the list.")),
     _hold(name="rate-at-mail", phases=("mail",), codes="4xx 5xx", text=_RATE, sentence=_RATE_MAIL_SAYS),
     _slow(name="rate", phases=_LATER, codes="4xx 5xx", text=_RATE, sentence=_SLOW_SAYS),
+    _hold(name="listed-at-mail", phases=("mail",), codes="4xx 5xx", text=_LISTED, sentence=_LISTED_SAYS),
+    _slow(name="listed", phases=_LATER, codes="4xx 5xx", text=_LISTED, sentence=_LISTED_SAYS),
     _hold(name="closing-at-mail", phases=("mail",), codes="421", sentence=_(  # RFC 5321, section 3.8
         "The mail server is closing down or has enough of us for now. Nothing to do, unless it lasts.")),
     _slow(name="closing", phases=_LATER, codes="421", sentence=_SLOW_SAYS),
     # RFC 3463, section 3.8: x.7.x is security or policy; in a 4xx it means: not now, not from you.
-    _hold(name="policy-at-mail", phases=("mail",), codes="4xx", status="x.7.x", sentence=_RATE_MAIL_SAYS),
+    # At MAIL only we are known, so that a 5xx says the same of us.
+    _hold(name="policy-at-mail", phases=("mail",), codes="4xx 5xx", status="x.7.x", sentence=_(
+        "The mail server refuses us before it knows the mail: by a rule about our IP address or sender. Its reply may "
+        "say which; else ask the provider.")),
     _slow(name="policy-later", phases=_LATER, codes="4xx", status="x.7.x", sentence=_SLOW_SAYS),
     # Other 4xx: later may help (RFC 5321, section 4.2.1).
     _retry(name="greylisted", phases=_LATER, codes="4xx", text=r"gr[ea]y ?-?list", sentence=_(
@@ -181,10 +202,6 @@ RULES: tuple[Rule, ...] = (
     # 5xx (RFC 5321, section 4.2.1): the words first, since 550, 552 and 554 are used for everything.
     _bad(name="no-address-said", phases=_LATER, codes="5xx", text=_NO_ADDRESS, sentence=_(
         "This address does not exist or is closed. Correct it and retry, or discard the letter.")),
-    _dead(name="mailbox-full", phases=_LATER, codes="5xx", text=_FULL, sentence=_FULL_SAYS),
-    _dead(name="our-dns", phases=_SMTP, codes="5xx", text=_OUR_DNS, sentence=_(  # RFC 7372, sections 3.1 and 3.2
-        "The recipient's server finds no valid proof that we may send for our domain. Set up SPF, DKIM and DMARC for "
-        "the sender's domain, then retry.")),
     _dead(name="too-large", phases=_SMTP, codes="5xx", status="x.2.3 x.3.4", sentence=_(  # RFC 3463, sections 3.3, 3.4
         "The mail is too large for the server. Make it smaller: link to files instead of attaching them.")),
     _dead(name="too-large-said", phases=_SMTP, codes="5xx", text=_LARGE, sentence=_(

@@ -194,6 +194,17 @@ def test_an_outcome_follows_from_phase_and_code(
     assert send(mailer) == SENT, "the next mail goes out"
 
 
+def test_a_failure_names_the_verdict_and_its_rule(mailbox: MailServer, mailer: Mailer) -> None:
+    mailbox.replies = ["552 5.2.2 mailbox full", "550 5.1.1 no such user"]
+
+    failures = [send(mailer).failure for _ in range(2)]
+
+    assert [failure and (failure.verdict, failure.rule) for failure in failures] == [
+        ("dead letter", "mailbox-full"),
+        ("bad address", "no-address-said"),
+    ]
+
+
 @pytest.mark.parametrize("reply", ["450 greylisted", "550 no such mailbox"])
 def test_a_refused_mail_leaves_the_connection_to_the_next(mailbox: MailServer, mailer: Mailer, reply: str) -> None:
     mailbox.replies = [reply]
