@@ -12,7 +12,10 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 PHASES = ("connect", "mail", "rcpt", "data", "body", "api")
-"""Where an attempt can fail; connect: up to and with EHLO, STARTTLS and AUTH; api: in a backend that is not SMTP."""
+"""Where an attempt can fail. connect: up to and with EHLO, STARTTLS and AUTH; api: in a backend that is not SMTP."""
+
+MOST_TEXT = 4000
+"""Characters of a reply that are looked at; what matters stands at the beginning."""
 
 
 class Action(TextChoices):
@@ -44,6 +47,7 @@ class Answer:
     def of(cls, phase: str, code: int | None, reply: str, error: BaseException | None) -> Answer:
         """Return the answer that a reply and an error make up."""
         # RFC 2034, section 4: the status begins the text of each line. Some put # or brackets around it.
+        reply = reply[:MOST_TEXT]
         begin = re.match(r"[\s#(\[]*([245]\.\d{1,3}\.\d{1,3})(?![\d.]*\d)", reply)
         status = begin[1] if begin else ""
         plain = re.sub(rf"(?m)^[\s#(\[]*{re.escape(status)}[)\]:]?", " ", reply) if status else reply

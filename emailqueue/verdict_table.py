@@ -59,14 +59,16 @@ _BUSY_MAILBOX = (
 _RATE = (
     r"rate ?-?limit|unusual rate|too (many|much) (connections|connects|messages|e?-?mails?|sessions|requests)"
     r"|too many .{0,40}(hour|minute|throttled)|too (fast|quickly|frequent)|frequency limited|slow(er)? down|throttl"
-    r"|(excessive|unexpected) volume|exceeded permitted limits|max\w* (number of )?messages? per (connection|session)"
+    r"|(excessive|unexpected) volume|exceeded permitted limits|connection (rate|limit|count)"
+    r"|max\w* (number of )?messages? per (connection|session)"
     r"|unavailable or access den"  # QQ says this of senders that are too fast
 )
 _OUR_DNS = r"\b(spf|dkim|dmarc)\b"
 _NO_ADDRESS = (
     r"\b(user|mailbox|recipient|account|e-?mail address|local ?part|alias)\b.{0,40}(unknown|not found|not exist"
-    r"|n.t exist|no longer|inactive|deactivated|is disabled|been disabled|discontinued|archived)"
-    r"|\b(unknown|no such|no|invalid|inactive|illegal|unrouteable|archived|bad) (or illegal )?(user|mailbox|recipient"
+    r"|n.t exist|no longer|inactive|deactivated|suspended|(is|been) disabled|discontinued|archived)"
+    r"|\bno (user|mailbox) (here|by|with|of)\b"
+    r"|\b(unknown|no such|invalid|inactive|illegal|unrouteable|archived|bad) (or illegal )?(user|mailbox|recipient"
     r"|account|e-?mail address|address|alias|local ?part)\b|n.t have a .{0,60}account|recipient rejected"
     r"|recipientnotfound|nonexistentdomain|not listed in domino"
 )
@@ -76,7 +78,7 @@ _FULL = (
 )
 _LARGE = (
     r"(message|mail|size|e-?mail)\b.{0,40}too (large|big|long)|too (large|big)|exceed\w* .{0,60}size"
-    r"|(size|limit)\b.{0,20} exceed|taille limite"
+    r"|(size|length)\b.{0,20} exceed|taille limite"
 )
 _CONTENT = (
     r"spam|virus|unsolicited|content|attachment|phish|suspicious|mail rejete|message (was |has been )?(blocked|refused)"
@@ -85,7 +87,7 @@ _CONTENT = (
 _ONLY_INSIDE = (
     r"resolver\.rst\.(sendernotauth|authrequired|restricted|notauth)|not (in|authenticated for).{0,30}(group|mailbox)"
 )
-_TO_IS_WRONG = r"\bto\b.? (parameter|field|address|email)?.{0,30}(not (a )?valid|invalid)|(invalid|parsing) .?to\b"
+_TO_IS_WRONG = r"['\"]to['\"].{0,30}(not (a )?valid|invalid)|(invalid|parsing) ['\"]to['\"]"
 
 # Names of error classes, so that no library has to be imported for them.
 _UNREACHED = (

@@ -96,6 +96,11 @@ def test_the_real_replies_are_many_and_each_is_there_once() -> None:
         ("body", "550 5.2.2 STOREDRV.Submission: submission quota exceeded", Action.HOLD_ALL),
         ("rcpt", "550 5.7.1 RESOLVER.RST.AuthRequired; authentication required", Action.DEAD_LETTER),
         ("rcpt", "550 5.7.1 user unknown", Action.BAD_ADDRESS),
+        ("rcpt", "550 5.1.1 connection limit exceeded", Action.SLOW_DOMAIN),
+        ("rcpt", "554 5.1.1 sorry, no mailbox here by that name", Action.BAD_ADDRESS),
+        ("body", "550 no address record for the domain of a link", Action.DEAD_LETTER),
+        ("api", "400 Failed to read 'from': invalid address", Action.DEAD_LETTER),
+        ("api", "400 Error parsing 'To': illegal email domain", Action.BAD_ADDRESS),
     ],
 )
 def test_words_come_before_a_status_that_lies(phase: str, line: str, action: Action) -> None:
@@ -186,6 +191,12 @@ def test_the_enhanced_status_is_what_the_reply_begins_with(reply: str, status: s
     answer = Answer.of("rcpt", 550, reply, None)
 
     assert (answer.status, answer.text) == (status, text)
+
+
+def test_a_very_long_reply_is_judged_by_its_beginning() -> None:
+    judged = judge("rcpt", 550, "5.1.1 no such user " + "mailbox " * 1_000_000)
+
+    assert judged.action is Action.BAD_ADDRESS
 
 
 @given(
