@@ -14,6 +14,9 @@ from redis import Redis
 from emailqueue.store import _source
 
 
+NEVER = b"\0in no request\0"
+
+
 class ValkeyProxy:
     """
     A unix socket that leads to Valkey until a script comes that it holds back.
@@ -27,7 +30,7 @@ class ValkeyProxy:
         self.held = threading.Event()
         """Set once something is held back."""
         self._server, self._valkey = server, valkey
-        self._request = self._reply = b"nothing"
+        self._request = self._reply = NEVER
         self._pass = 0
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(str(path))
@@ -53,7 +56,7 @@ class ValkeyProxy:
 
     def release(self) -> None:
         """Hold nothing back any more."""
-        self._request = self._reply = b"nothing"
+        self._request = self._reply = NEVER
         self.held.clear()
 
     def _digest(self, script: str) -> bytes:
