@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from events.event import Event
     from events.publishing import publish, publish_event
     from events.stats import get_event_stats
-    from events.subscribers import subscribe
+    from events.subscriptions import subscribe
     from events.topics import Topic
 
 __all__ = ["Event", "Topic", "get_event_stats", "publish", "publish_event", "subscribe", "topics"]
@@ -21,7 +21,7 @@ _homes = {
     "get_event_stats": "events.stats",
     "publish": "events.publishing",
     "publish_event": "events.publishing",
-    "subscribe": "events.subscribers",
+    "subscribe": "events.subscriptions",
 }
 
 

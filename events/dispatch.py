@@ -6,7 +6,8 @@ from emailqueue.jobs import Job, Run, job_function
 from emailqueue.outcome import SENT, Outcome
 from emailqueue.submit import submit
 from events.event import Event
-from events.subscribers import subscriber_job, subscribers_of
+from events.subscribers import subscriber_job
+from events.subscriptions import subscribers_of
 from events.topics import get_topic
 
 

@@ -12,7 +12,8 @@ from emailqueue.errors import RedisUnavailable
 from emailqueue.priority import EVENT_QUEUE
 from emailqueue.redis import connect
 from emailqueue.store import Counts, Store
-from events.subscribers import ARROW, subscribers_of
+from events.subscribers import ARROW
+from events.subscriptions import subscribers_of
 from events.topics import all_topics
 
 

@@ -27,7 +27,7 @@ from events.dispatch import dispatch
 from events.errors import InvalidPayload
 from events.receivers import confirm_vote, connect_all
 from events.stats import SubscriberStats
-from events.subscribers import subscribers_of
+from events.subscriptions import subscribers_of
 from tests.conftest import Work, claim_and_vanish, eventually
 
 VOTE = {"voter_email": "ada@example.com", "model_name": "Ada", "model_id": 7}
