@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from emailqueue.conf import get_settings
 from emailqueue.jobs import Job, NewJob, Run, job_function, new_id, path_of
 from emailqueue.outcome import SENT, Kind, Outcome
@@ -12,6 +10,7 @@ from emailqueue.staging import present_staging
 from events.asynchronous import awaited
 from events.errors import MissingSubscriber
 from events.event import Event
+from events.recording import record, told
 from events.subscriptions import Subscription, subscribers_of
 from events.topics import Receiver, Topic, get_topic
 
@@ -41,18 +40,31 @@ def run_subscriber(job: Job, _run: Run) -> Outcome:
     """Call one subscriber with one event. What it raises is a failed attempt."""
     arguments = job.arguments()
     event, name = Event.parse(arguments["event"]), arguments["subscriber"]
-    if staging := present_staging():
+    staging = present_staging()
+    if staging:
         staging.cause = event.id
     try:
-        topic = get_topic(event.topic)
-        subscribers = subscribers_of(topic)
-        if name not in subscribers:
-            return Outcome.failed(Kind.PERMANENT, _missing(name, topic, subscribers))
-        call_subscriber(subscribers[name], event, topic=topic)
+        skipped = _call(name, event)
     except BaseException as error:  # noqa: BLE001
+        record(event, name, job, result="failed", reason=told(error))
         # All of it, also a RedisError: to the worker that would mean that its own Redis was away.
-        return Outcome.failed(Kind.TRANSIENT, error)
+        return Outcome.failed(Kind.PERMANENT if isinstance(error, MissingSubscriber) else Kind.TRANSIENT, error)
+    if skipped:
+        record(event, name, job, result="skipped", reason=skipped)
+    else:
+        record(event, name, job, result="ran", queued=staging.jobs if staging else ())
     return SENT
+
+
+def _call(name: str, event: Event) -> str:
+    topic = get_topic(event.topic)
+    subscribers = subscribers_of(topic)
+    if name not in subscribers:
+        raise MissingSubscriber(
+            f"{topic.name!r} has no subscriber {name!r} any more. It has {', '.join(subscribers) or 'none'}. "
+            "Retry when it is connected again, or discard this letter."
+        )
+    return call_subscriber(subscribers[name], event, topic=topic)
 
 
 def call_subscriber(receiver: Receiver, event: Event, *, topic: Topic) -> str:
@@ -61,10 +73,3 @@ def call_subscriber(receiver: Receiver, event: Event, *, topic: Topic) -> str:
         return reason
     awaited(receiver(signal=topic, sender=topic.payload, event=event))
     return ""
-
-
-def _missing(name: str, topic: Topic, subscribers: Mapping[str, Receiver]) -> MissingSubscriber:
-    return MissingSubscriber(
-        f"{topic.name!r} has no subscriber {name!r} any more. It has {', '.join(subscribers) or 'none'}. "
-        "Retry when it is connected again, or discard this letter."
-    )

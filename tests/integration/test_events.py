@@ -424,10 +424,10 @@ def test_the_figures_tell_each_topic_and_subscriber(valkey: Redis, work: Work) -
     assert (stats.waiting, stats.active, stats.delayed, stats.completed, stats.failed) == (1, 0, 0, 4, 2)
     assert (parcels.published, votes.published, stats.topics["reward.earned"].published) == (2, 1, 0)
     assert parcels.subscribers == {
-        f"{__name__}.rejoice": SubscriberStats(run=2, failed=0),
-        f"{__name__}.stumble": SubscriberStats(run=0, failed=2),
+        f"{__name__}.rejoice": SubscriberStats(run=2, skipped=0, failed=0),
+        f"{__name__}.stumble": SubscriberStats(run=0, skipped=0, failed=2),
     }
-    assert votes.subscribers == {"events.receivers.confirm_vote": SubscriberStats(run=0, failed=0)}
+    assert votes.subscribers == {"events.receivers.confirm_vote": SubscriberStats(run=0, skipped=0, failed=0)}
 
 
 def test_without_redis_there_are_no_figures(settings: Settings) -> None:
