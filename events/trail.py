@@ -161,7 +161,9 @@ class _Reading:
     def _subscribers(
         self, dispatched: Sequence[Entry], told: Sequence[Entry], *, label: str, after: Place
     ) -> Iterator[SubscriberTrail]:
-        jobs = {name.removeprefix(label): (job_id, name, queue) for job_id, name, queue in _last_queued(dispatched)}
+        jobs = {
+            name.removeprefix(label): (job_id, name, queue) for job_id, name, queue in _last_run(dispatched)["queued"]
+        }
         jobs |= {
             entry["subscriber"]: (entry["job"], label + entry["subscriber"], "events")
             for entry in told
@@ -171,13 +173,13 @@ class _Reading:
             entries = [entry for entry in told if entry["subscriber"] == name]
             # What a worker has run was visible, whatever is known of the dispatch.
             job = self._job(stored, after=Place.SENT if entries else after)
-            counts: Mapping[str, int] = next((entry["counts"] for entry in reversed(entries) if entry["result"] == "ran"), {})
+            last = _last_run(entries)
             yield SubscriberTrail(
                 name=name,
                 job=job,
                 attempts=_attempts(entries),
-                counts=counts,
-                queued=[self._job(queued, after=job.place) for queued in _last_queued(entries)],
+                counts=last["counts"],
+                queued=[self._job(queued, after=job.place) for queued in last["queued"]],
             )
 
     def _job(self, stored: Sequence[str], *, after: Place) -> TrailJob:
@@ -190,8 +192,9 @@ class _Reading:
         return TrailJob(id=job_id, label=label, queue=queue, place=place, letter=found.letter)
 
 
-def _last_queued(entries: Sequence[Entry]) -> Sequence[Sequence[str]]:
-    return next((entry["queued"] for entry in reversed(entries) if entry["result"] == "ran"), [])
+def _last_run(entries: Sequence[Entry]) -> Entry:
+    ran = (entry for entry in reversed(entries) if entry["result"] == "ran")
+    return next(ran, {"queued": [], "counts": {}})
 
 
 def _attempts(entries: Sequence[Entry]) -> list[Attempt]:
