@@ -7,7 +7,7 @@ from emailqueue.outcome import SENT, Kind, Outcome
 from emailqueue.submit import submit
 from events.errors import UnknownTopic
 from events.event import Event
-from events.recording import DISPATCH, record, told
+from events.recording import DISPATCH, Result, record, told
 from events.subscribers import subscriber_job
 from events.subscriptions import subscribers_of
 from events.topics import get_topic
@@ -24,9 +24,9 @@ def dispatch(job: Job, _run: Run) -> Outcome:
     try:
         subscribers = subscribers_of(get_topic(event.topic))
     except UnknownTopic as error:
-        record(event, DISPATCH, job, result="failed", reason=told(error))
+        record(event, DISPATCH, job, result=Result.FAILED, reason=told(error))
         return Outcome.failed(Kind.TRANSIENT, error)
     jobs = [subscriber_job(event, name, receiver) for name, receiver in subscribers.items()]
     submit(jobs)
-    record(event, DISPATCH, job, result="ran", queued=jobs)
+    record(event, DISPATCH, job, result=Result.RAN, queued=jobs)
     return SENT

@@ -11,6 +11,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from django.db import models
+from django.utils.translation import gettext_lazy as _
 from redis import RedisError
 
 from emailqueue.errors import RedisUnavailable
@@ -32,8 +34,13 @@ SHOWN_TEXT = 1000
 DISPATCH = ""
 """In the place of a subscriber: the job that queues one job for each of them."""
 
-Result = str
-"""ran, skipped or failed."""
+
+class Result(models.TextChoices):
+    """What came of an attempt."""
+
+    RAN = "ran", _("ran")
+    SKIPPED = "skipped", _("skipped")
+    FAILED = "failed", _("failed")
 
 
 def trail_key(event_id: str) -> str:
@@ -64,7 +71,7 @@ def record(
     }
     # The attempts of a redriven dead letter are counted from one again.
     name = json.dumps([subscriber, job.letter, number])
-    counter = f"skipped={job.label}" if result == "skipped" else ""
+    counter = f"skipped={job.label}" if result is Result.SKIPPED else ""
     lives = get_settings().trail
     if not lives and not counter:
         return

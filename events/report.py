@@ -6,8 +6,10 @@ import json
 from collections.abc import Iterator, Sequence
 
 from events.catalogue import ListedSubscriber, ListedTopic
+from events.recording import Result
 from events.simulation import SimulatedJob, SimulatedRun
 from events.trail import Attempt, SubscriberTrail, Trail, TrailJob
+from events.whereabouts import Place
 
 REAL = (
     "Nothing was queued, and databases were rolled back. What else the subscribers did, such as calling another "
@@ -34,9 +36,11 @@ def trail_lines(trail: Trail) -> Iterator[str]:
     yield f"  payload {json.dumps(trail.payload, ensure_ascii=False)}"
     if trail.cause:
         yield f"  published by a subscriber of event {trail.cause}"
-    if trail.job.place not in ("sent", "ended"):
+    if trail.job.place not in (Place.SENT, Place.ENDED):
         yield f"  the event itself: {_place(trail.job)}"
-    yield from (f"  {line}" for line in map(_attempt, trail.attempts) if not line.endswith(" ran"))
+    for attempt in trail.attempts:
+        if attempt.result is not Result.RAN:
+            yield f"  {_attempt(attempt)}"
     if trail.attempts and not trail.subscribers:
         yield "  → nobody is subscribed"
     for subscriber in trail.subscribers:

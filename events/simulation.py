@@ -19,7 +19,7 @@ from emailqueue.jobs import NewJob, new_id, path_of
 from emailqueue.staging import Staging
 from events.dispatch import dispatch
 from events.event import Event
-from events.recording import told
+from events.recording import Result, told
 from events.subscribers import call_subscriber, subscriber_job
 from events.subscriptions import subscribers_of
 from events.topics import Receiver, Topic, get_topic
@@ -52,9 +52,7 @@ class SimulatedRun:
 
     topic: str
     subscriber: str
-    result: str
-    """ran, skipped or failed."""
-
+    result: Result
     reason: str
     """Why it would be skipped, or the error; empty when it ran."""
 
@@ -87,9 +85,9 @@ def _run(name: str, receiver: Receiver, event: Event) -> tuple[SimulatedRun, lis
     try:
         with staging.collecting(), _undone():
             reason = call_subscriber(receiver, event, topic=get_topic(event.topic))
-        result, queued = "skipped" if reason else "ran", staging.jobs
+        result, queued = Result.SKIPPED if reason else Result.RAN, staging.jobs
     except (Exception, SystemExit) as error:  # noqa: BLE001
-        result, reason, queued = "failed", told(error), []
+        result, reason, queued = Result.FAILED, told(error), []
     run = SimulatedRun(
         topic=event.topic, subscriber=name, result=result, reason=reason, queued=[_simulated(job) for job in queued]
     )

@@ -10,7 +10,7 @@ from emailqueue.staging import present_staging
 from events.asynchronous import awaited
 from events.errors import MissingSubscriber
 from events.event import Event
-from events.recording import record, told
+from events.recording import Result, record, told
 from events.subscriptions import Subscription, subscribers_of
 from events.topics import Receiver, Topic, get_topic
 
@@ -46,13 +46,13 @@ def run_subscriber(job: Job, _run: Run) -> Outcome:
     try:
         skipped = _call(name, event)
     except BaseException as error:  # noqa: BLE001
-        record(event, name, job, result="failed", reason=told(error))
+        record(event, name, job, result=Result.FAILED, reason=told(error))
         # All of it, also a RedisError: to the worker that would mean that its own Redis was away.
         return Outcome.failed(Kind.PERMANENT if isinstance(error, MissingSubscriber) else Kind.TRANSIENT, error)
     if skipped:
-        record(event, name, job, result="skipped", reason=skipped)
+        record(event, name, job, result=Result.SKIPPED, reason=skipped)
     else:
-        record(event, name, job, result="ran", queued=staging.jobs if staging else ())
+        record(event, name, job, result=Result.RAN, queued=staging.jobs if staging else ())
     return SENT
 
 

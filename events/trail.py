@@ -14,7 +14,7 @@ from emailqueue.errors import RedisUnavailable
 from emailqueue.redis import connect
 from events.errors import UnknownEvent
 from events.finding import find_job
-from events.recording import DISPATCH, shortened, trail_key
+from events.recording import DISPATCH, Result, shortened, trail_key
 from events.subscribers import ARROW
 from events.whereabouts import Place, Whereabouts, whereabouts
 
@@ -31,9 +31,7 @@ class Attempt:
     """Attempts that it had in all."""
 
     at: datetime
-    result: str
-    """ran, skipped or failed."""
-
+    result: Result
     reason: str
     """Why it was skipped, or the error; empty when it ran."""
 
@@ -193,13 +191,18 @@ class _Reading:
 
 
 def _last_run(entries: Sequence[Entry]) -> Entry:
-    ran = (entry for entry in reversed(entries) if entry["result"] == "ran")
+    ran = (entry for entry in reversed(entries) if entry["result"] == Result.RAN)
     return next(ran, {"queued": [], "counts": {}})
 
 
 def _attempts(entries: Sequence[Entry]) -> list[Attempt]:
-    names = ("number", "allowed", "result", "reason", "letter")
+    names = ("number", "allowed", "reason", "letter")
     attempts = [
-        Attempt(at=datetime.fromisoformat(entry["at"]), **{name: entry[name] for name in names}) for entry in entries
+        Attempt(
+            at=datetime.fromisoformat(entry["at"]),
+            result=Result(entry["result"]),
+            **{name: entry[name] for name in names},
+        )
+        for entry in entries
     ]
     return sorted(attempts, key=lambda attempt: attempt.at)

@@ -22,7 +22,7 @@ from emailqueue.testing.mailserver import MailServer
 from events import Event, Topic, get_event_stats, publish, publish_event, subscribe
 from events.conf import get_settings
 from events.errors import UnknownEvent
-from events.recording import record
+from events.recording import Result, record
 from events.stats import SubscriberStats
 from events.subscribers import subscriber_job
 from events.trail import SubscriberTrail, Trail, read_trail
@@ -133,7 +133,7 @@ def test_a_skip_that_is_settled_late_and_run_again_is_counted_once(valkey: Redis
     job = Job(id=new.id, queue="events", token="1", label=new.label)
 
     for _ in range(2):
-        record(event, "shop.reward", job, result="skipped", reason="crate is 7")
+        record(event, "shop.reward", job, result=Result.SKIPPED, reason="crate is 7")
 
     assert get_event_stats().topics["crate.opened"].subscribers["shop.reward"].skipped == 1
     assert len(read_trail(event.id).subscribers[0].attempts) == 1
@@ -317,10 +317,10 @@ def test_wrong_settings_are_told_in_a_sentence(settings: Settings, value: Any, s
 def test_one_attempt_costs_one_round_trip_to_redis(valkey: Redis, work: Work) -> None:
     event = Event(id="e" * 32, topic="crate.opened", payload={"crate": 7}, published_at=datetime.now(UTC))
     job = Job(id="j" * 32, queue="events", token="1", label="crate.opened → shop.reward")
-    record(event, "shop.reward", job, result="ran")  # which loads the script
+    record(event, "shop.reward", job, result=Result.RAN)  # which loads the script
     before: Any = connect().info("commandstats")
 
-    record(event, "shop.reward", job, result="skipped", reason="crate is 7")
+    record(event, "shop.reward", job, result=Result.SKIPPED, reason="crate is 7")
 
     after: Any = connect().info("commandstats")
     grown = {name: after[name]["calls"] - before.get(name, {"calls": 0})["calls"] for name in after}
