@@ -84,6 +84,8 @@ def _failure(attempt: Mapping[str, Any]) -> dict[str, Any]:
         "message": _text(attempt, "message"),
         "smtp_code": attempt.get("smtp_code"),
         "smtp_reply": _text(attempt, "smtp_reply"),
+        "verdict": _text(attempt, "verdict", 20),
+        "rule": _text(attempt, "rule", 100),
     }
 
 

@@ -38,6 +38,7 @@ class Housekeeper(threading.Thread):
         self._sent: SimpleQueue[str] = SimpleQueue()
         self._failing = False
         self._next_retries = 0.0
+        self._began = False
         self.open_letters = 0
         """Dead letters that wait for staff, as last counted."""
 
@@ -74,6 +75,9 @@ class Housekeeper(threading.Thread):
     def _look(self) -> None:
         close_old_connections()
         try:
+            if not self._began:
+                Store(self._connection).outbox_state()  # from here on Redis remembers; see relay.py
+                self._began = True
             if self._foreign:
                 self._foreign = False
                 housekeeping.import_foreign_failures(self._connection)

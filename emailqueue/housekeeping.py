@@ -83,12 +83,9 @@ def push_retries(store: Store) -> int:
     It was away when they were retried, or it has forgotten them since.
     """
     pushed, last = 0, ""
-    while True:
+    retrying = DeadLetter.objects.filter(status=Status.RETRYING, retried_at__lt=timezone.now() - YOUNG).order_by("pk")
+    while letters := list(retrying.filter(pk__gt=last)[:BATCH]):
         state = store.outbox_state()
-        retrying = DeadLetter.objects.filter(status=Status.RETRYING, retried_at__lt=timezone.now() - YOUNG)
-        letters = list(retrying.filter(pk__gt=last).order_by("pk")[:BATCH])
-        if not letters:
-            return pushed
         jobs = [
             replace(job, ambiguous=in_doubt(letter.retried_at, state))
             for letter in letters
@@ -96,6 +93,7 @@ def push_retries(store: Store) -> int:
         ]
         pushed += store.enqueue(jobs, relayed=True).count(Added.NEW)
         last = letters[-1].pk
+    return pushed
 
 
 def _retried_job(letter: DeadLetter) -> NewJob | None:

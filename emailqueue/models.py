@@ -21,6 +21,7 @@ from emailqueue.jobs import Job, MalformedJob, NewJob
 from emailqueue.outbox import OutboxRow
 from emailqueue.priority import Priority
 from emailqueue.submit import submit
+from emailqueue.verdict import Action
 
 __all__ = ["Attempt", "DeadLetter", "OutboxRow", "Reason", "Status"]
 
@@ -82,6 +83,8 @@ class DeadLetter(models.Model):
     message = models.TextField(_("error message"), blank=True)
     smtp_code = models.IntegerField(_("SMTP code"), null=True)
     smtp_reply = models.TextField(_("SMTP reply"), blank=True)
+    verdict = models.CharField(_("verdict"), max_length=20, blank=True, choices=Action.choices, db_index=True)
+    rule = models.CharField(_("rule of the verdict"), max_length=100, blank=True)
     created_at = models.DateTimeField(_("queued at"), null=True)
     died_at = models.DateTimeField(_("died at"), db_index=True)
     status = models.CharField(_("status"), max_length=20, choices=Status.choices, default=Status.OPEN)
@@ -217,6 +220,7 @@ class Attempt(models.Model):
             ("transient", _("failed for now")),
             ("permanent", _("refused for good")),
             ("outage", _("mail server away")),
+            ("slowed", _("asked to go slower")),
             ("ambiguous", _("maybe sent")),
             ("unsent", _("not sent")),
         ],
@@ -229,6 +233,8 @@ class Attempt(models.Model):
     phase = models.CharField(_("SMTP phase"), max_length=20, blank=True)
     smtp_code = models.IntegerField(_("SMTP code"), null=True)
     smtp_reply = models.TextField(_("SMTP reply"), blank=True)
+    verdict = models.CharField(_("verdict"), max_length=20, blank=True, choices=Action.choices)
+    rule = models.CharField(_("rule of the verdict"), max_length=100, blank=True)
     traceback = models.TextField(_("traceback"), blank=True)
 
     class Meta:

@@ -284,7 +284,8 @@ def as_text(job: NewJob) -> str:
     """Return a job as add() in common.lua reads it."""
     fields = [part for pair in job.fields().items() for part in pair]
     # Not escaped: half a surrogate pair is refused here, and not by the script that drains it.
-    return json.dumps([job.id, job.queue, job.label, job.due, job.keyed, job.letter, fields], ensure_ascii=False)
+    head = [job.id, job.queue, job.label, job.due, job.keyed, job.letter, job.ambiguous]
+    return json.dumps([*head, fields], ensure_ascii=False)
 
 
 def _tokens(jobs: Iterable[Job]) -> Iterable[str]:

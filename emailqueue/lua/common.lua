@@ -91,13 +91,13 @@ local function remember_ended(runs)
   end
 end
 
--- Add one job, written as JSON: [id, queue, label, due, keyed, letter, fields and values].
+-- Add one job, written as JSON: [id, queue, label, due, keyed, letter, ambiguous, fields and values].
 --   due     '' now, '+5' in five seconds of Redis time, '1700000000.5' at that time
 --   keyed   true when the id stands for an idempotency key, which is then remembered for REMEMBER seconds
 --   relayed whether it comes out of the outbox, and not from the call itself
 -- Returns 1 when it was added, 0 when it is on its way already, 2 when it has ended.
 local function add(text, now, relayed)
-  local id, queue, label, due, keyed, letter, fields = unpack(cjson.decode(text))
+  local id, queue, label, due, keyed, letter, ambiguous, fields = unpack(cjson.decode(text))
   local key = job_key(id)
   local place, earlier = unpack(redis.call('HMGET', key, 'place', 'letter'))
   if place == 'sent' and letter ~= '' and earlier ~= letter then -- sent before, and to be sent again as a dead letter
@@ -126,6 +126,9 @@ local function add(text, now, relayed)
     redis.call('RPUSH', queue_key(queue), id)
   end
   count('queued', queue, label)
+  if ambiguous then
+    count('ambiguous', queue, label)
+  end
   return 1
 end
 
