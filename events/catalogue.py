@@ -70,6 +70,6 @@ def _subscriber(name: str, receiver: Receiver, figures: SubscriberStats | None) 
         name=name,
         filter=str(subscription.filter) if subscription and subscription.filter else "",
         attempts=(subscription and subscription.attempts) or get_settings().attempts,
-        queue=EVENT_QUEUE,
+        queue=subscription.queue if subscription else EVENT_QUEUE,
         figures=figures,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from emailqueue.jobs import Job, Run, job_function
+from emailqueue.jobs import Job, Run, event_function
 from emailqueue.outcome import SENT, Kind, Outcome
 from emailqueue.submit import submit
 from events.errors import UnknownTopic
@@ -13,7 +13,7 @@ from events.subscriptions import subscribers_of
 from events.topics import get_topic
 
 
-@job_function
+@event_function
 def dispatch(job: Job, _run: Run) -> Outcome:
     """
     Queue a job for each subscriber of an event; they become visible, all at once, when this job is settled.

@@ -60,6 +60,7 @@ def record(
     entry = {
         "subscriber": subscriber,
         "job": job.id,
+        "queue": job.queue,
         "number": number,
         "allowed": job.attempts(),
         "letter": job.letter,

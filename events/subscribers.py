@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from emailqueue.conf import get_settings
-from emailqueue.jobs import Job, NewJob, Run, job_function, new_id, path_of
+from emailqueue.jobs import Job, NewJob, Run, event_function, new_id, path_of
 from emailqueue.outcome import SENT, Kind, Outcome
-from emailqueue.priority import EVENT_QUEUE
 from emailqueue.staging import present_staging
 from events.asynchronous import awaited
 from events.errors import MissingSubscriber
@@ -21,21 +20,19 @@ ARROW = " → "
 def subscriber_job(event: Event, name: str, receiver: Receiver) -> NewJob:
     """Return the job that runs one subscriber for one event; its id is the same each time it is made."""
     settings = get_settings()
-    attempts, backoff = None, None
-    if isinstance(receiver, Subscription):
-        attempts, backoff = receiver.attempts, receiver.backoff
+    plan = receiver if isinstance(receiver, Subscription) else Subscription(name=name, handler=receiver)
     return NewJob(
         id=new_id(f"subscriber:{event.id}:{name}"),
-        queue=EVENT_QUEUE,
+        queue=plan.queue,
         function=path_of(run_subscriber),
         arguments={"event": event.as_json(), "subscriber": name},
-        attempts=attempts or settings.attempts,
-        backoff=backoff or settings.backoff,
+        attempts=plan.attempts or settings.attempts,
+        backoff=plan.backoff or settings.backoff,
         label=f"{event.topic}{ARROW}{name}",
     )
 
 
-@job_function
+@event_function
 def run_subscriber(job: Job, _run: Run) -> Outcome:
     """Call one subscriber with one event. What it raises is a failed attempt."""
     arguments = job.arguments()

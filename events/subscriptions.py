@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from emailqueue.backoff import Backoff
 from emailqueue.compose import valid_attempts
+from emailqueue.priority import EVENT_QUEUE, QUEUES
 from events.asynchronous import awaited
 from events.errors import InvalidSubscriber
 from events.event import Event
@@ -31,6 +32,9 @@ class Subscription:
     backoff: Backoff | None = None
     """None: as EMAIL_QUEUE says."""
 
+    queue: str = EVENT_QUEUE
+    """Where its jobs wait; in a mail queue they stand in line with the mails."""
+
     filter: Filter | None = None
     """Which events the handler is called for; None: for all."""
 
@@ -43,6 +47,7 @@ def subscribe(
     *,
     attempts: int | None = None,
     backoff: Backoff | Mapping[str, Any] | None = None,
+    queue: str = EVENT_QUEUE,
     when: When | None = None,
 ) -> Callable[[Handler], Handler]:
     """
@@ -56,15 +61,20 @@ def subscribe(
     value or a list of values, of which each field must have one: {"milestone": [100, 1000]}. What it
     skips is counted and stands in the trail of the event. A function that raises fails the attempt.
 
+    `queue` is "events", or a mail queue ("critical", "high", "normal", "low") for a handler that shall stand in
+    line with the mails: behind those that are more urgent, under their rate limit and while they are held.
+
     Import the handler's module where the workers start, for example in AppConfig.ready(). To undo it, call
     topic.disconnect(dispatch_uid="dotted.path"). Raises UnknownTopic, InvalidAttempts, InvalidBackoff, or
-    InvalidSubscriber for a lambda or a function inside another, which a worker could not find by name, and
-    for a filter that can never match.
+    InvalidSubscriber for a lambda or a function inside another, which a worker could not find by name, for a
+    queue that is not ours, and for a filter that can never match.
     """
     signal = get_topic(topic)
     if attempts is not None:
         valid_attempts(attempts)
     waits = None if backoff is None else Backoff.parse(backoff)
+    if queue not in QUEUES:
+        raise InvalidSubscriber(f"{queue!r} is no queue for subscribers. Use one of {', '.join(QUEUES)}.")
 
     def connect(handler: Handler) -> Handler:
         name = _path(handler)
@@ -74,7 +84,10 @@ def subscribe(
                 "by that name. Use a function at the top level of a module."
             )
         wanted = None if when is None else parse_filter(when, subscriber=name, topic=signal)
-        connect_once(signal, Subscription(name=name, handler=handler, attempts=attempts, backoff=waits, filter=wanted))
+        connect_once(
+            signal,
+            Subscription(name=name, handler=handler, attempts=attempts, backoff=waits, queue=queue, filter=wanted),
+        )
         return handler
 
     return connect

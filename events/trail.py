@@ -11,6 +11,7 @@ from typing import Any
 from redis import Redis, RedisError
 
 from emailqueue.errors import RedisUnavailable
+from emailqueue.priority import EVENT_QUEUE
 from emailqueue.redis import connect
 from events.errors import UnknownEvent
 from events.finding import find_job
@@ -144,7 +145,7 @@ class _Reading:
         ids = [self.event_id, *(entry["job"] for entry in told)]
         ids += [job_id for entry in entries for job_id, _label, _queue in entry["queued"]]
         self._places = whereabouts(ids, connection=self.connection)
-        job = self._job([self.event_id, event["topic"], "events"], after=Place.SENT)
+        job = self._job([self.event_id, event["topic"], EVENT_QUEUE], after=Place.SENT)
         return Trail(
             id=self.event_id,
             topic=event["topic"],
@@ -163,7 +164,7 @@ class _Reading:
             name.removeprefix(label): (job_id, name, queue) for job_id, name, queue in _last_run(dispatched)["queued"]
         }
         jobs |= {
-            entry["subscriber"]: (entry["job"], label + entry["subscriber"], "events")
+            entry["subscriber"]: (entry["job"], label + entry["subscriber"], entry["queue"])
             for entry in told
             if entry["subscriber"] not in jobs
         }
