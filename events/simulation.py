@@ -100,7 +100,10 @@ def _undone() -> Iterator[None]:
     """Roll back what is written within to any database, after what waits for the commit has been run."""
     with ExitStack() as stack:
         for alias in connections:
-            stack.enter_context(transaction.atomic(using=alias))
+            block = transaction.atomic(using=alias)
+            # As in Django's TestCase: a handler may want to be the outermost one, atomic(durable=True).
+            block._from_testcase = True  # type: ignore[attr-defined] # noqa: SLF001 - not in the stubs
+            stack.enter_context(block)
         earlier = {alias: len(connections[alias].run_on_commit) for alias in connections}
         yield
         while any(_run_hook(alias, after=waited) for alias, waited in earlier.items()):

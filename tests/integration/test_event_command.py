@@ -49,7 +49,7 @@ def thank_on_commit(event: Event) -> None:
     def later() -> None:
         queue_email("reward-delivery", "later@example.com", REWARD)
 
-    with transaction.atomic():
+    with transaction.atomic(durable=True):
         Group.objects.create(name=f"buyers of {event.ticket}")
         queue_email("reward-delivery", event.user_email, REWARD, delay=60)
         transaction.on_commit(later)

@@ -19,7 +19,7 @@ from emailqueue.jobs import Job
 from emailqueue.models import DeadLetter
 from emailqueue.redis import connect, rq_queues
 from emailqueue.testing.mailserver import MailServer
-from events import Event, Topic, get_event_stats, publish, publish_event, subscribe
+from events import Event, Topic, get_event_stats, publish, publish_event, subscribe, topics
 from events.conf import get_settings
 from events.errors import UnknownEvent
 from events.recording import Result, record
@@ -161,6 +161,38 @@ def test_the_trail_says_where_each_mail_is(valkey: Redis, work: Work, mailbox: M
     assert after[cancelled] is Place.ENDED
     assert after[taken.id] is Place.WORKER
     assert scheduled.place is Place.SCHEDULED
+
+
+def test_a_subscriber_that_was_removed_is_told_of_in_the_trail(valkey: Redis, work: Work) -> None:
+    subscribe(CRATE_OPENED, queue="low")(reward)
+    event_id = publish(CRATE_OPENED, {"crate": 7})
+    work("events")
+    before = of(reward, read_trail(event_id))
+    CRATE_OPENED.disconnect(dispatch_uid=f"{__name__}.reward")
+
+    work("low")
+
+    after = of(reward, read_trail(event_id))
+    assert (before.attempts, before.job.place) == ([], Place.WAITING)
+    assert [attempt.result for attempt in after.attempts] == [Result.FAILED]
+    assert after.attempts[0].reason.startswith(
+        f"MissingSubscriber: 'crate.opened' has no subscriber '{__name__}.reward'"
+    )
+    assert after.job.place is Place.DEAD
+
+
+def test_a_topic_that_the_worker_does_not_know_is_told_of_in_the_trail(valkey: Redis, work: Work) -> None:
+    event_id = publish(CRATE_OPENED, {"crate": 7})
+    known = topics._registry.pop("crate.opened")
+
+    work("events")
+    topics._registry["crate.opened"] = known
+
+    trail = read_trail(event_id)
+    assert [(attempt.result, attempt.reason[:32]) for attempt in trail.attempts] == [
+        (Result.FAILED, "UnknownTopic: 'crate.opened' is ")
+    ]
+    assert (trail.job.place, trail.subscribers) == (Place.SCHEDULED, [])
 
 
 def test_an_event_that_a_subscriber_published_names_the_one_before(valkey: Redis, work: Work) -> None:
