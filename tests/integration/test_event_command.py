@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from io import StringIO
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from django.contrib.auth.models import Group
@@ -18,6 +18,7 @@ from redis import Redis
 
 from emailqueue import queue_bulk_emails, queue_email
 from emailqueue.errors import EmailQueueError
+from emailqueue.models import DeadLetter
 from emailqueue.redis import rq_queues
 from emailqueue.testing.mailserver import MailServer
 from events import Event, Topic, publish, subscribe, subscribe_email
@@ -52,7 +53,18 @@ def thank_on_commit(event: Event) -> None:
     with transaction.atomic(durable=True):
         Group.objects.create(name=f"buyers of {event.ticket}")
         queue_email("reward-delivery", event.user_email, REWARD, delay=60)
+        transaction.on_commit(fail, robust=True)
         transaction.on_commit(later)
+
+
+def fail() -> NoReturn:
+    raise ConnectionError("the warehouse is away")
+
+
+def thank_and_fail_after_the_commit(event: Event) -> None:
+    with transaction.atomic():
+        queue_email("reward-delivery", "never@example.com", REWARD)
+        transaction.on_commit(fail)
 
 
 def thank_and_roll_back(event: Event) -> None:
@@ -106,6 +118,7 @@ def test_a_simulation_equals_what_publishing_then_does(valkey: Redis, work: Work
     for handler in HANDLERS:
         subscribe(TICKET_SOLD)(handler)
     subscribe(TICKET_SOLD, attempts=1)(stumble)
+    subscribe(TICKET_SOLD, attempts=1)(thank_and_fail_after_the_commit)
     subscribe_email(TICKET_SOLD, "reward-delivery", to="fans", when={"ticket": [8, 9]})
     subscribe_email(TICKET_SOLD, "reward-delivery", to="user_email", when=lambda event: event.ticket == 7)
 
@@ -214,6 +227,8 @@ def test_a_trace_tells_what_became_of_an_event_and_its_mails(valkey: Redis, work
     stored = json.loads(command("trace", event_id, "--json")[0])
     [mail] = [mail for one in stored["subscribers"] for mail in one["queued"] if mail["queue"] == "high"][-1:]
     by_mail, _ = command("trace", mail["id"])
+    [nested] = [mail for one in stored["subscribers"] for mail in one["queued"] if mail["queue"] == "events"]
+    of_nested, _ = command("trace", nested["id"])
 
     assert f"ticket.sold · event {event_id} · published 2" in text
     assert "the event itself: waiting" in early
@@ -222,6 +237,34 @@ def test_a_trace_tells_what_became_of_an_event_and_its_mails(valkey: Redis, work
     assert "skipped: ticket is 7, not 8 or 9\n" in text
     assert f"      queued reward-delivery, high · {mail['id']}: waiting\n" in text
     assert by_mail == text
+    assert of_nested.startswith(f"vote.created · event {nested['id']} · ")
+    assert f"  published by a subscriber of event {event_id}\n" in of_nested
+
+
+def test_a_trace_counts_the_mails_that_it_does_not_name_and_tells_of_retries(valkey: Redis, work: Work) -> None:
+    subscribe(TICKET_SOLD)(tell_fans)
+    subscribe(TICKET_SOLD, attempts=1)(stumble)
+    event_id = publish(TICKET_SOLD, {**TICKET, "fans": [f"fan{number}@example.com" for number in range(301)]})
+    work("events")
+    letter = DeadLetter.objects.get()
+    letter.retry()
+    work("events")
+
+    text, _ = command("trace", event_id)
+
+    assert "      … 1 more, in all 301 reward-delivery\n" in text
+    assert f"      attempt 1 of 1, dead letter {letter.pk} retried · " in text
+
+
+def test_an_event_that_nobody_took_says_so(valkey: Redis, work: Work) -> None:
+    event_id = publish(TICKET_SOLD, TICKET)
+    work("events")
+
+    text, _ = command("trace", event_id)
+    simulated, _ = command("simulate", "ticket.sold", json.dumps(TICKET))
+
+    assert "  → nobody is subscribed\n" in text
+    assert simulated == "Nobody is subscribed.\n"
 
 
 def test_a_simulation_is_shown_with_its_warning(valkey: Redis, transactional_db: None) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -16,7 +16,7 @@ from redis import Redis
 from emailqueue import Backoff, cancel_email, queue_bulk_emails, queue_email, schedule_email
 from emailqueue.errors import RedisUnavailable
 from emailqueue.jobs import Job
-from emailqueue.models import DeadLetter
+from emailqueue.models import DeadLetter, OutboxRow
 from emailqueue.redis import connect, rq_queues
 from emailqueue.testing.mailserver import MailServer
 from events import Event, Topic, get_event_stats, publish, publish_event, subscribe, topics
@@ -237,8 +237,22 @@ def test_an_event_is_found_by_whatever_it_led_to(valkey: Redis, work: Work, mail
     assert found == [event_id] * 5
 
 
+def test_an_event_that_waits_in_the_outbox_is_found_there(valkey: Redis, db: None) -> None:
+    event = Event(id="e" * 32, topic="crate.opened", payload={"crate": 7}, published_at=datetime.now(UTC))
+    job = replace(subscriber_job(event, "", reward), id=event.id)
+    OutboxRow.objects.keep([job])
+
+    trail = read_trail(event.id)
+
+    assert (trail.payload, trail.job.place, trail.subscribers) == ({"crate": 7}, Place.OUTBOX, [])
+
+
 def test_an_id_that_leads_nowhere_says_so(valkey: Redis, work: Work) -> None:
     alone = queue_email("reward-delivery", "ada@example.com", REWARD)
+    valkey.hset("rq:job:strange", "data", "of another kind")
+
+    with pytest.raises(UnknownEvent, match="'strange' leads to no event"):
+        read_trail("strange")
 
     with pytest.raises(UnknownEvent, match="leads to no event: it is unknown, older than EVENTS"):
         read_trail(alone)
