@@ -100,6 +100,7 @@ class Settlement:
         job = {name: getattr(self.job, name) for name in ("id", "queue", "label", "token", "letter")}
         staged = self.staged or Staged(key="", count=0)
         names = ("verb", "seconds", "due", "charged", "ambiguous", "history", "death", "record")
+        job["counted_in"] = self.job.counted_in()
         return job | {name: getattr(self, name) for name in names} | {"staging": staged.key, "staged": staged.count}
 
 
@@ -284,7 +285,7 @@ def as_text(job: NewJob) -> str:
     """Return a job as add() in common.lua reads it."""
     fields = [part for pair in job.fields().items() for part in pair]
     # Not escaped: half a surrogate pair is refused here, and not by the script that drains it.
-    head = [job.id, job.queue, job.label, job.due, job.keyed, job.letter, job.ambiguous]
+    head = [job.id, job.queue, job.counted_in(), job.label, job.due, job.keyed, job.letter, job.ambiguous]
     return json.dumps([*head, fields], ensure_ascii=False)
 
 

@@ -1,6 +1,6 @@
 -- Write what became of jobs that a worker had.
 -- ARGV  one JSON object: worker, now (its clock, for display), keep (s that a sent job stays visible), batch: a list of
---   {id, queue, label, token, letter, verb, seconds (that it ran), ...} with verb
+--   {id, queue, counted_in (see add), label, token, letter, verb, seconds (that it ran), ...} with verb
 --     sent    staging, staged: key and number of the jobs that it queued, which become visible now; '' for none
 --     retry   history, due (s from now), charged (false: held, no attempt was used)
 --     head    back to the head of its queue, as if it had not been claimed
@@ -17,9 +17,9 @@ local ended = {}
 -- What is left to do for a job whose end is known, wherever its hash is.
 local function ends(entry, what)
   ended[#ended + 1] = run_of(entry.id, entry.letter)
-  count(what, entry.queue, entry.label)
+  count(what, entry.counted_in, entry.label)
   if entry.ambiguous then
-    count('ambiguous', entry.queue, entry.label)
+    count('ambiguous', entry.counted_in, entry.label)
   end
 end
 
@@ -56,9 +56,9 @@ function verbs.retry(entry)
   redis.call('ZADD', scheduled_key(entry.queue), seconds(now + entry.due * 1000000), entry.id)
   if entry.ambiguous then
     redis.call('HSET', key, 'ambiguous', '1')
-    count('ambiguous', entry.queue, entry.label)
+    count('ambiguous', entry.counted_in, entry.label)
   end
-  count(entry.charged and 'retried' or 'held', entry.queue, entry.label)
+  count(entry.charged and 'retried' or 'held', entry.counted_in, entry.label)
   return true
 end
 
