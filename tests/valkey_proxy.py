@@ -13,7 +13,6 @@ from redis import Redis
 
 from emailqueue.store import _source
 
-
 NEVER = b"\0in no request\0"
 
 
@@ -94,7 +93,8 @@ class _Connection:
             if self._proxy.holds_request(request):
                 self._proxy.held.set()
                 return False
-            self._reply_is_held = self._proxy.holds_reply_to(request)
+            # A large request comes in pieces, of which the first names the script.
+            self._reply_is_held = self._reply_is_held or self._proxy.holds_reply_to(request)
             self._server.sendall(request)
             return True
 
