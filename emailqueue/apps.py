@@ -17,7 +17,9 @@ class EmailQueueConfig(AppConfig):
         import emailqueue.deliver  # noqa: F401  registers its job function
         from emailqueue.checks import check_redis, check_rq_queues
         from emailqueue.conf import get_settings
+        from emailqueue.monitor.builtin_panels import register_builtin_panels
 
         get_settings()
+        register_builtin_panels()
         register(check_redis, "redis")
         register(check_rq_queues, "redis")

@@ -10,6 +10,7 @@ from django.db import DatabaseError, close_old_connections, connections
 from redis import Redis, RedisError
 
 from emailqueue import housekeeping
+from emailqueue.review import bulk_run
 from emailqueue.store import Store
 from emailqueue.submit import relay
 
@@ -17,6 +18,8 @@ logger = logging.getLogger("emailqueue.worker")
 
 INTERVAL = 5.0
 """Seconds between two looks at the outbox."""
+BUSY = 1.0
+"""Seconds between two looks while a bulk action runs."""
 
 
 class Housekeeper(threading.Thread):
@@ -29,6 +32,7 @@ class Housekeeper(threading.Thread):
         self._stopped = False
         self._foreign = False
         self._failing = False
+        self._bulk = False
         self.open_letters = 0
         """Dead letters that wait for staff, as last counted."""
 
@@ -51,7 +55,7 @@ class Housekeeper(threading.Thread):
         """Look after the tables until stopped."""
         while not self._stopped:
             self._look()
-            self._poked.wait(INTERVAL)
+            self._poked.wait(BUSY if self._bulk else INTERVAL)
             self._poked.clear()
         self._look()
         connections.close_all()
@@ -82,7 +86,12 @@ class Housekeeper(threading.Thread):
             lambda: housekeeping.close_redelivered(self._connection),
             lambda: relay(Store(self._connection)),
             self._count,
+            self._work_off,
         ]
+
+    def _work_off(self) -> None:
+        self._bulk = False  # should it fail, the next look is not hurried
+        self._bulk = not self._stopped and bulk_run.work()
 
     def _count(self) -> None:
         self.open_letters = housekeeping.open_letters()

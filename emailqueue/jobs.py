@@ -105,6 +105,9 @@ class NewJob:
             "timeout": "180",
             "plan": json.dumps({"attempts": self.attempts, "backoff": self.backoff.as_json()}),
         }
+        if not self.due:
+            # The latency is counted from here, in Redis, which reads no dates. A mail for later has none.
+            fields["asked_at"] = f"{datetime.fromisoformat(self.created_at).timestamp():.3f}"
         return fields | {"letter": self.letter} if self.letter else fields
 
 

@@ -12,9 +12,12 @@ class EventsConfig(AppConfig):
 
     def ready(self) -> None:
         """Make the job functions known to workers and connect the built-in receivers."""
+        from emailqueue.monitor.panels import register_panel
         from events import (
             dispatch,  # noqa: F401 - for its effect: from now on jobs may call it
             receivers,
         )
+        from events.panel import events_panel
 
         receivers.connect_all()
+        register_panel("events", events_panel)

@@ -19,11 +19,13 @@ local function finish(entry)
   redis.call('EXPIRE', key, ask.keep)
   local finished = RQ .. ':finished:' .. entry.queue
   redis.call('ZADD', finished, seconds(now + ask.keep * 1000000), entry.id)
-  local letter = redis.call('HGET', key, 'letter')
-  if letter then
-    redis.call('RPUSH', 'emailqueue:redelivered', letter)
+  local job = redis.call('HMGET', key, 'letter', 'asked_at')
+  if job[1] then
+    redis.call('RPUSH', 'emailqueue:redelivered', job[1])
   end
   count('completed', entry.queue, entry.label)
+  note('sent', entry.queue)
+  note_latency(entry.queue, job[2], now)
   done = done + 1
 end
 
@@ -43,6 +45,9 @@ function verbs.retry(entry)
     count('ambiguous', entry.queue, entry.label)
   end
   count(entry.charged and 'retried' or 'held', entry.queue, entry.label)
+  if entry.charged then
+    note('retried', entry.queue)
+  end
 end
 
 function verbs.head(entry)
@@ -53,6 +58,7 @@ function verbs.dead(entry)
   redis.call('HSET', INBOX, entry.death, entry.record)
   redis.call('DEL', job_key(entry.id))
   count('failed', entry.queue, entry.label)
+  note('dead', entry.queue)
   if entry.ambiguous then
     count('ambiguous', entry.queue, entry.label)
   end
@@ -81,6 +87,8 @@ for i = #ask.batch, 1, -1 do
   end
   ran = ran + entry.seconds
 end
+
+write_series(now)
 
 -- RQ's registry of finished jobs keeps the newest thousand of each queue, and their hashes no longer.
 local tidied = {}
