@@ -84,13 +84,9 @@ class EditForm(forms.Form):
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data
         if self.errors:
             return cleaned
+        context: Any = cleaned.get("context", self.context_now)
         try:
-            mail_job(
-                self.letter.email_type,
-                cleaned["to"],
-                cleaned["context"] if "context" in cleaned else self.context_now or {},
-                priority=cleaned["priority"],
-            )
+            mail_job(self.letter.email_type, cleaned["to"], context, priority=cleaned["priority"])
         except InvalidAddress as error:
             self.add_error("to", str(error))
         except InvalidContext as error:
