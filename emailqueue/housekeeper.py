@@ -85,6 +85,7 @@ class Housekeeper(threading.Thread):
             lambda: housekeeping.move_inbox(self._connection),
             lambda: housekeeping.close_redelivered(self._connection),
             lambda: relay(Store(self._connection)),
+            lambda: housekeeping.tell(self._connection),
             self._count,
             self._work_off,
         ]
