@@ -37,7 +37,8 @@ def main() -> int:
         began = time.perf_counter()
         _fill(options.rows)
         print(f"{options.rows:,} letters on {options.database}, built in {time.perf_counter() - began:.0f} s")
-        slow = [name for name, ms in _measured() if ms > MOST_MS]
+        # In brackets: shown, not promised. SQLite looks at every letter of the most telling filter.
+        slow = [name for name, ms in _measured() if ms > MOST_MS and not name.startswith("(")]
         _bulk_action()
     print(f"slower than {MOST_MS} ms: {', '.join(slow) or 'none'}")
     return bool(slow)
@@ -170,6 +171,8 @@ def _measured() -> list[tuple[str, float]]:
         "last hour": "?died=hour",
         "last week, open, 451": "?died=week&status__exact=open&smtp_code__exact=451",
         "open, rare type, 554": "?status__exact=open&email_type__exact=rank-update&smtp_code__exact=554",
+        "open, 451, rare domain": "?status__exact=open&smtp_code__exact=451&recipient_domain__exact=rare.example",
+        "(three common filters, no match)": "?status__exact=delivered&reason__exact=exhausted&smtp_code__exact=550",
         "search: whole address": f"?q={letter.recipient}",
         "search: start of an address": f"?q={letter.recipient[:6]}",
         "search: first letters": "?q=0",

@@ -45,7 +45,7 @@ def plot(*, title: str, ticks: Sequence[tuple[int, str]], spans: Sequence[str], 
 
 
 def _scale(top: int) -> SafeString:
-    steps = sorted({0, top // 2, top}) if top > 1 else [0, top]
+    steps = [0, top // 2, top] if top % 2 == 0 else [0, top]
     return format_html_join(
         "",
         '<line class="eq-grid" x1="{}" x2="{}" y1="{}" y2="{}"/><text x="{}" y="{}" text-anchor="end">{}</text>',
@@ -88,8 +88,8 @@ def _y(value: int, top: int, *, shift: int = 0) -> str:
 
 
 def _round_up(value: int) -> int:
-    """Return the next number that people like: 1, 2, 4, 5 or 10 times a power of ten."""
+    """Return the next number that people like, and whose half is whole, too."""
     power = 1
     while power * 10 <= value:
         power *= 10
-    return next(step * power for step in (1, 2, 4, 5, 10) if step * power >= value)
+    return next(int(step * power) for step in (1, 1.2, 1.6, 2, 3, 4, 5, 6, 8, 10) if step * power >= value)
