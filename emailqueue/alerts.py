@@ -35,6 +35,7 @@ EVERY = 15 * 60
 FORGET = 60 * 60
 """Seconds after which a kind that was quiet is a first one again."""
 SEPARATOR = "\n"
+NAMED = ("managers", "off")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +52,7 @@ class Digest:
 def count_deaths(connection: Redis, letters: Iterable[DeadLetter]) -> None:
     """Count new letters, to be told by tell()."""
     kinds = Counter(f"{letter.label}{SEPARATOR}{letter.reason}" for letter in letters)
-    if kinds and _handler() is not None:
+    if kinds and _wanted():
         with connection.pipeline() as pipeline:
             for kind, count in kinds.items():
                 pipeline.hincrby(PENDING, kind, count)
@@ -60,8 +61,7 @@ def count_deaths(connection: Redis, letters: Iterable[DeadLetter]) -> None:
 
 def tell(connection: Redis) -> bool:
     """Send one alert if one is due; return whether it was sent."""
-    handler = _handler()
-    if handler is None or not (pending := _pending(connection)):
+    if not _wanted() or not (pending := _pending(connection)):
         return False
     first = [kind for kind in pending if _is_first(connection, kind)]
     # One worker sets the key, and the digest is its own.
@@ -73,7 +73,7 @@ def tell(connection: Redis) -> bool:
         return False
     counts = {_parted(kind): count for kind, count in taken.items()}
     try:
-        handler(Digest(counts=counts, first=bool(first)))
+        handler()(Digest(counts=counts, first=bool(first)))
     except Exception:  # a project's handler, or the mail server: neither must stop the housekeeping
         logger.exception("alert failed, told again later")
         for kind, count in taken.items():
@@ -113,12 +113,16 @@ def mail_managers(digest: Digest) -> None:
     new_backend(get_settings()).send_messages([message])
 
 
-def _handler() -> Callable[[Digest], object] | None:
+def handler() -> Callable[[Digest], object]:
+    """Return what is called with each digest. Raises ImportError for a path that leads nowhere."""
     told = get_settings().alerts
-    if told == "off" or (told == "managers" and not django_settings.MANAGERS):
-        return None
-    handler: Callable[[Digest], object] = mail_managers if told == "managers" else import_string(told)
-    return handler
+    found: Callable[[Digest], object] = mail_managers if told in NAMED else import_string(told)
+    return found
+
+
+def _wanted() -> bool:
+    told = get_settings().alerts
+    return bool(django_settings.MANAGERS) if told == "managers" else told != "off"
 
 
 def _pending(connection: Redis) -> list[str]:

@@ -65,7 +65,7 @@ class Settings:
     bulk_rate: float = 50.0
     """Letters a second that a bulk action of the admin retries or discards; 0 is no limit. Written as "50/s"."""
 
-    stats_token: str = ""
+    stats_token: str = field(default="", repr=False)
     """Who sends it in the header ("Authorization: Bearer …") gets the statistics as JSON; empty: staff alone."""
 
     alerts: str = "managers"

@@ -52,7 +52,7 @@ def workers_panel(snapshot: Snapshot) -> Panel:
     """Return a row for each worker of our queues."""
     return Panel(
         title=_("Workers"),
-        columns=(_("worker"), _("state"), _("last heard of (s ago)"), _("done"), _("failed"), _("queues")),
+        columns=(_("worker"), _("state"), _("heard (s ago)"), _("done"), _("failed"), _("queues")),
         rows=[
             (worker.name, worker.state, _seconds(worker.heartbeat), worker.done, worker.failed, worker.queues)
             for worker in snapshot.workers

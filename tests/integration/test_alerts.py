@@ -10,6 +10,7 @@ from redis import Redis
 
 from emailqueue import alerts
 from emailqueue.alerts import Digest
+from emailqueue.checks import check_alerts
 from emailqueue.housekeeping import move_inbox, tell
 from emailqueue.models import DeadLetter
 from emailqueue.signals import dead_lettered
@@ -149,6 +150,23 @@ def test_what_could_not_be_told_is_told_later(valkey: Redis, queue_settings: Cal
 
     assert failed is False
     assert told == [Digest(counts={("vote-confirmation", "exhausted"): 1}, first=False)]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_handler_that_is_not_there_is_named_by_a_check_and_stops_no_housekeeping(
+    valkey: Redis, queue_settings: Callable[..., None]
+) -> None:
+    queue_settings(ALERTS="nowhere.at_all")
+    die(valkey)
+    move_inbox(valkey)
+
+    sent = tell(valkey)
+    found = check_alerts()
+
+    assert sent is False
+    assert DeadLetter.objects.count() == 1
+    assert [message.id for message in found] == ["emailqueue.E021"]
+    assert "No module named 'nowhere'" in found[0].msg
 
 
 @pytest.mark.django_db(transaction=True)
