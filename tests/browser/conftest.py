@@ -23,7 +23,8 @@ REQUIRED = os.environ.get("EMAILQUEUE_REQUIRE_BROWSER") == "1"
 Open = Callable[..., Page]
 
 
-@pytest.fixture(scope="session")
+# For a module: while it lives, no other test can run a loop in this thread.
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     # Playwright's loop runs in this thread, which makes Django think that its queries are asynchronous.
     os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"
