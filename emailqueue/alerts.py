@@ -34,6 +34,8 @@ EVERY = 15 * 60
 """Seconds between two digests."""
 FORGET = 60 * 60
 """Seconds after which a kind that was quiet is a first one again."""
+TIMEOUT = 10
+"""Seconds that the mail server may take: meanwhile the housekeeping waits."""
 SEPARATOR = "\n"
 NAMED = ("managers", "off")
 
@@ -110,7 +112,10 @@ def mail_managers(digest: Digest) -> None:
         to,
         headers={"Auto-Submitted": "auto-generated"},
     )
-    new_backend(get_settings()).send_messages([message])
+    backend = new_backend(get_settings())
+    if hasattr(backend, "timeout"):
+        backend.timeout = TIMEOUT
+    backend.send_messages([message])
 
 
 def handler() -> Callable[[Digest], object]:

@@ -85,9 +85,9 @@ class Housekeeper(threading.Thread):
             lambda: housekeeping.move_inbox(self._connection),
             lambda: housekeeping.close_redelivered(self._connection),
             lambda: relay(Store(self._connection)),
-            lambda: housekeeping.tell(self._connection),
             self._count,
             self._work_off,
+            lambda: housekeeping.tell(self._connection),
         ]
 
     def _work_off(self) -> None:

@@ -55,7 +55,7 @@ class DeadLetterAdmin(ModelAdmin):
     fieldsets = [
         (
             None,
-            {"fields": ["status", "discard_reason", "closed_at", "retried_job_id", "edits_of_the_retry", "redrives"]},
+            {"fields": ["status", "discard_reason", "closed_at", "retried_job_id", "edits_of_the_retry", "retry_of"]},
         ),
         (_("Job"), {"fields": ["job_id", "label", "recipient", "queue", "function", "created_at", "died_at"]}),
         (_("Tries"), {"fields": ["tries", "attempts_allowed", "waits"]}),
@@ -117,6 +117,14 @@ class DeadLetterAdmin(ModelAdmin):
     def edits_of_the_retry(self, letter: DeadLetter) -> str:
         """Return what a retry changed, laid out."""
         return letter_page.laid_out(letter.edits) if letter.edits else ""
+
+    @admin.display(description=_("retry of"))
+    def retry_of(self, letter: DeadLetter) -> str:
+        """Lead to the letter whose retry this is."""
+        if not letter.redrives:
+            return ""
+        address = letter_page.address_of(DeadLetter(pk=letter.redrives))
+        return format_html('<a href="{}">{}</a>', address, letter.redrives)
 
     def get_fieldsets(self, request: HttpRequest, obj: DeadLetter | None = None) -> Any:
         """Leave the edits out for who may not see the mail's content: they hold it."""

@@ -15,7 +15,7 @@ from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from emailqueue.errors import EmailQueueError
-from emailqueue.models import DeadLetter
+from emailqueue.models import DeadLetter, Reason
 from emailqueue.review import bulk_run, verbs
 from emailqueue.review.counting import BoundedPaginator
 from emailqueue.review.export import export_csv, export_json
@@ -161,6 +161,7 @@ def _in_bulk(letters_admin: LetterAdmin, request: HttpRequest, letters: Letters,
         "verb": verb,
         "form": form,
         "words": selection.words(),
+        "maybe_sent": verb == "retry" and selection.reason in ("", Reason.AMBIGUOUS),
         "told": BoundedPaginator(letters, 1).told,
         "hidden": [*_hidden(request, verb, ()), ("confirmed", "1")],
     }

@@ -30,11 +30,15 @@ def stale_type(monkeypatch: pytest.MonkeyPatch) -> EmailType:
 def test_the_page_says_what_to_do_and_leads_to_the_neighbours() -> None:
     earlier = create(1, recipient="Ada@example.com")
     letter = create(2, recipient="ada@example.com")
-    later = create(3, recipient="ada@example.com")
+    later = create(3, recipient="ada@example.com", redrives=letter.pk)
     create(4)
 
-    text = staff("view").get(page(letter)).content.decode()
+    client = staff("view")
 
+    text = client.get(page(letter)).content.decode()
+    retried = client.get(page(later)).content.decode()
+
+    assert f'<a href="{page(letter)}">{letter.pk}</a>' in retried
     assert "Correct what was refused, then retry with edits" in text
     assert f'<a href="{page(earlier)}">' in text
     assert f'<a href="{page(later)}">' in text

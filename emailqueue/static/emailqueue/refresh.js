@@ -8,10 +8,14 @@
       throw new Error(answer.status);
     }
     const text = await answer.text();
-    if (element.contains(document.activeElement)) {
-      return; // someone is about to press a button in there
+    if (element.querySelector(":active")) {
+      return; // someone is pressing a button in there
     }
+    const focused = element.contains(document.activeElement) ? document.activeElement.id : "";
     element.innerHTML = text;
+    if (focused) {
+      document.getElementById(focused)?.focus();
+    }
   };
   const keepFresh = (element) => {
     const seconds = Number(element.dataset.refresh);
