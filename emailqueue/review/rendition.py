@@ -68,12 +68,6 @@ def is_stale(letter: DeadLetter, *, now: datetime | None = None) -> bool:
     return (now or timezone.now()) - (letter.created_at or letter.died_at) > limit
 
 
-def stale_before(now: datetime) -> dict[str, datetime]:
-    """Return, for each type that can be out of date, the time before which its mails are."""
-    limits = {name: _stale_after(name) for name in email_types()}
-    return {name: now - limit for name, limit in limits.items() if limit is not None}
-
-
 def differences(letter: DeadLetter, rendition: Rendition) -> list[str] | None:
     """Return the lines in which the mail now differs from the mail at its death; None when that is not on record."""
     kept = letter.rendered

@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -18,6 +19,7 @@ from redis import Redis
 
 from emailqueue.bulk import BulkAction
 from emailqueue.compose import DELIVER
+from emailqueue.email_types import VOTE_CONFIRMATION, _registry
 from emailqueue.housekeeper import Housekeeper
 from emailqueue.models import DeadLetter, Status
 from emailqueue.review import bulk_run, verbs
@@ -177,6 +179,23 @@ def test_letters_that_refuse_are_counted_and_hold_up_nobody(admin: User, valkey:
     bulk.refresh_from_db()
     assert (bulk.state, bulk.done, bulk.refused) == ("done", 2, 1)
     assert "holds a job that cannot be read" in bulk.last_error
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(("stale_too", "done", "refused"), [(False, 1, 1), (True, 2, 0)])
+def test_mails_that_are_out_of_date_wait_for_a_word(
+    admin: User, valkey: Redis, monkeypatch: pytest.MonkeyPatch, *, stale_too: bool, done: int, refused: int
+) -> None:
+    monkeypatch.setitem(_registry, "vote-confirmation", replace(VOTE_CONFIRMATION, stale_after=timedelta(hours=1)))
+    create(1)
+    create(2, died_at=timezone.now())
+    bulk = begun(admin, stale_too=stale_too)
+
+    work_off()
+
+    bulk.refresh_from_db()
+    assert (bulk.done, bulk.refused) == (done, refused)
+    assert ("is out of date" in bulk.last_error) is not stale_too
 
 
 @pytest.mark.django_db(transaction=True)
