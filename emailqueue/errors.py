@@ -61,6 +61,10 @@ class ForeignQueue(EmailQueueError, ValueError):
     """EmailWorker was given a queue that is not one of ours."""
 
 
+class InvalidAge(EmailQueueError, ValueError):
+    """An age is not a number with a unit."""
+
+
 class NotRetryable(EmailQueueError, ValueError):
     """The dead letter cannot be retried, or not with these edits."""
 

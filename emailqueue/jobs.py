@@ -120,6 +120,9 @@ class NewJob:
             "plan": json.dumps({"attempts": self.attempts, "backoff": self.backoff.as_json()}),
         }
         marks = {"letter": self.letter, "cause": self.cause, "ambiguous": "1" if self.ambiguous else ""}
+        if not self.due:
+            # The latency is counted from here, in Redis, which reads no dates. A mail for later has none.
+            marks["asked_at"] = f"{datetime.fromisoformat(self.created_at).timestamp():.3f}"
         return fields | {name: mark for name, mark in marks.items() if mark}
 
     def counted_in(self) -> str:

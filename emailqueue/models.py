@@ -15,7 +15,9 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from emailqueue.backoff import Backoff
+from emailqueue.bulk import BulkAction
 from emailqueue.compose import mail_job
+from emailqueue.derived import KEY, DerivedField, domain_of, text_key
 from emailqueue.errors import NotDiscardable, NotRetryable
 from emailqueue.jobs import Job, MalformedJob, NewJob
 from emailqueue.outbox import OutboxRow
@@ -23,7 +25,7 @@ from emailqueue.priority import Priority
 from emailqueue.submit import submit
 from emailqueue.verdict import Action
 
-__all__ = ["Attempt", "DeadLetter", "OutboxRow", "Reason", "Status"]
+__all__ = ["Attempt", "BulkAction", "DeadLetter", "OutboxRow", "Reason", "Status"]
 
 EDITABLE = ("to", "context", "priority")
 
@@ -97,6 +99,11 @@ class DeadLetter(models.Model):
     """Id of the event, or of the job, that led to this one."""
     redrives = models.CharField(_("retry of"), max_length=64, blank=True)
     """Id of the letter whose retry has died as this one."""
+    rendered = models.JSONField(_("rendering at death"), null=True)
+    """Subject and text as they were when the mail died; only of types that can be out of date."""
+    recipient_key = DerivedField(max_length=320, compute=lambda letter: letter.recipient.lower())
+    recipient_domain = DerivedField(_("domain"), max_length=255, compute=lambda letter: domain_of(letter.recipient))
+    error_key = DerivedField(max_length=KEY, compute=lambda letter: text_key(letter.message))
 
     objects = DeadLetterQuerySet.as_manager()
 
@@ -107,8 +114,25 @@ class DeadLetter(models.Model):
         permissions = (
             ("retry_deadletter", _("Can retry dead letters")),
             ("discard_deadletter", _("Can discard dead letters")),
+            ("view_body_deadletter", _("Can view the content of dead letters")),
+            ("export_deadletter", _("Can export dead letters")),
         )
-        indexes = (models.Index(fields=["status", "-died_at"], name="emailqueue_status_died"),)
+        # Each filter of the list with its order, newest first.
+        indexes = (
+            models.Index(fields=["status", "-died_at"], name="emailqueue_status_died"),
+            models.Index(fields=["reason", "-died_at"], name="emailqueue_reason_died"),
+            models.Index(fields=["email_type", "-died_at"], name="emailqueue_type_died"),
+            models.Index(fields=["smtp_code", "-died_at"], name="emailqueue_code_died"),
+            models.Index(fields=["recipient_domain", "-died_at"], name="emailqueue_domain_died"),
+            # The classes are PostgreSQL's, for LIKE; the other databases ignore them.
+            models.Index(
+                fields=["recipient_key", "-died_at"],
+                name="emailqueue_recipient_died",
+                opclasses=["varchar_pattern_ops", "timestamptz_ops"],
+            ),
+            models.Index(fields=["error_key"], name="emailqueue_error", opclasses=["varchar_pattern_ops"]),
+            models.Index(fields=["closed_at"], name="emailqueue_closed"),
+        )
 
     def __str__(self) -> str:
         return f"{self.label} → {self.recipient}" if self.recipient else self.label

@@ -26,7 +26,7 @@ _plain_verbs = {Kind.SENT: "sent", Kind.UNSENT: "head"}
 
 def before_run(job: Job, settings: Settings, *, worker: str) -> Settlement | None:
     """Return the end of a job that must not be run again: too many crashes, or maybe sent already and to be held."""
-    if job.crashes >= (MAX_EVENT_CRASHES if job.counted_in() == EVENT_QUEUE else MAX_CRASHES):
+    if job.crashes and job.crashes >= (MAX_EVENT_CRASHES if job.counted_in() == EVENT_QUEUE else MAX_CRASHES):
         error = f"{job.crashes} workers died while they had this job."
         return _dead(job, "crashed", Outcome(kind=Kind.PERMANENT, failure=_told("Crashed", error)), worker=worker)
     if job.ambiguous and settings.ambiguous == "hold":
