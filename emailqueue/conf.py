@@ -15,6 +15,8 @@ from django.core.signals import setting_changed
 from emailqueue.backoff import Backoff
 from emailqueue.errors import EmailQueueError
 
+RATES = "mails per time, for example '10/s' or '600/m', or '0' for no limit"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
@@ -65,7 +67,7 @@ class Settings:
     @property
     def tokens_at_once(self) -> int:
         """The burst that is in force."""
-        return self.burst or max(1, int(self.rate_limit / 20))
+        return self.burst or burst_of(self.rate_limit)
 
 
 @cache
@@ -97,12 +99,25 @@ def _url(key: str, value: Any) -> str:
     return value.rstrip("/")
 
 
-def _rate(key: str, value: Any) -> float:
+def parse_rate(value: Any) -> float:
+    """Return how many mails a second `value` ("10/s", "600/m", "0") means. Raises ValueError for anything else."""
     units = {"s": 1.0, "m": 60.0, "h": 3600.0}
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)(?:/([smh]))?", str(value).strip())
+    match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)(?:/([smh]))?", str(value).strip(), re.ASCII)
     if not match or (match[2] is None and float(match[1]) != 0):
-        raise _wrong(key, value, "mails per time, for example '10/s' or '600/m', or '0' for no limit")
+        raise ValueError(RATES)
     return float(match[1]) / units[match[2] or "s"]
+
+
+def burst_of(rate: float) -> int:
+    """Return how many mails may go out at once at a limit of `rate` a second, unless it is said."""
+    return max(1, int(rate / 20))
+
+
+def _rate(key: str, value: Any) -> float:
+    try:
+        return parse_rate(value)
+    except ValueError as error:
+        raise _wrong(key, value, RATES) from error
 
 
 def _whole(least: int) -> Callable[[str, Any], int]:

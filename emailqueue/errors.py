@@ -57,6 +57,14 @@ class ForeignQueue(EmailQueueError, ValueError):
     """EmailWorker was given a queue that is not one of ours."""
 
 
+class UnknownQueue(EmailQueueError, LookupError):
+    """No queue of ours has that name."""
+
+
+class InvalidLimit(EmailQueueError, ValueError):
+    """The limit is not a number of mails per time, or its burst is not a whole number of 1 or more."""
+
+
 class NotRetryable(EmailQueueError, ValueError):
     """The dead letter cannot be retried, or not with these edits."""
 

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 from redis import RedisError
 
+from emailqueue.conf import get_settings
 from emailqueue.errors import RedisUnavailable
+from emailqueue.flow import Limit, limit_in, paused_in
 from emailqueue.models import DeadLetter
 from emailqueue.priority import EMAIL_QUEUES
 from emailqueue.redis import connect
@@ -59,6 +61,12 @@ class QueueStats:
     queues: Mapping[str, QueueFigures]
     """Each mail queue by its name: critical, high, normal, low."""
 
+    limit: Limit
+    """The rate limit in force."""
+
+    paused: tuple[str, ...]
+    """Queues that are paused, "events" among them if it is."""
+
 
 def get_queue_stats() -> QueueStats:
     """
@@ -74,6 +82,8 @@ def get_queue_stats() -> QueueStats:
         main=figures_of(counts, *EMAIL_QUEUES),
         dlq=DeadLetterFigures(count=DeadLetter.objects.open().count() + counts.inbox),
         queues={queue: figures_of(counts, queue) for queue in EMAIL_QUEUES},
+        limit=limit_in(counts.flow, get_settings()),
+        paused=paused_in(counts.flow),
     )
 
 

@@ -22,6 +22,7 @@ WAKE = "emailqueue:wake"
 INBOX = "emailqueue:dead"
 COUNTERS = "emailqueue:counters"
 REDELIVERED = "emailqueue:redelivered"
+FLOW = "emailqueue:flow"
 REMEMBER = 24 * 60 * 60
 """Seconds that an idempotency key is remembered."""
 PIECE = 500
@@ -92,6 +93,9 @@ class Counts:
 
     inbox: int
     """Dead letters that wait to be moved into the database."""
+
+    flow: Mapping[str, str]
+    """What holds mail back; flow.py reads it."""
 
 
 @cache
@@ -194,13 +198,34 @@ class Store:
                 pipeline.zcard(f"{RQ_KEY_PREFIX}:scheduled:{queue}")
             pipeline.hgetall(COUNTERS)
             pipeline.hlen(INBOX)
-            *now, counters, inbox = pipeline.execute()
+            pipeline.hgetall(FLOW)
+            *now, counters, inbox, flow = pipeline.execute()
         counted = {name.decode(): int(number) for name, number in counters.items()}
         return Counts(
             now={queue: (now[3 * i], now[3 * i + 1], now[3 * i + 2]) for i, queue in enumerate(QUEUES)},
             counters=counted,
             inbox=inbox,
+            flow=_decoded(flow),
         )
+
+    def flow(self) -> dict[str, str]:
+        """Return what holds mail back; flow.py reads it."""
+        return _decoded(self.connection.hgetall(FLOW))
+
+    def change_flow(self, *, put: Mapping[str, str] | None = None, drop: Iterable[str] = ()) -> None:
+        """Write and delete what holds mail back, and have a worker look at it; it wakes the next."""
+        with self.connection.pipeline() as pipeline:
+            for name, value in (put or {}).items():
+                pipeline.hset(FLOW, name, value)
+            if drop := list(drop):
+                pipeline.hdel(FLOW, *drop)
+            pipeline.lpush(WAKE, 1)
+            pipeline.ltrim(WAKE, 0, 0)
+            pipeline.execute()
+
+
+def _decoded(fields: Any) -> dict[str, str]:
+    return {name.decode(): value.decode("utf-8", "replace") for name, value in fields.items()}
 
 
 def _flat(jobs: Iterable[NewJob]) -> Iterable[Any]:

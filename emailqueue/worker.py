@@ -15,6 +15,7 @@ from rq import Queue, Worker
 from emailqueue import logs
 from emailqueue.conf import get_settings
 from emailqueue.errors import ForeignQueue
+from emailqueue.flow import paused_in
 from emailqueue.housekeeper import Housekeeper
 from emailqueue.listener import PATIENCE
 from emailqueue.priority import EMAIL_QUEUES, EVENT_QUEUE, QUEUES
@@ -135,9 +136,15 @@ class EmailWorker(Worker):
         self._sent_before = (mails["completed"], now)
         letters = {"dead_letters": self._housekeeper.open_letters}
         rates = {"rate": f"{rate:.1f}/s", "limit": f"{figures['rate']:g}/s" if figures["rate"] else "none"}
-        logger.info("statistics", extra={**mails, **letters, **events, **rates})
+        logger.info("statistics", extra={**mails, **letters, **events, **rates, **_held_back(figures["flow"])})
         if any(queue["foreign"] for queue in queues.values()):
             self._housekeeper.import_foreign()
+
+
+def _held_back(flow: Mapping[str, str]) -> dict[str, str]:
+    """Return what holds mail back, as pairs of the statistics line; nothing where nothing does."""
+    told = {"paused": paused_in(flow)}
+    return {what: ",".join(names) for what, names in told.items() if names}
 
 
 def _listed(queues: Any) -> list[Any]:

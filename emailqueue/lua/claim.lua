@@ -4,7 +4,8 @@
 --   state: busy or idle, for display, or '' when nothing is to be written
 --   queues: mail queues in the order of priority; events: name of the event queue, or '' when it is not served
 --   room: how many jobs it takes in all; event_room: how many of them may be event jobs; in_hand: jobs that it has already
---   lease (s); interval (us between two mails, 0 no limit); burst; idle (ms); figures: whether to count
+--   lease (s); interval (us between two mails, 0 no limit) and burst, unless staff have set a limit; idle (ms)
+--   figures: whether to count
 -- Result  {wait (us), left, alone, letters in the inbox, figures as JSON or '', job, job, ...}
 --   left: 1 when mail waits for a token, 2 when all workers are suspended; alone: 1 when the next job wants an empty worker
 --   job: {id, queue, token, label, data, plan, history, crashes, ambiguous, letter, created_at}
@@ -13,9 +14,30 @@ local ask = cjson.decode(ARGV[1])
 local now = now_us()
 local worker_key = RQ .. ':worker:' .. ask.worker
 local wait = ask.idle * 1000
+local flow = read_flow()
 
 local function no_later_than(us)
   wait = math.max(0, math.min(wait, us - now))
+end
+
+-- The limit in force: microseconds between two mails, and how many may go out at once.
+local function limit_in_force()
+  local rate, burst = string.match(flow.limit or '', '^(%S+) (%d+)$')
+  if not rate then
+    return ask.interval, ask.burst
+  end
+  return tonumber(rate) > 0 and 1000000 / tonumber(rate) or 0, tonumber(burst)
+end
+
+-- Those queues that nobody has paused.
+local function not_paused(queues)
+  local running = {}
+  for _, queue in ipairs(queues) do
+    if not flow['paused:' .. queue] then
+      running[#running + 1] = queue
+    end
+  end
+  return running
 end
 
 -- Due jobs leave the schedule. A retry goes to the head: it stood in line before. A scheduled mail goes to the end.
@@ -140,9 +162,12 @@ if ask.state ~= '' then
   redis.call('EXPIRE', worker_key, ask.ttl)
 end
 
-local served = { unpack(ask.queues) }
-if ask.events ~= '' then
-  table.insert(served, 1, ask.events)
+local interval, burst = limit_in_force()
+local mail_queues = not_paused(ask.queues)
+local event_queue = flow['paused:' .. ask.events] and '' or ask.events
+local served = { unpack(mail_queues) }
+if event_queue ~= '' then
+  table.insert(served, 1, event_queue)
 end
 
 local left = 0
@@ -160,33 +185,35 @@ end
 
 if left == 0 and any(queue_key, served) then
   local events = 0
-  if ask.events ~= '' and ask.event_room > 0 then
-    events = take(ask.events, math.min(ask.event_room, ask.room))
+  if event_queue ~= '' and ask.event_room > 0 then
+    events = take(event_queue, math.min(ask.event_room, ask.room))
   end
 
   -- GCRA (the leaky bucket as a meter): `next_at` is the time of the first mail that has no token yet.
   local room = ask.room - events
   local tokens = room
   local next_at = now
-  if ask.interval > 0 then
+  if interval > 0 then
     next_at = math.max(now, tonumber(redis.call('GET', 'emailqueue:limit') or 0))
-    tokens = math.min(tokens, math.floor((now - next_at) / ask.interval + ask.burst))
+    -- It is never later than this, unless the limit was lower before: then it must not hold mail back for long.
+    next_at = math.min(next_at, now + burst * interval)
+    tokens = math.min(tokens, math.floor((now - next_at) / interval + burst))
   end
   local mails = 0
-  for _, queue in ipairs(ask.queues) do
+  for _, queue in ipairs(mail_queues) do
     if alone == 0 and mails < tokens then
       mails = mails + take(queue, tokens - mails)
     end
   end
-  if ask.interval > 0 and mails > 0 then
-    next_at = next_at + mails * ask.interval
+  if interval > 0 and mails > 0 then
+    next_at = next_at + mails * interval
     redis.call('SET', 'emailqueue:limit', string.format('%.0f', next_at), 'PX', math.ceil((next_at - now) / 1000) + 60000)
   end
 
-  local limited = ask.interval > 0 and mails < room and mails >= tokens
-  if limited and any(queue_key, ask.queues) then
+  local limited = interval > 0 and mails < room and mails >= tokens
+  if limited and any(queue_key, mail_queues) then
     left = 1
-    no_later_than(next_at - (ask.burst - 1) * ask.interval)
+    no_later_than(next_at - (burst - 1) * interval)
   elseif #jobs > 0 and (mails == room or events == ask.event_room) then
     if any(queue_key, served) then
       wake()
@@ -196,7 +223,7 @@ end
 
 local figures = ''
 if ask.figures then
-  local counted = { rate = ask.interval > 0 and 1000000 / ask.interval or 0, queues = {} }
+  local counted = { rate = interval > 0 and 1000000 / interval or 0, flow = flow, queues = {} }
   for _, queue in ipairs({ 'critical', 'high', 'normal', 'low', 'events' }) do
     counted.queues[queue] = {
       waiting = redis.call('LLEN', queue_key(queue)),

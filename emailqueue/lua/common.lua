@@ -9,6 +9,7 @@ local LEASES = 'emailqueue:leases'
 local INBOX = 'emailqueue:dead'
 local COUNTERS = 'emailqueue:counters'
 local WAKE = 'emailqueue:wake'
+local FLOW = 'emailqueue:flow' -- what holds mail back: see flow.py
 local FAR_FUTURE = 253402300799 -- of the entries in rq:wip, so that RQ's own recovery never touches them
 
 local function now_us()
@@ -24,6 +25,16 @@ local function job_key(id) return RQ .. ':job:' .. id end
 local function queue_key(queue) return RQ .. ':queue:' .. queue end
 local function scheduled_key(queue) return RQ .. ':scheduled:' .. queue end
 local function known_key(id) return 'emailqueue:known:' .. id end
+
+-- One command tells of all that holds mail back, so that an idle worker costs little.
+local function read_flow()
+  local flow = {}
+  local pairs_of = redis.call('HGETALL', FLOW)
+  for i = 1, #pairs_of, 2 do
+    flow[pairs_of[i]] = pairs_of[i + 1]
+  end
+  return flow
+end
 
 -- Counted since the beginning, by queue ("low:completed") and by label ("completed=progress-update").
 local function count(what, queue, label)
