@@ -31,6 +31,9 @@ class Settings:
     burst: int = 0
     """Mails that may go out at once after a pause; 0 chooses max(1, rate/20)."""
 
+    fair_share: float = 0.1
+    """Share of the mails, 0 to 1, that goes to the oldest mail while more urgent mail waits, so that none starves."""
+
     concurrency: int = 5
     """Mails that one worker sends at the same time."""
 
@@ -129,6 +132,12 @@ def _whole(least: int) -> Callable[[str, Any], int]:
     return read
 
 
+def _share(key: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise _wrong(key, value, "a share from 0 to 1, for example 0.1 for one mail in ten")
+    return float(value)
+
+
 def _seconds(least: float) -> Callable[[str, Any], float]:
     def read(key: str, value: Any) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value < float("inf"):
@@ -161,6 +170,7 @@ _readers: Mapping[str, Callable[[str, Any], Any]] = {
     "FRONTEND_URL": _url,
     "RATE_LIMIT": _rate,
     "BURST": _whole(0),
+    "FAIR_SHARE": _share,
     "CONCURRENCY": _whole(1),
     "ATTEMPTS": _whole(1),
     "BACKOFF": _backoff,

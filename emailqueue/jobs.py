@@ -104,8 +104,16 @@ class NewJob:
             "origin": self.queue,
             "timeout": "180",
             "plan": json.dumps({"attempts": self.attempts, "backoff": self.backoff.as_json()}),
+            "due_at": f"{self.due_at():.6f}",
         }
         return fields | {"letter": self.letter} if self.letter else fields
+
+    def due_at(self) -> float:
+        """Return the Unix time from which on the job waits, by the clock of this machine."""
+        created = datetime.fromisoformat(self.created_at).timestamp()
+        if self.due.startswith("+"):
+            return created + float(self.due)
+        return max(created, float(self.due or 0))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,11 +139,20 @@ class Job:
 
     letter: str = ""
     created_at: str = ""
+    due_at: float = 0.0
+    """Unix time from which on it has waited; 0 where nobody wrote it."""
+
+    claimed_at: float = 0.0
+    """Unix time of the claim, by the clock of Redis."""
+
+    fair: bool = False
+    """Whether it was handed out for its age, before others that are more urgent."""
 
     @classmethod
     def claimed(cls, reply: list[Any]) -> Job:
         """Read one job of the reply of claim.lua."""
-        job_id, queue, token, label, data, plan, history, crashes, ambiguous, letter, created_at = reply
+        job_id, queue, token, label, data, plan, history, crashes, ambiguous, letter, created_at, *more = reply
+        due_at, claimed_at, fair = more
         return cls(
             id=_text(job_id),
             queue=_text(queue),
@@ -148,6 +165,9 @@ class Job:
             ambiguous=bool(ambiguous),
             letter=_text(letter),
             created_at=_text(created_at),
+            due_at=_number(due_at),
+            claimed_at=_number(claimed_at),
+            fair=bool(fair),
         )
 
     def call(self) -> tuple[str, dict[str, Any]]:
@@ -201,6 +221,13 @@ class Job:
 def _text(value: bytes | None) -> str:
     # A stranger's bytes must not end the worker: another would claim the job, and end, too.
     return (value or b"").decode("utf-8", "replace")
+
+
+def _number(value: bytes | None) -> float:
+    try:
+        return float(value or 0)
+    except ValueError:
+        return 0.0
 
 
 def _json_or(text: bytes | None, otherwise: Any) -> Any:

@@ -223,6 +223,7 @@ class Rounds:
                 "lease": settings.lease,
                 "interval": 1_000_000 / settings.rate_limit if settings.rate_limit else 0,
                 "burst": settings.tokens_at_once,
+                "fair": round(settings.fair_share * 1_000_000),
                 "idle": settings.idle_interval * 1000,
                 "figures": figures,
             }

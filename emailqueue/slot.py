@@ -37,7 +37,8 @@ class Work:
 
     def put(self, job: Job) -> None:
         """Add a job."""
-        self._jobs.put((_ranks[job.queue], next(self._numbers), job))
+        rank = 0 if job.fair else _ranks[job.queue]  # else more urgent ones would go before it without end
+        self._jobs.put((rank, next(self._numbers), job))
 
     def end(self) -> None:
         """Have one slot end when no job waits any more."""

@@ -5,10 +5,10 @@
 --   queues: mail queues in the order of priority; events: name of the event queue, or '' when it is not served
 --   room: how many jobs it takes in all; event_room: how many of them may be event jobs; in_hand: jobs that it has already
 --   lease (s); interval (us between two mails, 0 no limit) and burst, unless staff have set a limit; idle (ms)
---   figures: whether to count
+--   figures: whether to count; fair: millionths of the mails that go to other queues than the most urgent one
 -- Result  {wait (us), left, alone, letters in the inbox, figures as JSON or '', job, job, ...}
 --   left: 1 when mail waits for a token, 2 when all workers are suspended; alone: 1 when the next job wants an empty worker
---   job: {id, queue, token, label, data, plan, history, crashes, ambiguous, letter, created_at}
+--   job: {id, queue, token, label, data, plan, history, crashes, ambiguous, letter, created_at, due_at, claimed_at, fair}
 -- Invariant  a job is in one place only; of the ids in a queue each job is handed out once, however often it stands there.
 local ask = cjson.decode(ARGV[1])
 local now = now_us()
@@ -99,6 +99,7 @@ end
 local jobs = {}
 local token
 local alone = 0
+local fair = 0 -- 1 while the oldest mail is handed out instead of the most urgent
 
 local function lease(id, queue)
   token = token or string.format('%.0f', redis.call('INCR', 'emailqueue:token'))
@@ -114,47 +115,113 @@ local function lease(id, queue)
   redis.call('EXPIRE', RQ .. ':execution:' .. execution, 86400)
 end
 
--- Take up to `wanted` jobs from one queue. False when the queue still holds work that this worker must not take.
+-- Hand out one id that was popped. 1: it was; 0: it stands there in vain; -1: it wants an empty worker and went back.
+local function hand_out(id, queue)
+  local job = redis.call('HMGET', job_key(id),
+    'place', 'crashes', 'description', 'data', 'plan', 'history', 'ambiguous', 'letter', 'created_at', 'due_at')
+  local place, crashes = job[1], tonumber(job[2] or 0)
+  local gone = not place and redis.call('EXISTS', job_key(id)) == 0
+  local held = place == 'lease' and redis.call('ZSCORE', LEASES, id)
+  if gone or held or place == 'sent' then
+    return 0
+  end
+  if crashes > 0 and ask.in_hand + #jobs > 0 then
+    redis.call('LPUSH', queue_key(queue), id)
+    alone = 1
+    return -1
+  end
+  if place == 'scheduled' then -- a dashboard put it into the queue before its time
+    redis.call('ZREM', scheduled_key(queue), id)
+  end
+  lease(id, queue)
+  jobs[#jobs + 1] =
+    { id, queue, token, job[3], job[4], job[5], job[6], crashes, job[7], job[8], job[9], job[10], seconds(now), fair }
+  if crashes > 0 then -- alone in its worker: should it kill this one, too, it takes no other with it
+    alone = 1
+  end
+  return 1
+end
+
+-- Take up to `wanted` jobs from one queue, and return how many it were.
 local function take(queue, wanted)
   local taken = 0
-  while taken < wanted do
+  while taken < wanted and alone == 0 do
     local id = redis.call('LPOP', queue_key(queue))
     if not id then
       return taken
     end
-    local job = redis.call('HMGET', job_key(id),
-      'place', 'crashes', 'description', 'data', 'plan', 'history', 'ambiguous', 'letter', 'created_at')
-    local place, crashes = job[1], tonumber(job[2] or 0)
-    local gone = not place and redis.call('EXISTS', job_key(id)) == 0
-    local held = place == 'lease' and redis.call('ZSCORE', LEASES, id)
-    if not (gone or held or place == 'sent') then
-      if crashes > 0 and ask.in_hand + #jobs > 0 then
-        redis.call('LPUSH', queue_key(queue), id)
-        alone = 1
-        return taken
-      end
-      if place == 'scheduled' then -- a dashboard put it into the queue before its time
-        redis.call('ZREM', scheduled_key(queue), id)
-      end
-      lease(id, queue)
-      jobs[#jobs + 1] = { id, queue, token, job[3], job[4], job[5], job[6], crashes, job[7], job[8], job[9] }
-      taken = taken + 1
-      if crashes > 0 then -- alone in its worker: should it kill this one, too, it takes no other with it
-        alone = 1
-        return taken
-      end
-    end
+    taken = taken + math.max(0, hand_out(id, queue))
   end
   return taken
 end
 
--- Whether any of the queues has something under key_of(queue). One command for all: idle workers must cost little.
-local function any(key_of, queues)
+-- How many of the queues have something under key_of(queue). One command for all: idle workers must cost little.
+local function how_many(key_of, queues)
   local keys = {}
   for i, queue in ipairs(queues) do
     keys[i] = key_of(queue)
   end
-  return #keys > 0 and redis.call('EXISTS', unpack(keys)) > 0
+  return #keys > 0 and redis.call('EXISTS', unpack(keys)) or 0
+end
+
+local function any(key_of, queues)
+  return how_many(key_of, queues) > 0
+end
+
+-- Of the queues behind the most urgent one that has mail, the one whose first mail has waited longest.
+local function longest_waiting(queues)
+  local oldest, since
+  local urgent = true
+  for _, queue in ipairs(queues) do
+    local id = redis.call('LINDEX', queue_key(queue), 0)
+    if id and not urgent then
+      local due_at = tonumber(redis.call('HGET', job_key(id), 'due_at') or 0)
+      if not since or due_at < since then
+        oldest, since = queue, due_at
+      end
+    end
+    urgent = urgent and not id
+  end
+  return oldest
+end
+
+-- Where several queues have mail, a share goes to the oldest. The millionths of a turn that are due are kept in Redis,
+-- so that the share holds over all workers. Return how many of `wanted` were taken so.
+local function take_fair_share(queues, wanted)
+  local credit = tonumber(flow.credit or 0) + wanted * ask.fair
+  local taken = 0
+  fair = 1
+  while credit >= 1000000 and taken < wanted and alone == 0 do
+    local queue = longest_waiting(queues)
+    if not queue or take(queue, 1) == 0 then
+      break
+    end
+    credit = credit - 1000000
+    taken = taken + 1
+  end
+  fair = 0
+  flow.credit = credit
+  return taken
+end
+
+-- `full`: how many queues have work, so that fairness costs nothing where one has it.
+local function take_mails(queues, wanted, full)
+  local mails = 0
+  local shared = full > 1 and wanted > 0 and (ask.fair or 0) > 0 and how_many(queue_key, queues) > 1
+  if shared then
+    mails = take_fair_share(queues, wanted)
+  end
+  for _, queue in ipairs(queues) do
+    if alone == 0 and mails < wanted then
+      mails = mails + take(queue, wanted - mails)
+    end
+  end
+  if shared and mails > 0 then
+    -- What was asked for and not taken earns nothing; what could not be given is not saved up.
+    local credit = math.min(flow.credit - (wanted - mails) * ask.fair, 1000000)
+    redis.call('HSET', FLOW, 'credit', string.format('%.0f', math.max(0, credit)))
+  end
+  return mails
 end
 
 if ask.state ~= '' then
@@ -183,7 +250,8 @@ else
   reap()
 end
 
-if left == 0 and any(queue_key, served) then
+local full = left == 0 and how_many(queue_key, served) or 0
+if full > 0 then
   local events = 0
   if event_queue ~= '' and ask.event_room > 0 then
     events = take(event_queue, math.min(ask.event_room, ask.room))
@@ -199,12 +267,7 @@ if left == 0 and any(queue_key, served) then
     next_at = math.min(next_at, now + burst * interval)
     tokens = math.min(tokens, math.floor((now - next_at) / interval + burst))
   end
-  local mails = 0
-  for _, queue in ipairs(mail_queues) do
-    if alone == 0 and mails < tokens then
-      mails = mails + take(queue, tokens - mails)
-    end
-  end
+  local mails = alone == 0 and take_mails(mail_queues, tokens, full) or 0
   if interval > 0 and mails > 0 then
     next_at = next_at + mails * interval
     redis.call('SET', 'emailqueue:limit', string.format('%.0f', next_at), 'PX', math.ceil((next_at - now) / 1000) + 60000)
