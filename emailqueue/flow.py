@@ -1,13 +1,16 @@
 """
-What staff say about the pace, kept in Redis, so that all workers heed it with their next claim.
+What holds mail back, kept in Redis, so that all workers heed it with their next claim.
 
-All of it is one hash, which a claim reads with one command: `limit` ("RATE BURST"), and `paused:QUEUE`.
+All of it is one hash, which a claim reads with one command: `limit` ("RATE BURST") and `paused:QUEUE`, which staff set;
+`outage:SERVER` ("SINCE NEXT-PROBE"), which settling sets; `credit`, the turns of the oldest mail, which claims count.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TypeVar
 
 from redis import RedisError
@@ -19,6 +22,9 @@ from emailqueue.redis import connect
 from emailqueue.store import Store
 
 Answer = TypeVar("Answer")
+
+GIVEN_UP = 3600.0
+"""Seconds without a probe after which a mail server is taken for one that no worker uses any more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +108,17 @@ def paused_queues() -> tuple[str, ...]:
 def paused_in(flow: Mapping[str, str]) -> tuple[str, ...]:
     """Return the queues that are paused by `flow`, the hash in Redis."""
     return tuple(queue for queue in QUEUES if f"paused:{queue}" in flow)
+
+
+def outages_in(flow: Mapping[str, str], *, clock: Callable[[], float] = time.time) -> dict[str, datetime]:
+    """Return the mail servers that are away by `flow`, the hash in Redis, and since when; without those given up."""
+    outages = {}
+    for field, value in flow.items():
+        if field.startswith("outage:"):
+            since, next_probe = map(float, value.split())
+            if next_probe > clock() - GIVEN_UP:
+                outages[field.removeprefix("outage:")] = datetime.fromtimestamp(since, tz=UTC)
+    return outages
 
 
 def _known(queues: tuple[str, ...]) -> tuple[str, ...]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 
 from django.db import DatabaseError, close_old_connections, connections
 from redis import Redis, RedisError
@@ -29,6 +31,7 @@ class Housekeeper(threading.Thread):
         self._stopped = False
         self._foreign = False
         self._failing = False
+        self._errands: SimpleQueue[Callable[[], object]] = SimpleQueue()
         self.open_letters = 0
         """Dead letters that wait for staff, as last counted."""
 
@@ -39,6 +42,11 @@ class Housekeeper(threading.Thread):
     def import_foreign(self) -> None:
         """Look now: there is a failure of a stock worker in one of our queues."""
         self._foreign = True
+        self._poked.set()
+
+    def run_errand(self, errand: Callable[[], object]) -> None:
+        """Do something that may take its time, which the main thread has not."""
+        self._errands.put(errand)
         self._poked.set()
 
     def stop(self) -> None:
@@ -59,6 +67,9 @@ class Housekeeper(threading.Thread):
     def _look(self) -> None:
         close_old_connections()
         try:
+            with suppress(Empty):
+                while True:
+                    self._errands.get_nowait()()
             if self._foreign:
                 self._foreign = False
                 housekeeping.import_foreign_failures(self._connection)

@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from emailqueue.conf import Settings
 from emailqueue.jobs import Job, MalformedJob, timestamp
 from emailqueue.outcome import Attempt, Failure, Kind, Outcome, shorten
+from emailqueue.priority import EVENT_QUEUE
 from emailqueue.store import Settlement
 
-HELD = 1.0
-"""Seconds that a mail waits when the mail server is away."""
+ACCOUNT_REFUSED = (530, 534, 535, 538)
+"""Replies about our account (RFC 4954, section 6)."""
 MAX_CRASHES = 3
 """Workers that may die with a job in their hands before it becomes a dead letter."""
 
@@ -36,19 +38,56 @@ def after_run(job: Job, outcome: Outcome, settings: Settings, *, worker: str, se
     """Return what to write about a job that has run; None when its lease is lost."""
     if outcome.kind is Kind.LOST:
         return None
+    settlement = _judged(job, outcome, settings, worker=worker, seconds=seconds)
+    return replace(settlement, reached=True) if _reached(job, outcome) else settlement
+
+
+def _judged(job: Job, outcome: Outcome, settings: Settings, *, worker: str, seconds: float) -> Settlement:
     if outcome.kind in _plain_verbs:
         return Settlement(job=job, verb=_plain_verbs[outcome.kind], seconds=seconds)
-    if outcome.kind is Kind.OUTAGE:
-        return _held(job, outcome, worker=worker, seconds=seconds)
+    if outcome.kind is Kind.OUTAGE or _was_hung_up_on(outcome):
+        return _held(job, replace(outcome, kind=Kind.OUTAGE), worker=worker, seconds=seconds)
     final = outcome.kind in (Kind.PERMANENT, Kind.MALFORMED)
     if final or (outcome.kind is Kind.AMBIGUOUS and settings.ambiguous == "hold"):
         return _dead(job, outcome.kind.value, outcome, worker=worker, seconds=seconds)
     return _retry(job, outcome, worker=worker, seconds=seconds)
 
 
+def _reached(job: Job, outcome: Outcome) -> bool:
+    """Whether the attempt shows that the mail server takes mail: it answered RCPT or what comes after it."""
+    if outcome.kind is Kind.OUTAGE or job.queue == EVENT_QUEUE:
+        return False
+    failure = outcome.failure
+    if failure is None:
+        return outcome.kind is Kind.SENT
+    return failure.phase in ("rcpt", "data", "body") and failure.smtp_code is not None
+
+
+def _was_hung_up_on(outcome: Outcome) -> bool:
+    """Whether the connection broke before the mail could be accepted: how an outage begins for mails on their way."""
+    failure = outcome.failure
+    return (
+        outcome.kind is Kind.TRANSIENT
+        and failure is not None
+        and failure.phase in ("rcpt", "data")
+        and failure.smtp_code is None
+        and failure.error_class != "TimeoutError"
+    )
+
+
 def _held(job: Job, outcome: Outcome, *, worker: str, seconds: float) -> Settlement:
-    history = json.dumps(_extended(job, outcome, charged=False, worker=worker))
-    return Settlement(job=job, verb="retry", due=HELD, charged=False, history=history, seconds=seconds)
+    failure = outcome.failure
+    # What fails to connect has said nothing about itself yet. Later on, the server may just not bear this mail.
+    before_it = failure is None or failure.phase == "connect"
+    return Settlement(
+        job=job,
+        verb="hold",
+        charged=False,
+        history=json.dumps(_extended(job, outcome, charged=False, worker=worker)),
+        alert=failure is not None and failure.smtp_code in ACCOUNT_REFUSED,
+        otherwise=None if before_it else _retry(job, outcome, worker=worker, seconds=seconds),
+        seconds=seconds,
+    )
 
 
 def _retry(job: Job, outcome: Outcome, *, worker: str, seconds: float) -> Settlement:
@@ -104,7 +143,8 @@ def _extended(job: Job, outcome: Outcome, *, charged: bool, worker: str) -> list
     """Return the history with this attempt; one outage is one entry, however often the mail was held."""
     history = list(job.history)
     times = 1
-    if not charged and history and not history[-1].get("charged", True):
+    last = history[-1] if history else {}
+    if not charged and not last.get("charged", True) and last.get("kind") == outcome.kind.value:
         before = history.pop().get("times", 1)
         times += before if isinstance(before, int) else 1
     failure: Mapping[str, Any] = outcome.failure.as_json() if outcome.failure else {}

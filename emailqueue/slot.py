@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
-from queue import PriorityQueue, SimpleQueue
+from queue import Empty, PriorityQueue, SimpleQueue
 from typing import Any
 
 from django.db import close_old_connections, connections
@@ -48,6 +49,20 @@ class Work:
         """Wait for the next job; None is the end."""
         return self._jobs.get()[2]
 
+    def withdraw_mail(self) -> list[Job]:
+        """Take back the mails that wait; events stay."""
+        waiting: list[tuple[int, int, Job | None]] = []
+        with suppress(Empty):
+            while True:
+                waiting.append(self._jobs.get_nowait())
+        mails = []
+        for rank, number, job in waiting:
+            if job is None or job.queue == EVENT_QUEUE:
+                self._jobs.put((rank, number, job))
+            else:
+                mails.append(job)
+        return mails
+
     def get_nowait(self) -> Job | None:
         """Return the next job. Raises queue.Empty."""
         return self._jobs.get_nowait()[2]
@@ -78,6 +93,9 @@ class Slot(threading.Thread):
             outcome = self._attempt(job)
             self.running = None
             self._inbox.put(Done(job=job, outcome=outcome, seconds=time.monotonic() - began))
+            if outcome.kind is Kind.OUTAGE:  # at once, and not by way of the main thread: each would try to connect
+                for mail in self._work.withdraw_mail():
+                    self._inbox.put(Done(job=mail, outcome=UNSENT, seconds=0.0))
         self._mailer.close()
         connections.close_all()
 

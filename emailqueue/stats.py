@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 from redis import RedisError
 
 from emailqueue.conf import get_settings
 from emailqueue.errors import RedisUnavailable
-from emailqueue.flow import Limit, limit_in, paused_in
+from emailqueue.flow import Limit, limit_in, outages_in, paused_in
 from emailqueue.models import DeadLetter
 from emailqueue.priority import EMAIL_QUEUES
 from emailqueue.redis import connect
@@ -67,6 +68,9 @@ class QueueStats:
     paused: tuple[str, ...]
     """Queues that are paused, "events" among them if it is."""
 
+    outages: Mapping[str, datetime]
+    """Mail servers that are away, and since when."""
+
 
 def get_queue_stats() -> QueueStats:
     """
@@ -84,6 +88,7 @@ def get_queue_stats() -> QueueStats:
         queues={queue: figures_of(counts, queue) for queue in EMAIL_QUEUES},
         limit=limit_in(counts.flow, get_settings()),
         paused=paused_in(counts.flow),
+        outages=outages_in(counts.flow),
     )
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import random
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from enum import IntEnum
 from functools import cache
 from itertools import islice
 from pathlib import Path
@@ -61,7 +63,7 @@ class Settlement:
 
     job: Job
     verb: str
-    """sent, retry, head or dead."""
+    """sent, retry, hold, head or dead."""
 
     seconds: float = 0.0
     """How long the job ran."""
@@ -72,12 +74,45 @@ class Settlement:
     history: str = ""
     death: str = ""
     record: str = ""
+    reached: bool = False
+    """Whether the mail server answered as one that takes mail, if not this one."""
+
+    alert: bool = False
+    """Whether it refused our account."""
+
+    otherwise: Settlement | None = None
+    """What is written instead of a hold when the mail turns out to be to blame itself."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the entry as settle.lua reads it."""
         job = {"id": self.job.id, "queue": self.job.queue, "label": self.job.label, "token": self.job.token}
-        names = ("verb", "seconds", "due", "charged", "ambiguous", "history", "death", "record")
-        return job | {name: getattr(self, name) for name in names}
+        names = ("verb", "seconds", "due", "charged", "ambiguous", "history", "death", "record", "reached", "alert")
+        otherwise = {"otherwise": self.otherwise.as_json()} if self.otherwise else {}
+        return job | {name: getattr(self, name) for name in names} | otherwise
+
+
+class Settled(IntEnum):
+    """What a settlement has changed; false when nothing, because the lease was lost."""
+
+    LEASE_LOST = 0
+    WRITTEN = 1
+    OUTAGE_BEGAN = 2
+    ACCOUNT_REFUSED = 3
+    """Written, and it is the first word in this outage that the mail server refuses our account."""
+    OUTAGE_ENDED = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Doubling:
+    """A wait that doubles each time, in seconds."""
+
+    first: float
+    most: float
+
+
+PROBING = Doubling(first=1.0, most=60.0)
+"""Between two probes of a mail server that is away."""
+_dice = random.Random()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,10 +208,25 @@ class Store:
         """Prolong the leases of `jobs` by `lease` seconds; for each, whether it was still ours."""
         return [bool(renewed) for renewed in self._run("renew", lease, *_tokens(jobs))]
 
-    def settle(self, batch: Sequence[Settlement], *, worker: str, now: str, keep: float) -> list[bool]:
-        """Write what became of jobs; for each, whether it changed anything. Repeating a batch changes nothing."""
+    def settle(
+        self,
+        batch: Sequence[Settlement],
+        *,
+        worker: str,
+        now: str,
+        keep: float,
+        server: str = "",
+        probing: Doubling = PROBING,
+        rng: random.Random = _dice,
+    ) -> list[Settled]:
+        """
+        Write what became of jobs; for each, what that has changed. Repeating a batch changes nothing.
+
+        `server`: name of the mail server that was spoken to, whose circuit opens and closes by it.
+        """
         ask = {"worker": worker, "now": now, "keep": int(keep), "batch": [entry.as_json() for entry in batch]}
-        return [bool(settled) for settled in self._run("settle", json.dumps(ask))]
+        flow = {"server": server, "probing": asdict(probing), "dice": rng.random()}
+        return [Settled(settled) for settled in self._run("settle", json.dumps(ask | flow))]
 
     def wake(self) -> None:
         """Wake one idle worker."""

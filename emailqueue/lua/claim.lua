@@ -2,6 +2,7 @@
 -- ARGV  one JSON object:
 --   worker, ttl (s): name and lifetime of the worker's entry; now: its clock, for display
 --   state: busy or idle, for display, or '' when nothing is to be written
+--   server: name of the mail server, for its circuit
 --   queues: mail queues in the order of priority; events: name of the event queue, or '' when it is not served
 --   room: how many jobs it takes in all; event_room: how many of them may be event jobs; in_hand: jobs that it has already
 --   lease (s); interval (us between two mails, 0 no limit) and burst, unless staff have set a limit; idle (ms)
@@ -98,16 +99,25 @@ end
 
 local jobs = {}
 local token
+local numbered = 0
 local alone = 0
 local fair = 0 -- 1 while the oldest mail is handed out instead of the most urgent
 
-local function lease(id, queue)
+-- Where the job stood in its queue when it was first taken out of it. It keeps the number when it goes back.
+local function next_order()
+  token = token or string.format('%.0f', redis.call('INCR', 'emailqueue:token'))
+  numbered = numbered + 1
+  return string.format('%.0f', tonumber(token) * 10000 + numbered)
+end
+
+local function lease(id, queue, order)
+  order = order or next_order()
   token = token or string.format('%.0f', redis.call('INCR', 'emailqueue:token'))
   local execution = id .. ':' .. token
   local key = job_key(id)
   redis.call('ZADD', LEASES, seconds(now + ask.lease * 1000000), id)
   redis.call('HSET', key, 'place', 'lease', 'lease', token, 'claimed_at', seconds(now),
-    'status', 'started', 'started_at', ask.now, 'worker_name', ask.worker, 'origin', queue)
+    'status', 'started', 'started_at', ask.now, 'worker_name', ask.worker, 'origin', queue, 'order', order)
   -- Not in rq:worker:NAME:executions: django-rq's page of a worker fails on a running job whose data is JSON.
   redis.call('ZADD', RQ .. ':wip:' .. queue, FAR_FUTURE, execution)
   redis.call('HSET', RQ .. ':execution:' .. execution, 'id', token, 'job_id', id, 'created_at', seconds(now),
@@ -118,7 +128,7 @@ end
 -- Hand out one id that was popped. 1: it was; 0: it stands there in vain; -1: it wants an empty worker and went back.
 local function hand_out(id, queue)
   local job = redis.call('HMGET', job_key(id),
-    'place', 'crashes', 'description', 'data', 'plan', 'history', 'ambiguous', 'letter', 'created_at', 'due_at')
+    'place', 'crashes', 'description', 'data', 'plan', 'history', 'ambiguous', 'letter', 'created_at', 'due_at', 'order')
   local place, crashes = job[1], tonumber(job[2] or 0)
   local gone = not place and redis.call('EXISTS', job_key(id)) == 0
   local held = place == 'lease' and redis.call('ZSCORE', LEASES, id)
@@ -126,14 +136,14 @@ local function hand_out(id, queue)
     return 0
   end
   if crashes > 0 and ask.in_hand + #jobs > 0 then
-    redis.call('LPUSH', queue_key(queue), id)
+    to_head(id, queue)
     alone = 1
     return -1
   end
   if place == 'scheduled' then -- a dashboard put it into the queue before its time
     redis.call('ZREM', scheduled_key(queue), id)
   end
-  lease(id, queue)
+  lease(id, queue, job[11])
   jobs[#jobs + 1] =
     { id, queue, token, job[3], job[4], job[5], job[6], crashes, job[7], job[8], job[9], job[10], seconds(now), fair }
   if crashes > 0 then -- alone in its worker: should it kill this one, too, it takes no other with it
@@ -224,6 +234,60 @@ local function take_mails(queues, wanted, full)
   return mails
 end
 
+local function probe_is_out(circuit)
+  local id, its_token = string.match(circuit.probe or '', '^(.*):(%d+)$')
+  if not id then
+    return false
+  end
+  local job = redis.call('HMGET', job_key(id), 'place', 'lease')
+  return job[1] == 'lease' and job[2] == its_token
+end
+
+-- Whether the circuit lets a mail through now. Else this worker comes back when the next probe is due; while one is out,
+-- its settling wakes whom it concerns.
+local function may_probe(circuit)
+  if probe_is_out(circuit) then
+    return false
+  end
+  local next_at = tonumber(circuit.next)
+  if next_at > now then
+    no_later_than(next_at)
+    return false
+  end
+  return true
+end
+
+-- Take one mail as a probe, another each time: one that the server does not bear must not keep the circuit open.
+local function take_probe(queues, circuit)
+  for attempt = 1, 100 do
+    local lengths, total = {}, 0
+    for i, queue in ipairs(queues) do
+      lengths[i] = redis.call('LLEN', queue_key(queue))
+      total = total + lengths[i]
+    end
+    if total == 0 then
+      return 0
+    end
+    local at = (tonumber(circuit.failures) + 1) % math.min(total, 10)
+    for i, queue in ipairs(queues) do
+      if at < lengths[i] then
+        local id = redis.call('LINDEX', queue_key(queue), at)
+        redis.call('LREM', queue_key(queue), 1, id)
+        local handed_out = hand_out(id, queue)
+        if handed_out == 1 then
+          redis.call('HSET', outage_key(ask.server), 'probe', id .. ':' .. token)
+        end
+        if handed_out ~= 0 then
+          return math.max(0, handed_out)
+        end
+        break
+      end
+      at = at - lengths[i]
+    end
+  end
+  return 0
+end
+
 if ask.state ~= '' then
   redis.call('HSET', worker_key, 'last_heartbeat', ask.now, 'state', ask.state)
   redis.call('EXPIRE', worker_key, ask.ttl)
@@ -267,13 +331,18 @@ if full > 0 then
     next_at = math.min(next_at, now + burst * interval)
     tokens = math.min(tokens, math.floor((now - next_at) / interval + burst))
   end
-  local mails = alone == 0 and take_mails(mail_queues, tokens, full) or 0
+  local circuit = flow['outage:' .. (ask.server or '')] and read_circuit(ask.server)
+  local lets_through = not circuit or may_probe(circuit)
+  local mails = 0
+  if lets_through and alone == 0 and tokens > 0 then
+    mails = circuit and take_probe(mail_queues, circuit) or take_mails(mail_queues, tokens, full)
+  end
   if interval > 0 and mails > 0 then
     next_at = next_at + mails * interval
     redis.call('SET', 'emailqueue:limit', string.format('%.0f', next_at), 'PX', math.ceil((next_at - now) / 1000) + 60000)
   end
 
-  local limited = interval > 0 and mails < room and mails >= tokens
+  local limited = lets_through and interval > 0 and mails < room and mails >= tokens and not (circuit and mails > 0)
   if limited and any(queue_key, mail_queues) then
     left = 1
     no_later_than(next_at - (burst - 1) * interval)

@@ -24,6 +24,7 @@ end
 local function job_key(id) return RQ .. ':job:' .. id end
 local function queue_key(queue) return RQ .. ':queue:' .. queue end
 local function scheduled_key(queue) return RQ .. ':scheduled:' .. queue end
+local function outage_key(server) return 'emailqueue:outage:' .. server end
 local function known_key(id) return 'emailqueue:known:' .. id end
 
 -- One command tells of all that holds mail back, so that an idle worker costs little.
@@ -34,6 +35,19 @@ local function read_flow()
     flow[pairs_of[i]] = pairs_of[i + 1]
   end
   return flow
+end
+
+-- The circuit of a mail server, or nil while it is closed. Its fields:
+--   since (s), token: when it opened, and the newest fencing token then
+--   failures, step (s), next (us): probes that failed, the wait after the last one, the time of the next one
+--   probe: "ID:TOKEN" of the mail that is tried, or ''; alerted: 1 when it was told that our account is refused
+local function read_circuit(server)
+  local circuit = {}
+  local pairs_of = redis.call('HGETALL', outage_key(server))
+  for i = 1, #pairs_of, 2 do
+    circuit[pairs_of[i]] = pairs_of[i + 1]
+  end
+  return circuit.next and circuit or nil
 end
 
 -- Counted since the beginning, by queue ("low:completed") and by label ("completed=progress-update").
@@ -59,11 +73,26 @@ local function release(id, queue, token)
   redis.call('DEL', RQ .. ':execution:' .. execution)
 end
 
--- Put the job at the head of its queue, as one that waited there before.
+-- Put the job at the head of its queue, as one that waited there before: behind those that were claimed before it first
+-- (`order`), so that the order holds although several workers give their jobs back, each at its time.
 local function to_head(id, queue)
   redis.call('HDEL', job_key(id), 'lease', 'fence', 'worker_name', 'started_at')
   redis.call('HSET', job_key(id), 'place', 'queue', 'status', 'queued')
-  redis.call('LPUSH', queue_key(queue), id)
+  local line = queue_key(queue)
+  local order = tonumber(redis.call('HGET', job_key(id), 'order') or 0)
+  for at = 0, 1000 do
+    local other = redis.call('LINDEX', line, at)
+    if not other or at == 1000 or order < tonumber(redis.call('HGET', job_key(other), 'order') or FAR_FUTURE * 10000) then
+      if at == 0 then
+        redis.call('LPUSH', line, id)
+      elseif other then
+        redis.call('LINSERT', line, 'BEFORE', other, id)
+      else
+        redis.call('RPUSH', line, id)
+      end
+      return
+    end
+  end
 end
 
 -- Jobs come as ARGV: id, queue, label, due, keyed, n, then n fields and values.

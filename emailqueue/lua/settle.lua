@@ -1,11 +1,15 @@
 -- Write what became of jobs that a worker had.
--- ARGV  one JSON object: worker, now (its clock, for display), keep (s that a sent job stays visible), batch: a list of
---   {id, queue, label, token, verb, seconds (that it ran), ...} with verb
+-- ARGV  one JSON object: worker, now (its clock, for display), keep (s that a sent job stays visible),
+--   server (name of the mail server), probing: {first, most} (s between two probes), dice (0 to 1), batch: a list of
+--   {id, queue, label, token, verb, seconds (that it ran), reached (the server answered as one that takes mail), ...}
+--   with verb
 --     sent
+--     hold    history, alert (our account is refused), otherwise: another entry, for a mail that is to blame itself
 --     retry   history, due (s from now), charged (false: held, no attempt was used)
 --     head    back to the head of its queue, as if it had not been claimed
 --     dead    death: id of this death, record: the entry for the inbox
--- Result  for each 1, or 0 when it changed nothing because the lease was lost
+-- Result  for each 1, or 0 when it changed nothing because the lease was lost; 2 when it opened the circuit of the mail
+--   server, 3 when our account is refused for the first time in this outage, 4 when it closed the circuit
 -- Invariant  only the holder of the lease moves a job, except that sent always wins; repeating a batch changes nothing.
 local ask = cjson.decode(ARGV[1])
 local now = now_us()
@@ -37,6 +41,9 @@ function verbs.retry(entry)
   local key = job_key(entry.id)
   redis.call('HDEL', key, 'lease', 'fence', 'worker_name', 'started_at')
   redis.call('HSET', key, 'place', 'scheduled', 'status', 'scheduled', 'enqueue_at_front', '1', 'history', entry.history)
+  if entry.reached then
+    redis.call('HDEL', key, 'held')
+  end
   redis.call('ZADD', scheduled_key(entry.queue), seconds(now + entry.due * 1000000), entry.id)
   if entry.ambiguous then
     redis.call('HSET', key, 'ambiguous', '1')
@@ -49,6 +56,13 @@ function verbs.head(entry)
   to_head(entry.id, entry.queue)
 end
 
+-- The mail server is away: no fault of this mail.
+function verbs.hold(entry)
+  redis.call('HSET', job_key(entry.id), 'history', entry.history, 'held', '1')
+  to_head(entry.id, entry.queue)
+  count('held', entry.queue, entry.label)
+end
+
 function verbs.dead(entry)
   redis.call('HSET', INBOX, entry.death, entry.record)
   redis.call('DEL', job_key(entry.id))
@@ -59,14 +73,76 @@ function verbs.dead(entry)
   failed = failed + 1
 end
 
+-- Mails that were held stand in the way of nothing: `circuit` is nil while the server takes mail.
+local server = ask.server or ''
+local circuit = redis.call('EXISTS', outage_key(server)) == 1 and read_circuit(server) or nil
+
+local function probe_again_in(step)
+  circuit.step = step
+  circuit.next = string.format('%.0f', now + step * 1000000 * (1 - ask.dice / 4))
+  circuit.probe = ''
+  redis.call('HSET', outage_key(server), 'step', step, 'next', circuit.next, 'probe', '', 'failures', circuit.failures)
+  redis.call('HSET', FLOW, 'outage:' .. server, circuit.since .. ' ' .. seconds(tonumber(circuit.next)))
+end
+
+local function open_circuit()
+  circuit = { since = seconds(now), token = redis.call('GET', 'emailqueue:token') or '0', failures = 0 }
+  redis.call('HSET', outage_key(server), 'since', circuit.since, 'token', circuit.token)
+  probe_again_in(ask.probing.first)
+end
+
+local function close_circuit()
+  circuit = nil
+  redis.call('DEL', outage_key(server))
+  redis.call('HDEL', FLOW, 'outage:' .. server)
+  wake()
+end
+
+-- What the end of a mail says about the server. Return the entry's result.
+local function heed(entry)
+  local is_probe = circuit and circuit.probe == entry.id .. ':' .. entry.token
+  local result = 1
+  if entry.verb == 'hold' then
+    if not circuit then
+      open_circuit()
+      result = 2
+    elseif is_probe then
+      circuit.failures = tonumber(circuit.failures) + 1
+      probe_again_in(math.min(tonumber(circuit.step) * 2, ask.probing.most))
+    end
+    if entry.alert and not circuit.alerted then
+      circuit.alerted = '1'
+      redis.call('HSET', outage_key(server), 'alerted', '1')
+      result = 3
+    end
+  -- A mail that was claimed before the circuit opened says nothing about the server since.
+  elseif circuit and entry.reached and tonumber(entry.token) > tonumber(circuit.token) then
+    close_circuit()
+    result = 4
+  elseif is_probe then -- ended without a word to the server
+    circuit.probe, circuit.next = '', string.format('%.0f', now)
+    redis.call('HSET', outage_key(server), 'probe', '', 'next', circuit.next)
+  end
+  return result
+end
+
+-- A mail that was held before, while the server has taken others since, is to blame itself.
+local function fairly(entry, was_held)
+  if entry.verb == 'hold' and entry.otherwise and was_held and not circuit then
+    return entry.otherwise
+  end
+  return entry
+end
+
 -- Backwards, so that jobs which return to the head keep their order.
 for i = #ask.batch, 1, -1 do
   local entry = ask.batch[i]
-  local job = redis.call('HMGET', job_key(entry.id), 'place', 'lease')
+  local job = redis.call('HMGET', job_key(entry.id), 'place', 'lease', 'held')
   if job[1] == 'lease' and job[2] == entry.token then
+    entry = fairly(entry, job[3])
     release(entry.id, entry.queue, entry.token)
     verbs[entry.verb](entry)
-    settled[i] = 1
+    settled[i] = heed(entry)
   elseif entry.verb == 'sent' and job[1] and job[1] ~= 'sent' then
     if job[1] == 'lease' then
       release(entry.id, entry.queue, job[2])
@@ -75,7 +151,7 @@ for i = #ask.batch, 1, -1 do
       redis.call('ZREM', scheduled_key(entry.queue), entry.id)
     end
     finish(entry)
-    settled[i] = 1
+    settled[i] = heed(entry)
   else
     settled[i] = 0
   end

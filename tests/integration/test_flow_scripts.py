@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,11 +11,13 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 from redis import Redis
 
-from emailqueue.flow import current_limit, pause, paused_queues, reset_limit, resume, set_limit
-from emailqueue.store import Store
-from tests.integration.test_scripts import ask, claim, claimed, enqueue, redis_time
+from emailqueue.flow import current_limit, outages_in, pause, paused_queues, reset_limit, resume, set_limit
+from emailqueue.jobs import Job, new_id
+from emailqueue.store import Settled, Settlement, Store
+from tests.integration.test_scripts import ask, claim, claimed, counters, enqueue, redis_time, scheduled, waiting
 
 FLOW = "emailqueue:flow"
 
@@ -203,6 +207,311 @@ def test_the_share_holds_over_all_claims_however_large_they_are(
         assert fair == sorted(fair), "the oldest of all lower queues comes first"
         urgent = [job_id for job_id in handed_out if job_id.startswith("urgent")]
         assert urgent == [f"urgent-{at}" for at in range(len(urgent))]
+
+
+# The circuit of a mail server that is away
+
+SERVER = "mail.example:25"
+CIRCUIT = f"emailqueue:outage:{SERVER}"
+
+
+def take(store: Store, **asked: Any) -> list[Job]:
+    return claim(store, server=SERVER, **asked)
+
+
+def settle_for(store: Store, verb: str, *jobs: Job, dice: float = 1.0, **fields: Any) -> list[Settled]:
+    """Settle as a worker does that speaks to SERVER. At a dice of 1 a wait is the shortest, at 0 the longest."""
+    if verb in ("retry", "hold", "slow"):
+        fields = {"history": '[{"charged": false}]', **fields}
+    elif verb == "dead":
+        fields = {"death": new_id(), "record": "{}", **fields}
+    batch = [Settlement(job=job, verb=verb, **fields) for job in jobs]
+    return store.settle(batch, worker="w1", now="", keep=60, server=SERVER, rng=Dice(dice))
+
+
+class Dice(random.Random):
+    def __init__(self, fallen: float) -> None:
+        super().__init__()
+        self.fallen = fallen
+
+    def random(self) -> float:
+        return self.fallen
+
+
+def charged(job: Job, **fields: Any) -> Settlement:
+    return Settlement(job=job, verb="retry", history='[{"charged": true}]', **fields)
+
+
+def begin_outage(store: Store) -> None:
+    """Open the circuit with the first mail that waits."""
+    assert settle_for(store, "hold", *take(store, room=1)) == [Settled.OUTAGE_BEGAN]
+
+
+def let_the_next_probe_come(valkey: Redis) -> None:
+    valkey.hset(CIRCUIT, "next", "0")
+
+
+def test_an_outage_puts_mail_back_uncharged_and_hands_out_none(store: Store, valkey: Redis) -> None:
+    enqueue(store, "a", "b", "c")
+    enqueue(store, "e", queue="events")
+
+    settled = settle_for(store, "hold", *take(store, room=2, event_room=0))
+    answer = ask(store, server=SERVER)
+
+    assert sorted(settled) == [Settled.WRITTEN, Settled.OUTAGE_BEGAN]
+    assert waiting(valkey) == ["a", "b", "c"]
+    assert [job.id for job in answer.jobs] == ["e"], "events go on"
+    assert 0.5 < answer.wait <= 1
+    assert counters(valkey, "normal:held", "normal:retried") == {"normal:held": 2, "normal:retried": 0}
+    assert claimed(store, server="other.example:25") == ["a", "b", "c"], "each mail server has its own circuit"
+
+
+def test_the_order_holds_although_workers_give_back_their_mails_one_after_the_other(
+    store: Store, valkey: Redis
+) -> None:
+    enqueue(store, *(f"job-{number}" for number in range(9)))
+    first, second, third = take(store, room=3), take(store, room=3), take(store, room=2)
+
+    settle_for(store, "hold", *reversed(second))
+    settle_for(store, "hold", first[2])
+    settle_for(store, "head", *third)
+    settle_for(store, "hold", first[1], first[0])
+
+    assert waiting(valkey) == [f"job-{number}" for number in range(9)]
+
+
+def test_one_mail_at_a_time_probes_over_all_workers(store: Store, valkey: Redis) -> None:
+    enqueue(store, "a", "b", "c")
+    begin_outage(store)
+    let_the_next_probe_come(valkey)
+
+    probes = [take(store, worker="w1"), take(store, worker="w2"), take(store, worker="w1")]
+
+    assert [len(probe) for probe in probes] == [1, 0, 0]
+
+
+def test_probes_rotate_over_mails_and_queues(store: Store, valkey: Redis) -> None:
+    enqueue(store, "a", queue="critical")
+    enqueue(store, "b", "c")
+    enqueue(store, "d", queue="low")
+    begin_outage(store)
+    probes = []
+
+    for _ in range(8):
+        let_the_next_probe_come(valkey)
+        [probe] = take(store)
+        settle_for(store, "hold", probe)
+        probes.append(probe.id)
+
+    assert probes == ["b", "c", "d", "a"] * 2
+
+
+@pytest.mark.parametrize(("dice", "share"), [(0.0, 1.0), (1.0, 0.75)], ids=["longest", "shortest"])
+def test_the_wait_between_probes_doubles_up_to_a_minute(store: Store, valkey: Redis, dice: float, share: float) -> None:
+    enqueue(store, "a")
+    settle_for(store, "hold", *take(store), dice=dice)
+    waits = []
+
+    for _ in range(9):
+        waits.append(round(float(valkey.hget(CIRCUIT, "next") or 0) / 1e6 - redis_time(valkey) / 1e6, 1))
+        let_the_next_probe_come(valkey)
+        settle_for(store, "hold", *take(store), dice=dice)
+
+    steps = [1, 2, 4, 8, 16, 32, 60, 60, 60]
+    assert waits == pytest.approx([step * share for step in steps], abs=0.11)
+
+
+@pytest.mark.parametrize(
+    ("verb", "reached", "settled"),
+    [
+        ("sent", True, Settled.OUTAGE_ENDED),
+        ("dead", True, Settled.OUTAGE_ENDED),
+        ("retry", True, Settled.OUTAGE_ENDED),
+        ("retry", False, Settled.WRITTEN),
+        ("head", False, Settled.WRITTEN),
+    ],
+)
+def test_the_first_word_of_a_server_that_takes_mail_ends_the_outage(
+    store: Store, valkey: Redis, verb: str, reached: bool, settled: Settled
+) -> None:
+    enqueue(store, "a", "b", "c", "d")
+    begin_outage(store)
+    let_the_next_probe_come(valkey)
+    valkey.delete("emailqueue:wake")
+
+    answer = settle_for(store, verb, *take(store), reached=reached)
+
+    ended = settled is Settled.OUTAGE_ENDED
+    assert answer == [settled]
+    assert valkey.llen("emailqueue:wake") == ended
+    # A probe that ended without a word to the server is followed by another at once.
+    assert (len(take(store)) > 1) is ended
+    assert bool(get_outages(store)) is not ended
+
+
+def get_outages(store: Store) -> Mapping[str, object]:
+    return outages_in(store.flow())
+
+
+def test_a_mail_that_went_out_before_the_outage_does_not_end_it(store: Store) -> None:
+    enqueue(store, "a", "b", "c")
+    early, lost = take(store, room=2)
+    settle_for(store, "hold", lost)
+
+    answer = settle_for(store, "sent", early, reached=True)
+
+    assert answer == [Settled.WRITTEN]
+    assert list(get_outages(store)) == [SERVER]
+
+
+def test_a_probe_that_dies_with_its_worker_is_followed_by_another(store: Store, valkey: Redis) -> None:
+    enqueue(store, "a", "b", "c")
+    begin_outage(store)
+    let_the_next_probe_come(valkey)
+    [died] = take(store, lease=0)
+
+    [next_probe] = take(store, in_hand=0)
+
+    assert (died.crashes, next_probe.crashes) == (0, 1), "and it is the same, since no answer came"
+
+
+def test_a_mail_that_fails_again_while_the_server_takes_others_is_charged(store: Store, valkey: Redis) -> None:
+    enqueue(store, "poison", "b", "c")
+    [poison] = take(store, room=1)
+    settle_for(store, "hold", poison, otherwise=charged(poison))
+    let_the_next_probe_come(valkey)
+    settle_for(store, "sent", *take(store), reached=True)
+
+    [poison] = take(store, room=1)
+    settled = settle_for(store, "hold", poison, otherwise=charged(poison, due=60))
+
+    assert (poison.id, poison.charged(), settled) == ("poison", 0, [Settled.WRITTEN])
+    assert scheduled(valkey) == ["poison"]
+    assert get_outages(store) == {}
+    assert claimed(store, server=SERVER) == ["c"]
+
+
+def test_a_mail_is_not_charged_in_its_first_outage_nor_as_a_probe(store: Store, valkey: Redis) -> None:
+    enqueue(store, "a")
+
+    for _ in range(4):
+        [job] = take(store)
+        settle_for(store, "hold", job, otherwise=charged(job))
+        let_the_next_probe_come(valkey)
+
+    [job] = take(store)
+    assert job.charged() == 0
+
+
+def test_another_answer_of_the_server_clears_a_mail_of_suspicion(store: Store, valkey: Redis) -> None:
+    enqueue(store, "a")
+    begin_outage(store)
+    let_the_next_probe_come(valkey)
+    [job] = take(store)
+    settle_for(store, "retry", job, reached=True, due=0.0)
+
+    [job] = take(store)
+    answer = settle_for(store, "hold", job, otherwise=charged(job))
+
+    assert answer == [Settled.OUTAGE_BEGAN]
+
+
+def test_a_refused_account_is_said_once_an_outage(store: Store, valkey: Redis) -> None:
+    enqueue(store, "a", "b")
+    answers = []
+
+    for alert in (False, True, True):
+        answers += settle_for(store, "hold", *take(store, room=1), alert=alert)
+        let_the_next_probe_come(valkey)
+
+    assert answers == [Settled.OUTAGE_BEGAN, Settled.ACCOUNT_REFUSED, Settled.WRITTEN]
+
+
+def test_a_mail_server_that_no_worker_probes_any_more_is_not_shown(store: Store) -> None:
+    enqueue(store, "a")
+    begin_outage(store)
+
+    later = outages_in(store.flow(), clock=lambda: time.time() + 2 * 3600)
+
+    assert (list(get_outages(store)), later) == ([SERVER], {})
+
+
+class Outages(RuleBasedStateMachine):
+    """
+    Workers claim, meet outages and settle in any order.
+
+    The model: mails wait in their order, an outage charges none and loses none, and while it lasts one
+    mail at most is out that was claimed since it began.
+    """
+
+    mails = 12
+
+    def __init__(self, store: Store) -> None:
+        super().__init__()
+        store.connection.flushall()
+        self.store = store
+        enqueue(store, *(f"job-{number:02}" for number in range(self.mails)))
+        self.in_hand: dict[str, Job] = {}
+        self.probes: set[str] = set()
+        self.done: set[str] = set()
+        self.away = False
+
+    @rule(room=st.integers(1, 4))
+    def claim_some(self, room: int) -> None:
+        jobs = take(self.store, room=room)
+        self.in_hand |= {job.id: job for job in jobs}
+        if self.away:
+            assert len(jobs) <= 1
+            self.probes |= {job.id for job in jobs}
+
+    @precondition(lambda self: self.in_hand)
+    @rule(pick=st.integers(0, 100))
+    def meet_the_outage(self, pick: int) -> None:
+        job = self.hand_over(pick)
+        [settled] = settle_for(self.store, "hold", job)
+        assert (settled is Settled.OUTAGE_BEGAN) is not self.away
+        self.away = True
+
+    @precondition(lambda self: self.in_hand)
+    @rule(pick=st.integers(0, 100))
+    def be_sent(self, pick: int) -> None:
+        job = self.hand_over(pick)
+        probe = self.away and job.id in self.probes
+        [settled] = settle_for(self.store, "sent", job, reached=True)
+        assert (settled is Settled.OUTAGE_ENDED) is probe
+        self.done.add(job.id)
+        if probe:
+            self.away = False
+            self.probes.clear()
+
+    @precondition(lambda self: self.in_hand)
+    @rule(pick=st.integers(0, 100))
+    def go_back(self, pick: int) -> None:
+        assert settle_for(self.store, "head", self.hand_over(pick)) == [Settled.WRITTEN]
+
+    @precondition(lambda self: self.away)
+    @rule()
+    def let_time_pass(self) -> None:
+        let_the_next_probe_come(self.store.connection)
+
+    def hand_over(self, pick: int) -> Job:
+        names = sorted(self.in_hand)
+        return self.in_hand.pop(names[pick % len(names)])
+
+    @invariant()
+    def all_is_in_order(self) -> None:
+        waits = waiting(self.store.connection)
+        assert waits == sorted(waits)
+        assert sorted([*waits, *self.in_hand, *self.done]) == [f"job-{number:02}" for number in range(self.mails)]
+        assert len(self.probes & self.in_hand.keys()) <= 1
+        assert bool(get_outages(self.store)) is self.away
+        assert not any(job.charged() for job in self.in_hand.values())
+
+
+def test_an_outage_keeps_order_and_mails_whatever_happens_in_which_order(store: Store) -> None:
+    limits = examples(max_examples=60, stateful_step_count=30, deadline=None)
+
+    run_state_machine_as_test(lambda: Outages(store), settings=limits)  # type: ignore[arg-type]  # any factory will do
 
 
 # What an idle worker costs

@@ -9,7 +9,7 @@ from emailqueue import Backoff
 from emailqueue.conf import Settings
 from emailqueue.jobs import Job
 from emailqueue.outcome import LOST, SENT, UNSENT, Failure, Kind, Outcome
-from emailqueue.settlement import HELD, after_run, before_run
+from emailqueue.settlement import after_run, before_run
 from emailqueue.store import Settlement
 
 DATA = json.dumps(["emailqueue.deliver.deliver", None, [], {"to": "ada@example.com"}]).encode()
@@ -23,8 +23,9 @@ def job(**fields: Any) -> Job:
     return Job(**values)
 
 
-def failed(kind: Kind) -> Outcome:
-    return Outcome(kind=kind, failure=Failure(error_class="Refused", message="no", smtp_code=450))
+def failed(kind: Kind, *, error_class: str = "Refused", smtp_code: int | None = 450, phase: str = "") -> Outcome:
+    failure = Failure(error_class=error_class, message="no", smtp_code=smtp_code, phase=phase)
+    return Outcome(kind=kind, failure=failure)
 
 
 def settled(job: Job, outcome: Outcome, settings: Settings | None = None) -> Settlement:
@@ -106,7 +107,7 @@ def test_a_job_that_cannot_be_read_dies_with_its_raw_bytes() -> None:
 def test_an_outage_is_not_charged() -> None:
     settlement = settled(job(attempts=1, history=(CHARGED,)), failed(Kind.OUTAGE))
 
-    assert (settlement.verb, settlement.due, settlement.charged) == ("retry", HELD, False)
+    assert (settlement.verb, settlement.charged, settlement.reached) == ("hold", False, False)
     assert [attempt["charged"] for attempt in json.loads(settlement.history)] == [True, False]
 
 
@@ -116,6 +117,80 @@ def test_one_outage_is_one_entry_however_often_the_mail_is_held() -> None:
         held = job(history=tuple(json.loads(settled(held, failed(Kind.OUTAGE)).history)))
 
     assert [attempt["times"] for attempt in held.history] == [3]
+
+
+def test_an_outage_and_what_else_charges_nothing_are_two_entries() -> None:
+    slowed = {"kind": "slowed", "charged": False, "times": 3}
+
+    settlement = settled(job(history=(slowed,)), failed(Kind.OUTAGE))
+
+    assert [(attempt["kind"], attempt["times"]) for attempt in json.loads(settlement.history)] == [
+        ("slowed", 3),
+        ("outage", 1),
+    ]
+
+
+@pytest.mark.parametrize(("code", "alert"), [(535, True), (530, True), (421, False), (None, False)])
+def test_a_refused_account_raises_an_alert(code: int | None, alert: bool) -> None:
+    settlement = settled(job(), failed(Kind.OUTAGE, smtp_code=code, phase="connect"))
+
+    assert settlement.alert is alert
+
+
+def test_a_mail_that_cannot_even_connect_is_not_to_blame() -> None:
+    settlement = settled(job(attempts=1), failed(Kind.OUTAGE, phase="connect"))
+
+    assert settlement.otherwise is None
+
+
+@pytest.mark.parametrize(("attempts", "verb"), [(3, "retry"), (1, "dead")])
+def test_a_mail_that_fails_later_may_be_to_blame_itself(attempts: int, verb: str) -> None:
+    settlement = settled(job(attempts=attempts), failed(Kind.OUTAGE, phase="mail"))
+
+    assert settlement.otherwise is not None
+    assert (settlement.otherwise.verb, settlement.otherwise.charged) == (verb, True)
+
+
+@pytest.mark.parametrize(("phase", "verb"), [("rcpt", "hold"), ("data", "hold"), ("", "retry")])
+def test_a_connection_that_breaks_before_the_mail_could_be_accepted_is_an_outage(phase: str, verb: str) -> None:
+    lost = failed(Kind.TRANSIENT, error_class="smtplib.SMTPServerDisconnected", smtp_code=None, phase=phase)
+
+    settlement = settled(job(), lost)
+
+    assert settlement.verb == verb
+
+
+def test_a_server_that_only_takes_too_long_over_a_recipient_is_not_away() -> None:
+    slow = failed(Kind.TRANSIENT, error_class="TimeoutError", smtp_code=None, phase="rcpt")
+
+    settlement = settled(job(), slow)
+
+    assert (settlement.verb, settlement.reached) == ("retry", False)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "reached"),
+    [
+        (SENT, True),
+        (UNSENT, False),
+        (failed(Kind.TRANSIENT, phase="rcpt"), True),
+        (failed(Kind.PERMANENT, phase="body"), True),
+        (failed(Kind.TRANSIENT), False),
+        (failed(Kind.TRANSIENT, phase="mail"), False),
+        (failed(Kind.OUTAGE, phase="rcpt"), False),
+        (failed(Kind.AMBIGUOUS, smtp_code=None, phase="body"), False),
+    ],
+)
+def test_what_shows_that_the_server_takes_mail(outcome: Outcome, reached: bool) -> None:
+    settlement = settled(job(), outcome)
+
+    assert settlement.reached is reached
+
+
+def test_an_event_says_nothing_about_the_mail_server() -> None:
+    settlement = settled(job(queue="events"), SENT)
+
+    assert not settlement.reached
 
 
 def test_two_outages_with_an_attempt_between_them_are_two_entries() -> None:
