@@ -46,6 +46,9 @@ class Settings:
     ambiguous: Literal["resend", "hold"] = "resend"
     """A mail that may have gone out before a crash: send it again, or hold it as a dead letter."""
 
+    max_age: float = 172_800.0
+    """Seconds that a mail may wait since it was due, whatever holds it, before it becomes a dead letter: two days."""
+
     lease: float = 15.0
     """Seconds after which the jobs of a worker that died go to another one."""
 
@@ -175,6 +178,7 @@ _readers: Mapping[str, Callable[[str, Any], Any]] = {
     "ATTEMPTS": _whole(1),
     "BACKOFF": _backoff,
     "AMBIGUOUS": _ambiguous,
+    "MAX_AGE": _seconds(1),
     "LEASE": _seconds(1),
     "IDLE_INTERVAL": _seconds(0.1),
     "STATS_INTERVAL": _seconds(0.1),

@@ -213,6 +213,10 @@ class Job:
         """Return how many attempts are used up already."""
         return sum(1 for attempt in self.history if attempt.get("charged", True))
 
+    def waited(self) -> float:
+        """Return the seconds between the time when the job was due and its claim; 0 where nobody wrote the former."""
+        return self.claimed_at - self.due_at if self.due_at else 0.0
+
     def _plan(self) -> dict[str, Any]:
         plan: dict[str, Any] = _json_or(self.plan, {})
         return plan

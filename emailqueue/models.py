@@ -34,6 +34,7 @@ class Reason(models.TextChoices):
     EXHAUSTED = "exhausted", _("all tries failed")
     AMBIGUOUS = "ambiguous", _("maybe sent")
     CRASHED = "crashed", _("its workers crashed")
+    EXPIRED = "expired", _("waited too long")
     MALFORMED = "malformed", _("unreadable job")
 
 
@@ -199,6 +200,7 @@ class Attempt(models.Model):
             ("transient", _("failed for now")),
             ("permanent", _("refused for good")),
             ("outage", _("mail server away")),
+            ("slowed", _("domain asks to go slower")),
             ("ambiguous", _("maybe sent")),
             ("unsent", _("not sent")),
         ],

@@ -22,6 +22,8 @@ class Kind(Enum):
     """Refused for good: a dead letter at once."""
     OUTAGE = "outage"
     """The mail server as a whole is away: the mail waits, and no attempt is charged."""
+    SLOWED = "slowed"
+    """The recipient's domain asks us to go slower: the mail waits, and no attempt is charged."""
     AMBIGUOUS = "ambiguous"
     """The connection broke when the mail may have been accepted already."""
     MALFORMED = "malformed"

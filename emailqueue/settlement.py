@@ -24,14 +24,28 @@ _plain_verbs = {Kind.SENT: "sent", Kind.UNSENT: "head"}
 
 
 def before_run(job: Job, settings: Settings, *, worker: str) -> Settlement | None:
-    """Return the end of a job that must not be run again: too many crashes, or maybe sent already and to be held."""
+    """
+    Return the end of a job that must not be run: too many crashes, maybe sent already and to be held, or too old.
+
+    Its age is that by the clock of Redis, so that a worker's wrong one does not matter.
+    """
     if job.crashes >= MAX_CRASHES:
         error = f"{job.crashes} workers died while they had this job."
         return _dead(job, "crashed", Outcome(kind=Kind.PERMANENT, failure=_told("Crashed", error)), worker=worker)
     if job.ambiguous and settings.ambiguous == "hold":
         error = "The worker died after it had begun to send this mail. It may have been delivered."
         return _dead(job, "ambiguous", Outcome(kind=Kind.AMBIGUOUS, failure=_told("MaybeSent", error)), worker=worker)
+    if job.queue != EVENT_QUEUE and job.waited() > settings.max_age:
+        return _expired(job, settings, worker=worker)
     return None
+
+
+def _expired(job: Job, settings: Settings, *, worker: str) -> Settlement:
+    hours = job.waited() / 3600
+    error = f"It waited {hours:.1f} hours since it was due. EMAIL_QUEUE['MAX_AGE'] allows {settings.max_age:g} s."
+    if job.ambiguous:
+        error += " An earlier try may have delivered it."
+    return _dead(job, "expired", Outcome(kind=Kind.UNSENT, failure=_told("Expired", error)), worker=worker)
 
 
 def after_run(job: Job, outcome: Outcome, settings: Settings, *, worker: str, seconds: float) -> Settlement | None:
@@ -106,12 +120,13 @@ def _retry(job: Job, outcome: Outcome, *, worker: str, seconds: float) -> Settle
 
 
 def _dead(job: Job, reason: str, outcome: Outcome, *, worker: str, seconds: float = 0.0) -> Settlement:
+    charged = outcome.kind is not Kind.UNSENT
     return Settlement(
         job=job,
         verb="dead",
         death=uuid.uuid4().hex,
         ambiguous=outcome.kind is Kind.AMBIGUOUS and not job.ambiguous,
-        record=json.dumps(_record(job, reason, _extended(job, outcome, charged=True, worker=worker))),
+        record=json.dumps(_record(job, reason, _extended(job, outcome, charged=charged, worker=worker))),
         seconds=seconds,
     )
 

@@ -15,6 +15,7 @@ if due == 'cancel' then
 end
 local now = now_us()
 local at = due_us(due, now)
+redis.call('HSET', key, 'due_at', seconds(math.max(at, now)))
 if at > now then
   redis.call('HSET', key, 'place', 'scheduled', 'status', 'scheduled')
   redis.call('ZADD', scheduled_key(queue), seconds(at), id)

@@ -6,7 +6,7 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -127,3 +127,30 @@ def test_a_mail_that_the_server_does_not_bear_does_not_keep_the_others(mailbox: 
     assert Counter(mail.recipient for mail in mailbox.messages) == Counter(addresses[1:])
     letter = DeadLetter.objects.get()
     assert (letter.recipient, letter.reason, letter.tries) == ("poison@example.com", "exhausted", 3)
+
+
+def test_a_mail_that_outwaits_its_age_in_an_outage_becomes_a_dead_letter_without_a_try(
+    mailbox: MailServer, work: Work, queue_settings: Callable[..., None]
+) -> None:
+    queue_settings(MAX_AGE=1)
+    mailbox.stop()
+    queue_bulk_emails("vote-confirmation", ["ada@example.com", "bo@example.com"], VOTE)
+    work()
+    time.sleep(1.1)
+    queue_bulk_emails("vote-confirmation", ["cy@example.com"], VOTE)
+    mailbox.start()
+
+    until = time.monotonic() + 10
+    while not mailbox.messages and time.monotonic() < until:
+        work()
+
+    letters = DeadLetter.objects.order_by("recipient")
+    assert [(letter.recipient, letter.reason, letter.tries) for letter in letters] == [
+        ("ada@example.com", "expired", 0),
+        ("bo@example.com", "expired", 0),
+    ]
+    assert [letter.get_reason_display() for letter in letters] == ["waited too long"] * 2
+    assert [mail.recipient for mail in mailbox.messages] == ["cy@example.com"]
+    letters[0].retry()
+    work()
+    mailbox.wait_for(2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from redis import Redis
 
 from emailqueue.flow import current_limit, outages_in, pause, paused_queues, reset_limit, resume, set_limit
-from emailqueue.jobs import Job, new_id
+from emailqueue.jobs import Job, new_id, timestamp
 from emailqueue.store import Settled, Settlement, Store
 from tests.integration.test_scripts import ask, claim, claimed, counters, enqueue, redis_time, scheduled, waiting
 
@@ -512,6 +513,21 @@ def test_an_outage_keeps_order_and_mails_whatever_happens_in_which_order(store: 
     limits = examples(max_examples=60, stateful_step_count=30, deadline=None)
 
     run_state_machine_as_test(lambda: Outages(store), settings=limits)  # type: ignore[arg-type]  # any factory will do
+
+
+# Age
+
+
+def test_a_claim_says_by_the_clock_of_redis_how_long_a_mail_has_waited(store: Store) -> None:
+    an_hour_ago = timestamp(datetime.now(UTC) - timedelta(hours=1))
+    enqueue(store, "a", created_at=an_hour_ago)
+    enqueue(store, "b", created_at=an_hour_ago, due=f"{time.time() - 60:.6f}")
+    enqueue(store, "c", created_at=an_hour_ago)
+    store.reschedule("c", "1.0")
+
+    waits = [job.waited() for job in claim(store, now="1970-01-01T00:00:00.000000Z")]
+
+    assert waits == pytest.approx([3600, 60, 0], abs=2)
 
 
 # What an idle worker costs

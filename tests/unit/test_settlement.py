@@ -241,3 +241,38 @@ def test_a_mail_whose_worker_died_after_the_fence_runs_again_unless_it_is_to_be_
     assert held is not None
     assert not held.ambiguous, "it was counted when its lease ran out"
     assert death(held)["reason"] == "ambiguous"
+
+
+@pytest.mark.parametrize("history", [(), (CHARGED, HELD_ONCE)])
+def test_a_mail_that_has_waited_for_too_long_is_a_dead_letter_that_says_so(history: tuple[dict[str, Any], ...]) -> None:
+    old = job(due_at=1000.0, claimed_at=1000.0 + 3601, history=history)
+
+    record = death(before_run(old, Settings(max_age=3600), worker="w1"))
+
+    assert record["reason"] == "expired"
+    last = record["history"][-1]
+    assert (last["kind"], last["charged"]) == ("unsent", False)
+    assert "waited 1.0 hours since it was due" in last["message"]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"due_at": 1000.0, "claimed_at": 1000.0 + 3600},
+        {"due_at": 0.0, "claimed_at": 1_700_000_000.0},  # written before jobs had that field
+        {"due_at": 1000.0, "claimed_at": 9000.0, "queue": "events"},
+    ],
+    ids=["in time", "unknown", "event"],
+)
+def test_what_is_not_too_old_runs(fields: dict[str, Any]) -> None:
+    settlement = before_run(job(**fields), Settings(max_age=3600), worker="w1")
+
+    assert settlement is None
+
+
+def test_an_old_mail_that_was_maybe_sent_says_that_too() -> None:
+    old = job(due_at=1000.0, claimed_at=9000.0, ambiguous=True)
+
+    record = death(before_run(old, Settings(max_age=3600), worker="w1"))
+
+    assert record["history"][-1]["message"].endswith("An earlier try may have delivered it.")
