@@ -92,6 +92,9 @@ class NewJob:
     letter: str = ""
     """Id of the dead letter that this job redrives."""
 
+    domain: str = ""
+    """Domain of the recipient, in lower-case ASCII, which may ask us to go slower; empty for what is no mail."""
+
     created_at: str = field(default_factory=timestamp)
 
     def fields(self) -> dict[str, str]:
@@ -106,7 +109,7 @@ class NewJob:
             "plan": json.dumps({"attempts": self.attempts, "backoff": self.backoff.as_json()}),
             "due_at": f"{self.due_at():.6f}",
         }
-        return fields | {"letter": self.letter} if self.letter else fields
+        return fields | {name: value for name in ("letter", "domain") if (value := getattr(self, name))}
 
     def due_at(self) -> float:
         """Return the Unix time from which on the job waits, by the clock of this machine."""

@@ -15,7 +15,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from emailqueue.backoff import Backoff
-from emailqueue.compose import mail_job
+from emailqueue.compose import domain_of, mail_job
 from emailqueue.errors import NotDiscardable, NotRetryable
 from emailqueue.jobs import Job, MalformedJob, NewJob
 from emailqueue.outbox import OutboxRow
@@ -184,6 +184,7 @@ class DeadLetter(models.Model):
             backoff=Backoff.parse(self.backoff),
             label=self.label,
             letter=self.pk,
+            domain=domain_of(self.recipient),
         )
 
 

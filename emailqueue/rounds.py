@@ -291,7 +291,7 @@ class Rounds:
                 logger.warning("lease was lost", extra={"job_id": settlement.job.id, "verb": settlement.verb})
             elif settlement.verb == "retry":
                 self._next_claim = min(self._next_claim, self._clock() + settlement.due)
-            elif settlement.verb in ("head", "hold"):
+            elif settlement.verb in ("head", "hold", "slow"):
                 self._next_claim = 0.0
             elif settlement.verb == "dead":
                 self._on_inbox()

@@ -61,6 +61,9 @@ def _judged(job: Job, outcome: Outcome, settings: Settings, *, worker: str, seco
         return Settlement(job=job, verb=_plain_verbs[outcome.kind], seconds=seconds)
     if outcome.kind is Kind.OUTAGE or _was_hung_up_on(outcome):
         return _held(job, replace(outcome, kind=Kind.OUTAGE), worker=worker, seconds=seconds)
+    if outcome.kind is Kind.SLOWED:
+        history = json.dumps(_extended(job, outcome, charged=False, worker=worker))
+        return Settlement(job=job, verb="slow", charged=False, history=history, seconds=seconds)
     final = outcome.kind in (Kind.PERMANENT, Kind.MALFORMED)
     if final or (outcome.kind is Kind.AMBIGUOUS and settings.ambiguous == "hold"):
         return _dead(job, outcome.kind.value, outcome, worker=worker, seconds=seconds)

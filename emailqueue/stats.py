@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from redis import RedisError
 
@@ -71,6 +71,9 @@ class QueueStats:
     outages: Mapping[str, datetime]
     """Mail servers that are away, and since when."""
 
+    slowed: Mapping[str, datetime]
+    """Domains that asked us to go slower, and when the next of their mails is tried; 100 at most."""
+
 
 def get_queue_stats() -> QueueStats:
     """
@@ -89,6 +92,7 @@ def get_queue_stats() -> QueueStats:
         limit=limit_in(counts.flow, get_settings()),
         paused=paused_in(counts.flow),
         outages=outages_in(counts.flow),
+        slowed={domain: datetime.fromtimestamp(moment, tz=UTC) for domain, moment in counts.slowed.items()},
     )
 
 

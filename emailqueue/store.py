@@ -25,6 +25,7 @@ INBOX = "emailqueue:dead"
 COUNTERS = "emailqueue:counters"
 REDELIVERED = "emailqueue:redelivered"
 FLOW = "emailqueue:flow"
+SLOWED = "emailqueue:slowed"
 REMEMBER = 24 * 60 * 60
 """Seconds that an idempotency key is remembered."""
 PIECE = 500
@@ -63,7 +64,7 @@ class Settlement:
 
     job: Job
     verb: str
-    """sent, retry, hold, head or dead."""
+    """sent, retry, hold, slow, head or dead."""
 
     seconds: float = 0.0
     """How long the job ran."""
@@ -112,6 +113,8 @@ class Doubling:
 
 PROBING = Doubling(first=1.0, most=60.0)
 """Between two probes of a mail server that is away."""
+SLOWING = Doubling(first=5.0, most=900.0)
+"""Between two tries of a domain that asks us to go slower."""
 _dice = random.Random()
 
 
@@ -131,6 +134,9 @@ class Counts:
 
     flow: Mapping[str, str]
     """What holds mail back; flow.py reads it."""
+
+    slowed: Mapping[str, float]
+    """Domains that asked us to go slower, the next ones first, and the Unix time of their next try; 100 at most."""
 
 
 @cache
@@ -217,6 +223,7 @@ class Store:
         keep: float,
         server: str = "",
         probing: Doubling = PROBING,
+        slowing: Doubling = SLOWING,
         rng: random.Random = _dice,
     ) -> list[Settled]:
         """
@@ -225,7 +232,7 @@ class Store:
         `server`: name of the mail server that was spoken to, whose circuit opens and closes by it.
         """
         ask = {"worker": worker, "now": now, "keep": int(keep), "batch": [entry.as_json() for entry in batch]}
-        flow = {"server": server, "probing": asdict(probing), "dice": rng.random()}
+        flow = {"server": server, "probing": asdict(probing), "slowing": asdict(slowing), "dice": rng.random()}
         return [Settled(settled) for settled in self._run("settle", json.dumps(ask | flow))]
 
     def wake(self) -> None:
@@ -249,13 +256,15 @@ class Store:
             pipeline.hgetall(COUNTERS)
             pipeline.hlen(INBOX)
             pipeline.hgetall(FLOW)
-            *now, counters, inbox, flow = pipeline.execute()
+            pipeline.zrangebyscore(SLOWED, "(0", "+inf", start=0, num=100, withscores=True)
+            *now, counters, inbox, flow, slowed = pipeline.execute()
         counted = {name.decode(): int(number) for name, number in counters.items()}
         return Counts(
             now={queue: (now[3 * i], now[3 * i + 1], now[3 * i + 2]) for i, queue in enumerate(QUEUES)},
             counters=counted,
             inbox=inbox,
             flow=_decoded(flow),
+            slowed={domain.decode(): next_try for domain, next_try in slowed},
         )
 
     def flow(self) -> dict[str, str]:

@@ -142,14 +142,15 @@ class EmailWorker(Worker):
         self._sent_before = (mails["completed"], now)
         letters = {"dead_letters": self._housekeeper.open_letters}
         rates = {"rate": f"{rate:.1f}/s", "limit": f"{figures['rate']:g}/s" if figures["rate"] else "none"}
-        logger.info("statistics", extra={**mails, **letters, **events, **rates, **_held_back(figures["flow"])})
+        logger.info("statistics", extra={**mails, **letters, **events, **rates, **_held_back(figures)})
         if any(queue["foreign"] for queue in queues.values()):
             self._housekeeper.import_foreign()
 
 
-def _held_back(flow: Mapping[str, str]) -> dict[str, str]:
+def _held_back(figures: Mapping[str, Any]) -> dict[str, str]:
     """Return what holds mail back, as pairs of the statistics line; nothing where nothing does."""
-    told = {"paused": paused_in(flow), "outage": outages_in(flow)}
+    flow = figures["flow"]
+    told = {"paused": paused_in(flow), "outage": outages_in(flow), "slowed": figures["slowed"]}
     return {what: ",".join(names) for what, names in told.items() if names}
 
 

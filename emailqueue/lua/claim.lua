@@ -70,6 +70,61 @@ local function promote(queue)
   end
 end
 
+-- Back to the head of its queue, unless it was cancelled or moved meanwhile. Return whether it was.
+local function unpark(id)
+  local job = redis.call('HMGET', job_key(id), 'place', 'parked', 'origin')
+  if job[1] ~= 'scheduled' or job[2] ~= '1' then
+    return false
+  end
+  redis.call('ZREM', scheduled_key(job[3]), id)
+  to_head(id, job[3])
+  return true
+end
+
+-- Let one mail of a slowed domain try. The next one follows after the same wait, should this one never be heard of.
+local function send_scout(domain)
+  local step, scout = unpack(redis.call('HMGET', slowed_key(domain), 'step', 'scout'))
+  local is_out = scout and redis.call('HGET', job_key(scout), 'scout') == '1'
+  while not is_out do
+    scout = redis.call('LPOP', parked_key(domain))
+    if not scout then -- nothing waits: the next mail of the domain may try
+      redis.call('ZREM', SLOWED, domain)
+      return
+    end
+    is_out = unpark(scout)
+  end
+  redis.call('HSET', job_key(scout), 'scout', '1')
+  redis.call('HSET', slowed_key(domain), 'scout', scout)
+  redis.call('EXPIRE', slowed_key(domain), 2 * math.ceil(tonumber(step or 60)) + 3600)
+  redis.call('ZADD', SLOWED, seconds(now + tonumber(step or 60) * 1000000), domain)
+end
+
+local function bring_back(domain)
+  local ids = redis.call('LRANGE', parked_key(domain), 0, 499)
+  redis.call('LTRIM', parked_key(domain), 500, -1)
+  for i = #ids, 1, -1 do
+    unpark(ids[i])
+  end
+  if #ids < 500 then
+    redis.call('ZREM', SLOWED, domain)
+  end
+end
+
+local function look_after_domains()
+  local due = redis.call('ZRANGEBYSCORE', SLOWED, '-inf', seconds(now), 'WITHSCORES', 'LIMIT', 0, 10)
+  for i = 1, #due, 2 do
+    if tonumber(due[i + 1]) == 0 then
+      bring_back(due[i])
+    else
+      send_scout(due[i])
+    end
+  end
+  local first = redis.call('ZRANGE', SLOWED, 0, 0, 'WITHSCORES')
+  if first[1] then
+    no_later_than(tonumber(first[2]) * 1000000)
+  end
+end
+
 -- Jobs of workers that died go back to the head. One that was fenced may have been sent: ambiguous.
 local function reap()
   local first = redis.call('ZRANGE', LEASES, 0, 0, 'WITHSCORES')
@@ -101,6 +156,8 @@ local jobs = {}
 local token
 local numbered = 0
 local alone = 0
+local parked = 0
+local any_slowed
 local fair = 0 -- 1 while the oldest mail is handed out instead of the most urgent
 
 -- Where the job stood in its queue when it was first taken out of it. It keeps the number when it goes back.
@@ -125,14 +182,32 @@ local function lease(id, queue, order)
   redis.call('EXPIRE', RQ .. ':execution:' .. execution, 86400)
 end
 
+local function is_slowed(domain)
+  if any_slowed == nil then
+    any_slowed = redis.call('EXISTS', SLOWED) == 1
+  end
+  local next_at = any_slowed and tonumber(redis.call('ZSCORE', SLOWED, domain) or 0) * 1000000 or 0
+  if next_at > now then
+    no_later_than(next_at)
+  end
+  return next_at > now
+end
+
 -- Hand out one id that was popped. 1: it was; 0: it stands there in vain; -1: it wants an empty worker and went back.
 local function hand_out(id, queue)
   local job = redis.call('HMGET', job_key(id),
-    'place', 'crashes', 'description', 'data', 'plan', 'history', 'ambiguous', 'letter', 'created_at', 'due_at', 'order')
+    'place', 'crashes', 'description', 'data', 'plan', 'history', 'ambiguous', 'letter', 'created_at', 'due_at', 'order',
+    'domain', 'scout')
   local place, crashes = job[1], tonumber(job[2] or 0)
   local gone = not place and redis.call('EXISTS', job_key(id)) == 0
   local held = place == 'lease' and redis.call('ZSCORE', LEASES, id)
   if gone or held or place == 'sent' then
+    return 0
+  end
+  if job[12] and not job[13] and is_slowed(job[12]) then
+    redis.call('HSET', job_key(id), 'order', job[11] or next_order())
+    park(id, queue, job[12], now)
+    parked = parked + 1
     return 0
   end
   if crashes > 0 and ask.in_hand + #jobs > 0 then
@@ -156,6 +231,10 @@ end
 local function take(queue, wanted)
   local taken = 0
   while taken < wanted and alone == 0 do
+    if parked >= 500 then -- enough for one call; the rest follows at once
+      no_later_than(now)
+      return taken
+    end
     local id = redis.call('LPOP', queue_key(queue))
     if not id then
       return taken
@@ -307,6 +386,7 @@ if redis.call('EXISTS', RQ .. ':suspended') == 1 then
   no_later_than(now + 1000000)
 else
   if any(scheduled_key, served) then
+    look_after_domains()
     for _, queue in ipairs(served) do
       promote(queue)
     end
@@ -356,6 +436,7 @@ end
 local figures = ''
 if ask.figures then
   local counted = { rate = interval > 0 and 1000000 / interval or 0, flow = flow, queues = {} }
+  counted.slowed = redis.call('ZRANGEBYSCORE', SLOWED, '(0', '+inf', 'LIMIT', 0, 5)
   for _, queue in ipairs({ 'critical', 'high', 'normal', 'low', 'events' }) do
     counted.queues[queue] = {
       waiting = redis.call('LLEN', queue_key(queue)),

@@ -24,6 +24,8 @@ end
 local function job_key(id) return RQ .. ':job:' .. id end
 local function queue_key(queue) return RQ .. ':queue:' .. queue end
 local function scheduled_key(queue) return RQ .. ':scheduled:' .. queue end
+local function slowed_key(domain) return 'emailqueue:slowed:' .. domain end
+local function parked_key(domain) return 'emailqueue:parked:' .. domain end
 local function outage_key(server) return 'emailqueue:outage:' .. server end
 local function known_key(id) return 'emailqueue:known:' .. id end
 
@@ -48,6 +50,18 @@ local function read_circuit(server)
     circuit[pairs_of[i]] = pairs_of[i + 1]
   end
   return circuit.next and circuit or nil
+end
+
+-- Domains that asked us to go slower. SLOWED holds when the next mail may be tried, by domain; 0: the domain is free
+-- again, and its mails return. slowed_key() has step (s), the wait, and scout, the id of the mail that was tried last.
+local SLOWED = 'emailqueue:slowed'
+
+-- A mail of a slowed domain waits in the schedule, where it can be seen, cancelled and moved, and in the line of its
+-- domain, from which it returns. Should that line be lost, the schedule brings it back after an hour.
+local function park(id, queue, domain, now)
+  redis.call('HSET', job_key(id), 'place', 'scheduled', 'status', 'scheduled', 'parked', '1', 'enqueue_at_front', '1')
+  redis.call('ZADD', scheduled_key(queue), seconds(now + 3600000000), id)
+  redis.call('RPUSH', parked_key(domain), id)
 end
 
 -- Counted since the beginning, by queue ("low:completed") and by label ("completed=progress-update").
@@ -76,7 +90,7 @@ end
 -- Put the job at the head of its queue, as one that waited there before: behind those that were claimed before it first
 -- (`order`), so that the order holds although several workers give their jobs back, each at its time.
 local function to_head(id, queue)
-  redis.call('HDEL', job_key(id), 'lease', 'fence', 'worker_name', 'started_at')
+  redis.call('HDEL', job_key(id), 'lease', 'fence', 'worker_name', 'started_at', 'parked')
   redis.call('HSET', job_key(id), 'place', 'queue', 'status', 'queued')
   local line = queue_key(queue)
   local order = tonumber(redis.call('HGET', job_key(id), 'order') or 0)

@@ -13,6 +13,7 @@ if due == 'cancel' then
   redis.call('DEL', key, known_key(id)) -- a cancelled mail may be queued again under its key
   return 1
 end
+redis.call('HDEL', key, 'parked') -- it leaves the line of a slowed domain, too
 local now = now_us()
 local at = due_us(due, now)
 redis.call('HSET', key, 'due_at', seconds(math.max(at, now)))

@@ -1,10 +1,12 @@
 -- Write what became of jobs that a worker had.
 -- ARGV  one JSON object: worker, now (its clock, for display), keep (s that a sent job stays visible),
---   server (name of the mail server), probing: {first, most} (s between two probes), dice (0 to 1), batch: a list of
+--   server (name of the mail server), probing: {first, most} (s between two probes), slowing: likewise, of a domain,
+--   dice (0 to 1), batch: a list of
 --   {id, queue, label, token, verb, seconds (that it ran), reached (the server answered as one that takes mail), ...}
 --   with verb
 --     sent
 --     hold    history, alert (our account is refused), otherwise: another entry, for a mail that is to blame itself
+--     slow    history: its domain asks us to go slower
 --     retry   history, due (s from now), charged (false: held, no attempt was used)
 --     head    back to the head of its queue, as if it had not been claimed
 --     dead    death: id of this death, record: the entry for the inbox
@@ -61,6 +63,47 @@ function verbs.hold(entry)
   redis.call('HSET', job_key(entry.id), 'history', entry.history, 'held', '1')
   to_head(entry.id, entry.queue)
   count('held', entry.queue, entry.label)
+end
+
+local function slow_down(domain, is_scout)
+  local next_at = tonumber(redis.call('ZSCORE', SLOWED, domain) or 0)
+  if not is_scout and next_at * 1000000 > now then
+    return -- it was claimed before the domain was slowed
+  end
+  local step = tonumber(redis.call('HGET', slowed_key(domain), 'step'))
+  step = step and math.min(step * 2, ask.slowing.most) or ask.slowing.first
+  redis.call('HSET', slowed_key(domain), 'step', step)
+  redis.call('EXPIRE', slowed_key(domain), 2 * math.ceil(step) + 3600)
+  redis.call('ZADD', SLOWED, seconds(now + step * 1000000 * (1 - ask.dice / 4)), domain)
+end
+
+function verbs.slow(entry, job)
+  local key = job_key(entry.id)
+  redis.call('HDEL', key, 'lease', 'fence', 'worker_name', 'started_at', 'held', 'scout')
+  redis.call('HSET', key, 'history', entry.history)
+  count('held', entry.queue, entry.label)
+  if job.domain then
+    slow_down(job.domain, job.scout)
+    park(entry.id, entry.queue, job.domain, now)
+  else
+    redis.call('HSET', key, 'place', 'scheduled', 'status', 'scheduled', 'enqueue_at_front', '1')
+    redis.call('ZADD', scheduled_key(entry.queue), seconds(now + ask.slowing.first * 1000000), entry.id)
+  end
+end
+
+-- What the end of a scout says about its domain. One that goes back into its queue stays the scout.
+local function heed_scout(entry, job)
+  if not (job.scout and job.domain) or entry.verb == 'head' or entry.verb == 'hold' or entry.verb == 'slow' then
+    return
+  end
+  redis.call('HDEL', job_key(entry.id), 'scout')
+  if entry.reached then
+    redis.call('ZADD', SLOWED, 'XX', 0, job.domain)
+    redis.call('DEL', slowed_key(job.domain))
+  else -- it ended without a word to the domain: another one at once
+    redis.call('ZADD', SLOWED, 'XX', seconds(now), job.domain)
+  end
+  wake()
 end
 
 function verbs.dead(entry)
@@ -137,11 +180,13 @@ end
 -- Backwards, so that jobs which return to the head keep their order.
 for i = #ask.batch, 1, -1 do
   local entry = ask.batch[i]
-  local job = redis.call('HMGET', job_key(entry.id), 'place', 'lease', 'held')
+  local job = redis.call('HMGET', job_key(entry.id), 'place', 'lease', 'held', 'domain', 'scout')
+  local about = { domain = job[4], scout = job[5] }
   if job[1] == 'lease' and job[2] == entry.token then
     entry = fairly(entry, job[3])
     release(entry.id, entry.queue, entry.token)
-    verbs[entry.verb](entry)
+    verbs[entry.verb](entry, about)
+    heed_scout(entry, about)
     settled[i] = heed(entry)
   elseif entry.verb == 'sent' and job[1] and job[1] ~= 'sent' then
     if job[1] == 'lease' then
@@ -151,6 +196,7 @@ for i = #ask.batch, 1, -1 do
       redis.call('ZREM', scheduled_key(entry.queue), entry.id)
     end
     finish(entry)
+    heed_scout(entry, about)
     settled[i] = heed(entry)
   else
     settled[i] = 0
