@@ -26,6 +26,7 @@ from django.views.decorators.http import require_POST
 
 from emailqueue.errors import EmailQueueError
 from emailqueue.models import DeadLetter, Reason, Status
+from emailqueue.verdict import sentence
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[DeadLetter]
@@ -264,4 +265,5 @@ def _story(letter: DeadLetter) -> str:
     story = STORIES.get(Reason(letter.reason), "") if letter.reason in Reason else ""
     told = str(story) % {"tries": letter.tries, "allowed": letter.attempts_allowed}
     reply = f"{letter.smtp_code} {letter.smtp_reply}".strip() if letter.smtp_code else letter.smtp_reply
-    return f"{told} {reply or letter.message or letter.error_class}".strip()
+    what = reply or letter.message or letter.error_class
+    return " ".join(filter(None, [told, what, sentence(letter.rule or letter.verdict)]))

@@ -46,6 +46,9 @@ class Settings:
     ambiguous: Literal["resend", "hold"] = "resend"
     """A mail that may have gone out before a crash: send it again, or hold it as a dead letter."""
 
+    outbox: Literal["failover", "always", "off"] = "failover"
+    """When a job has a row in the database: while Redis is away, from the call to its end, or never."""
+
     max_age: float = 172_800.0
     """Seconds that a mail may wait since it was due, whatever holds it, before it becomes a dead letter: two days."""
 
@@ -157,10 +160,13 @@ def _backoff(key: str, value: Any) -> Backoff:
         raise _wrong(key, value, f"a Backoff or a dict of its fields ({error})") from error
 
 
-def _ambiguous(key: str, value: Any) -> Literal["resend", "hold"]:
-    if value not in ("resend", "hold"):
-        raise _wrong(key, value, "'resend' or 'hold'")
-    return cast(Literal["resend", "hold"], value)
+def _one_of(*words: str) -> Callable[[str, Any], str]:
+    def read(key: str, value: Any) -> str:
+        if value not in words:
+            raise _wrong(key, value, f"{', '.join(map(repr, words[:-1]))} or {words[-1]!r}")
+        return cast(str, value)
+
+    return read
 
 
 def _mailer(key: str, value: Any) -> str | None:
@@ -177,7 +183,8 @@ _readers: Mapping[str, Callable[[str, Any], Any]] = {
     "CONCURRENCY": _whole(1),
     "ATTEMPTS": _whole(1),
     "BACKOFF": _backoff,
-    "AMBIGUOUS": _ambiguous,
+    "AMBIGUOUS": _one_of("resend", "hold"),
+    "OUTBOX": _one_of("failover", "always", "off"),
     "MAX_AGE": _seconds(1),
     "LEASE": _seconds(1),
     "IDLE_INTERVAL": _seconds(0.1),

@@ -92,6 +92,11 @@ class NewJob:
     letter: str = ""
     """Id of the dead letter that this job redrives."""
 
+    cause: str = ""
+    """Id of the event or the job that led to this one."""
+
+    ambiguous: bool = False
+    """Whether it may have been sent already."""
     domain: str = ""
     """Domain of the recipient, in lower-case ASCII, which may ask us to go slower; empty for what is no mail."""
 
@@ -109,7 +114,13 @@ class NewJob:
             "plan": json.dumps({"attempts": self.attempts, "backoff": self.backoff.as_json()}),
             "due_at": f"{self.due_at():.6f}",
         }
-        return fields | {name: value for name in ("letter", "domain") if (value := getattr(self, name))}
+        marks = {
+            "letter": self.letter,
+            "cause": self.cause,
+            "ambiguous": "1" if self.ambiguous else "",
+            "domain": self.domain,
+        }
+        return fields | {name: mark for name, mark in marks.items() if mark}
 
     def due_at(self) -> float:
         """Return the Unix time from which on the job waits, by the clock of this machine."""
@@ -142,6 +153,9 @@ class Job:
 
     letter: str = ""
     created_at: str = ""
+    cause: str = ""
+    """Id of the event or the job that led to this one."""
+
     due_at: float = 0.0
     """Unix time from which on it has waited; 0 where nobody wrote it."""
 
@@ -155,7 +169,7 @@ class Job:
     def claimed(cls, reply: list[Any]) -> Job:
         """Read one job of the reply of claim.lua."""
         job_id, queue, token, label, data, plan, history, crashes, ambiguous, letter, created_at, *more = reply
-        due_at, claimed_at, fair = more
+        cause, due_at, claimed_at, fair = more
         return cls(
             id=_text(job_id),
             queue=_text(queue),
@@ -168,6 +182,7 @@ class Job:
             ambiguous=bool(ambiguous),
             letter=_text(letter),
             created_at=_text(created_at),
+            cause=_text(cause),
             due_at=_number(due_at),
             claimed_at=_number(claimed_at),
             fair=bool(fair),

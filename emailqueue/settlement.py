@@ -16,8 +16,14 @@ from emailqueue.store import Settlement
 
 ACCOUNT_REFUSED = (530, 534, 535, 538)
 """Replies about our account (RFC 4954, section 6)."""
+LOGIN_RULES = ("our-login", "api-login")
+"""Rules of verdict_table.py that say the same without such a code."""
+NOT_REACHED = ("no-name", "no-tls", "not-configured", "not-reached")
+"""Rules about a server, SMTP or API, that was never spoken to."""
 MAX_CRASHES = 3
-"""Workers that may die with a job in their hands before it becomes a dead letter."""
+"""Workers that may die with a mail in their hands before it becomes a dead letter."""
+MAX_EVENT_CRASHES = 10
+"""The same for an event job. More, since a large audience takes long, and a deploy may meet it several times."""
 
 
 _plain_verbs = {Kind.SENT: "sent", Kind.UNSENT: "head"}
@@ -29,7 +35,7 @@ def before_run(job: Job, settings: Settings, *, worker: str) -> Settlement | Non
 
     Its age is that by the clock of Redis, so that a worker's wrong one does not matter.
     """
-    if job.crashes >= MAX_CRASHES:
+    if job.crashes >= (MAX_EVENT_CRASHES if job.queue == EVENT_QUEUE else MAX_CRASHES):
         error = f"{job.crashes} workers died while they had this job."
         return _dead(job, "crashed", Outcome(kind=Kind.PERMANENT, failure=_told("Crashed", error)), worker=worker)
     if job.ambiguous and settings.ambiguous == "hold":
@@ -58,9 +64,9 @@ def after_run(job: Job, outcome: Outcome, settings: Settings, *, worker: str, se
 
 def _judged(job: Job, outcome: Outcome, settings: Settings, *, worker: str, seconds: float) -> Settlement:
     if outcome.kind in _plain_verbs:
-        return Settlement(job=job, verb=_plain_verbs[outcome.kind], seconds=seconds)
-    if outcome.kind is Kind.OUTAGE or _was_hung_up_on(outcome):
-        return _held(job, replace(outcome, kind=Kind.OUTAGE), worker=worker, seconds=seconds)
+        return Settlement(job=job, verb=_plain_verbs[outcome.kind], seconds=seconds, staged=outcome.staged)
+    if outcome.kind is Kind.OUTAGE:
+        return _held(job, outcome, worker=worker, seconds=seconds)
     if outcome.kind is Kind.SLOWED:
         history = json.dumps(_extended(job, outcome, charged=False, worker=worker))
         return Settlement(job=job, verb="slow", charged=False, history=history, seconds=seconds)
@@ -80,28 +86,16 @@ def _reached(job: Job, outcome: Outcome) -> bool:
     return failure.phase in ("rcpt", "data", "body") and failure.smtp_code is not None
 
 
-def _was_hung_up_on(outcome: Outcome) -> bool:
-    """Whether the connection broke before the mail could be accepted: how an outage begins for mails on their way."""
-    failure = outcome.failure
-    return (
-        outcome.kind is Kind.TRANSIENT
-        and failure is not None
-        and failure.phase in ("rcpt", "data")
-        and failure.smtp_code is None
-        and failure.error_class != "TimeoutError"
-    )
-
-
 def _held(job: Job, outcome: Outcome, *, worker: str, seconds: float) -> Settlement:
     failure = outcome.failure
     # What fails to connect has said nothing about itself yet. Later on, the server may just not bear this mail.
-    before_it = failure is None or failure.phase == "connect"
+    before_it = failure is None or failure.phase == "connect" or failure.rule in NOT_REACHED
     return Settlement(
         job=job,
         verb="hold",
         charged=False,
         history=json.dumps(_extended(job, outcome, charged=False, worker=worker)),
-        alert=failure is not None and failure.smtp_code in ACCOUNT_REFUSED,
+        alert=failure is not None and (failure.smtp_code in ACCOUNT_REFUSED or failure.rule in LOGIN_RULES),
         otherwise=None if before_it else _retry(job, outcome, worker=worker, seconds=seconds),
         seconds=seconds,
     )
@@ -154,6 +148,7 @@ def _record(job: Job, reason: str, history: list[Attempt]) -> dict[str, Any]:
         "created_at": job.created_at,
         "died_at": timestamp(),
         "letter": job.letter,
+        "cause": job.cause,
     }
 
 

@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 
 from emailqueue.compose import valid_key
 from emailqueue.conf import get_settings
-from emailqueue.jobs import NewJob, new_id, path_of
+from emailqueue.jobs import NewJob, path_of
 from emailqueue.priority import EVENT_QUEUE
+from emailqueue.staging import fresh_id
 from emailqueue.submit import submit
 from events import topics
 from events.dispatch import dispatch
@@ -39,10 +40,11 @@ def publish(
     anything is queued.
     """
     signal = get_topic(topic)
+    checked = signal.validate(payload)
     event = Event(
-        id=_event_id(signal.name, idempotency_key),
+        id=_event_id(signal.name, checked, idempotency_key),
         topic=signal.name,
-        payload=signal.validate(payload),
+        payload=checked,
         published_at=datetime.now(UTC),
     )
     settings = get_settings()
@@ -107,5 +109,5 @@ class PublishEvent:
 publish_event = PublishEvent()
 
 
-def _event_id(topic: str, key: str | None) -> str:
-    return new_id(None if key is None else f"event:{topic}:{valid_key(key)}")
+def _event_id(topic: str, payload: Fields, key: str | None) -> str:
+    return fresh_id(None if key is None else f"event:{topic}:{valid_key(key)}", {"topic": topic, "payload": payload})

@@ -16,6 +16,7 @@ from emailqueue.conf import get_settings
 from emailqueue.jobs import Job, NewJob, Run, job_function, new_id, path_of
 from emailqueue.outcome import SENT, Kind, Outcome
 from emailqueue.priority import EVENT_QUEUE
+from emailqueue.staging import present_staging
 from events.errors import InvalidSubscriber, MissingSubscriber
 from events.event import Event
 from events.topics import Receiver, Topic, get_topic
@@ -109,6 +110,8 @@ def run_subscriber(job: Job, _run: Run) -> Outcome:
     receiver = subscribers.get(arguments["subscriber"])
     if receiver is None:
         return Outcome.failed(Kind.PERMANENT, _missing(arguments["subscriber"], topic, subscribers))
+    if staging := present_staging():
+        staging.cause = event.id
     _awaited(receiver(signal=topic, sender=topic.payload, event=event))
     return SENT
 

@@ -8,8 +8,10 @@
 --   lease (s); interval (us between two mails, 0 no limit) and burst, unless staff have set a limit; idle (ms)
 --   figures: whether to count; fair: millionths of the mails that go to other queues than the most urgent one
 -- Result  {wait (us), left, alone, letters in the inbox, figures as JSON or '', job, job, ...}
---   left: 1 when mail waits for a token, 2 when all workers are suspended; alone: 1 when the next job wants an empty worker
---   job: {id, queue, token, label, data, plan, history, crashes, ambiguous, letter, created_at, due_at, claimed_at, fair}
+--   left: 1 when mail waits for a token or to be drained, 2 when all workers are suspended; alone: 1 when the next job
+--   wants an empty worker
+--   job: {id, queue, token, label, data, plan, history, crashes, ambiguous, letter, created_at, cause, due_at, claimed_at,
+--   fair}
 -- Invariant  a job is in one place only; of the ids in a queue each job is handed out once, however often it stands there.
 local ask = cjson.decode(ARGV[1])
 local now = now_us()
@@ -197,7 +199,7 @@ end
 local function hand_out(id, queue)
   local job = redis.call('HMGET', job_key(id),
     'place', 'crashes', 'description', 'data', 'plan', 'history', 'ambiguous', 'letter', 'created_at', 'due_at', 'order',
-    'domain', 'scout')
+    'domain', 'scout', 'cause')
   local place, crashes = job[1], tonumber(job[2] or 0)
   local gone = not place and redis.call('EXISTS', job_key(id)) == 0
   local held = place == 'lease' and redis.call('ZSCORE', LEASES, id)
@@ -220,7 +222,8 @@ local function hand_out(id, queue)
   end
   lease(id, queue, job[11])
   jobs[#jobs + 1] =
-    { id, queue, token, job[3], job[4], job[5], job[6], crashes, job[7], job[8], job[9], job[10], seconds(now), fair }
+    { id, queue, token, job[3], job[4], job[5], job[6], crashes, job[7], job[8], job[9], job[14], job[10], seconds(now),
+      fair }
   if crashes > 0 then -- alone in its worker: should it kill this one, too, it takes no other with it
     alone = 1
   end
@@ -381,6 +384,10 @@ if event_queue ~= '' then
 end
 
 local left = 0
+if drain(now) then
+  left = 1
+  no_later_than(now)
+end
 if redis.call('EXISTS', RQ .. ':suspended') == 1 then
   left = 2
   no_later_than(now + 1000000)
@@ -394,7 +401,7 @@ else
   reap()
 end
 
-local full = left == 0 and how_many(queue_key, served) or 0
+local full = left ~= 2 and how_many(queue_key, served) or 0
 if full > 0 then
   local events = 0
   if event_queue ~= '' and ask.event_room > 0 then

@@ -2,9 +2,9 @@
 -- ARGV  one JSON object: worker, now (its clock, for display), keep (s that a sent job stays visible),
 --   server (name of the mail server), probing: {first, most} (s between two probes), slowing: likewise, of a domain,
 --   dice (0 to 1), batch: a list of
---   {id, queue, label, token, verb, seconds (that it ran), reached (the server answered as one that takes mail), ...}
---   with verb
---     sent
+--   {id, queue, label, token, letter, verb, seconds (that it ran), reached (the server answered as one that takes mail),
+--   ...} with verb
+--     sent    staging, staged: key and number of the jobs that it queued, which become visible now; '' for none
 --     hold    history, alert (our account is refused), otherwise: another entry, for a mail that is to blame itself
 --     slow    history: its domain asks us to go slower
 --     retry   history, due (s from now), charged (false: held, no attempt was used)
@@ -13,30 +13,46 @@
 -- Result  for each 1, or 0 when it changed nothing because the lease was lost; 2 when it opened the circuit of the mail
 --   server, 3 when our account is refused for the first time in this outage, 4 when it closed the circuit
 -- Invariant  only the holder of the lease moves a job, except that sent always wins; repeating a batch changes nothing.
+--   What a Redis that has forgotten the job is told of its end is kept, too: it was sent, or it is a dead letter.
 local ask = cjson.decode(ARGV[1])
 local now = now_us()
 local settled = {}
 local done, failed, ran = 0, 0, 0
+local ended = {}
 
-local function finish(entry)
+-- What is left to do for a job whose end is known, wherever its hash is.
+local function ends(entry, what)
+  ended[#ended + 1] = run_of(entry.id, entry.letter)
+  count(what, entry.queue, entry.label)
+  if entry.ambiguous then
+    count('ambiguous', entry.queue, entry.label)
+  end
+end
+
+local function completes(entry)
+  if entry.letter ~= '' then
+    redis.call('RPUSH', 'emailqueue:redelivered', entry.letter)
+  end
+  ends(entry, 'completed')
+  done = done + 1
+end
+
+local verbs = {}
+
+-- False when what it queued has expired: then it runs again.
+function verbs.sent(entry)
+  if entry.staging ~= '' and not commit(entry.staging, entry.staged) then
+    to_head(entry.id, entry.queue)
+    return false
+  end
   local key = job_key(entry.id)
   redis.call('HDEL', key, 'lease', 'fence')
   redis.call('HSET', key, 'place', 'sent', 'status', 'finished', 'ended_at', ask.now)
   redis.call('EXPIRE', key, ask.keep)
   local finished = RQ .. ':finished:' .. entry.queue
   redis.call('ZADD', finished, seconds(now + ask.keep * 1000000), entry.id)
-  local letter = redis.call('HGET', key, 'letter')
-  if letter then
-    redis.call('RPUSH', 'emailqueue:redelivered', letter)
-  end
-  count('completed', entry.queue, entry.label)
-  done = done + 1
-end
-
-local verbs = {}
-
-function verbs.sent(entry)
-  finish(entry)
+  completes(entry)
+  return true
 end
 
 function verbs.retry(entry)
@@ -52,10 +68,12 @@ function verbs.retry(entry)
     count('ambiguous', entry.queue, entry.label)
   end
   count(entry.charged and 'retried' or 'held', entry.queue, entry.label)
+  return true
 end
 
 function verbs.head(entry)
   to_head(entry.id, entry.queue)
+  return true
 end
 
 -- The mail server is away: no fault of this mail.
@@ -63,6 +81,7 @@ function verbs.hold(entry)
   redis.call('HSET', job_key(entry.id), 'history', entry.history, 'held', '1')
   to_head(entry.id, entry.queue)
   count('held', entry.queue, entry.label)
+  return true
 end
 
 local function slow_down(domain, is_scout)
@@ -89,6 +108,7 @@ function verbs.slow(entry, job)
     redis.call('HSET', key, 'place', 'scheduled', 'status', 'scheduled', 'enqueue_at_front', '1')
     redis.call('ZADD', scheduled_key(entry.queue), seconds(now + ask.slowing.first * 1000000), entry.id)
   end
+  return true
 end
 
 -- What the end of a scout says about its domain. One that goes back into its queue stays the scout.
@@ -109,11 +129,9 @@ end
 function verbs.dead(entry)
   redis.call('HSET', INBOX, entry.death, entry.record)
   redis.call('DEL', job_key(entry.id))
-  count('failed', entry.queue, entry.label)
-  if entry.ambiguous then
-    count('ambiguous', entry.queue, entry.label)
-  end
+  ends(entry, 'failed')
   failed = failed + 1
+  return true
 end
 
 -- Mails that were held stand in the way of nothing: `circuit` is nil while the server takes mail.
@@ -176,6 +194,8 @@ local function fairly(entry, was_held)
   end
   return entry
 end
+-- Of a job that Redis has forgotten only the end counts. What it queued is forgotten, too; see `always` in submit.py.
+local forgotten = { sent = completes, dead = verbs.dead }
 
 -- Backwards, so that jobs which return to the head keep their order.
 for i = #ask.batch, 1, -1 do
@@ -185,9 +205,7 @@ for i = #ask.batch, 1, -1 do
   if job[1] == 'lease' and job[2] == entry.token then
     entry = fairly(entry, job[3])
     release(entry.id, entry.queue, entry.token)
-    verbs[entry.verb](entry, about)
-    heed_scout(entry, about)
-    settled[i] = heed(entry)
+    settled[i] = verbs[entry.verb](entry, about) and 1 or 0
   elseif entry.verb == 'sent' and job[1] and job[1] ~= 'sent' then
     if job[1] == 'lease' then
       release(entry.id, entry.queue, job[2])
@@ -195,13 +213,23 @@ for i = #ask.batch, 1, -1 do
       redis.call('LREM', queue_key(entry.queue), 0, entry.id)
       redis.call('ZREM', scheduled_key(entry.queue), entry.id)
     end
-    finish(entry)
-    heed_scout(entry, about)
-    settled[i] = heed(entry)
+    settled[i] = verbs.sent(entry) and 1 or 0
+  elseif not job[1] and forgotten[entry.verb] and not ended_lately(run_of(entry.id, entry.letter)) then
+    forgotten[entry.verb](entry)
+    settled[i] = 1
   else
     settled[i] = 0
   end
+  if settled[i] == 1 then
+    heed_scout(entry, about)
+    settled[i] = heed(entry)
+  end
   ran = ran + entry.seconds
+end
+
+remember_ended(ended)
+if redis.call('EXISTS', COMMITTED) == 1 then
+  wake()
 end
 
 -- RQ's registry of finished jobs keeps the newest thousand of each queue, and their hashes no longer.

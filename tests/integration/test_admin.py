@@ -139,6 +139,24 @@ def test_the_page_tells_what_happened() -> None:
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"verdict": "bad address", "rule": "no-address"}, "This address does not exist or is closed."),
+        ({"verdict": "bad address", "rule": "of-a-project-that-dropped-it"}, "550 no such mailbox"),
+        ({"verdict": "bad address"}, "given up at once: the address is bad"),
+    ],
+)
+def test_a_letter_says_what_is_wrong_and_what_to_do(fields: dict[str, Any], words: str) -> None:
+    letter = create(**fields)
+    client = staff("view")
+
+    answer = client.get(page(letter))
+
+    assert words in answer.content.decode()
+
+
+@pytest.mark.django_db
 @pytest.mark.parametrize("reason", [*Reason.values, "unheard of"])
 def test_every_reason_has_a_page(reason: str) -> None:
     letter = create(reason=reason, arguments=None)

@@ -23,8 +23,8 @@ def job(**fields: Any) -> Job:
     return Job(**values)
 
 
-def failed(kind: Kind, *, error_class: str = "Refused", smtp_code: int | None = 450, phase: str = "") -> Outcome:
-    failure = Failure(error_class=error_class, message="no", smtp_code=smtp_code, phase=phase)
+def failed(kind: Kind, *, smtp_code: int | None = 450, phase: str = "", rule: str = "") -> Outcome:
+    failure = Failure(error_class="Refused", message="no", smtp_code=smtp_code, phase=phase, rule=rule)
     return Outcome(kind=kind, failure=failure)
 
 
@@ -130,15 +130,26 @@ def test_an_outage_and_what_else_charges_nothing_are_two_entries() -> None:
     ]
 
 
-@pytest.mark.parametrize(("code", "alert"), [(535, True), (530, True), (421, False), (None, False)])
-def test_a_refused_account_raises_an_alert(code: int | None, alert: bool) -> None:
-    settlement = settled(job(), failed(Kind.OUTAGE, smtp_code=code, phase="connect"))
+@pytest.mark.parametrize(
+    ("code", "rule", "alert"),
+    [
+        (535, "login", True),
+        (530, "", True),
+        (554, "our-login", True),
+        (None, "api-login", True),
+        (421, "server-busy", False),
+        (None, "not-reached", False),
+    ],
+)
+def test_a_refused_account_raises_an_alert(code: int | None, rule: str, alert: bool) -> None:
+    settlement = settled(job(), failed(Kind.OUTAGE, smtp_code=code, rule=rule, phase="connect"))
 
     assert settlement.alert is alert
 
 
-def test_a_mail_that_cannot_even_connect_is_not_to_blame() -> None:
-    settlement = settled(job(attempts=1), failed(Kind.OUTAGE, phase="connect"))
+@pytest.mark.parametrize(("phase", "rule"), [("connect", "server-busy"), ("", "not-reached")])
+def test_a_mail_that_cannot_even_connect_is_not_to_blame(phase: str, rule: str) -> None:
+    settlement = settled(job(attempts=1), failed(Kind.OUTAGE, phase=phase, rule=rule))
 
     assert settlement.otherwise is None
 
@@ -149,23 +160,6 @@ def test_a_mail_that_fails_later_may_be_to_blame_itself(attempts: int, verb: str
 
     assert settlement.otherwise is not None
     assert (settlement.otherwise.verb, settlement.otherwise.charged) == (verb, True)
-
-
-@pytest.mark.parametrize(("phase", "verb"), [("rcpt", "hold"), ("data", "hold"), ("", "retry")])
-def test_a_connection_that_breaks_before_the_mail_could_be_accepted_is_an_outage(phase: str, verb: str) -> None:
-    lost = failed(Kind.TRANSIENT, error_class="smtplib.SMTPServerDisconnected", smtp_code=None, phase=phase)
-
-    settlement = settled(job(), lost)
-
-    assert settlement.verb == verb
-
-
-def test_a_server_that_only_takes_too_long_over_a_recipient_is_not_away() -> None:
-    slow = failed(Kind.TRANSIENT, error_class="TimeoutError", smtp_code=None, phase="rcpt")
-
-    settlement = settled(job(), slow)
-
-    assert (settlement.verb, settlement.reached) == ("retry", False)
 
 
 @pytest.mark.parametrize(
@@ -226,6 +220,14 @@ def test_a_fresh_job_may_run() -> None:
     assert settlement is None
 
 
+def test_an_event_job_may_crash_more_often() -> None:
+    nine = before_run(job(queue="events", crashes=9), Settings(), worker="w1")
+    ten = before_run(job(queue="events", crashes=10), Settings(), worker="w1")
+
+    assert nine is None
+    assert death(ten)["reason"] == "crashed"
+
+
 def test_three_crashes_make_a_dead_letter() -> None:
     record = death(before_run(job(crashes=3), Settings(), worker="w1"))
 
@@ -276,3 +278,11 @@ def test_an_old_mail_that_was_maybe_sent_says_that_too() -> None:
     record = death(before_run(old, Settings(max_age=3600), worker="w1"))
 
     assert record["history"][-1]["message"].endswith("An earlier try may have delivered it.")
+
+
+def test_a_domain_that_asks_to_go_slower_costs_no_attempt_and_shows_that_the_server_takes_mail() -> None:
+    settlement = settled(job(attempts=1), failed(Kind.SLOWED, phase="rcpt"))
+
+    assert (settlement.verb, settlement.charged, settlement.reached) == ("slow", False, True)
+    [attempt] = json.loads(settlement.history)
+    assert (attempt["kind"], attempt["charged"]) == ("slowed", False)
