@@ -414,8 +414,10 @@ if full > 0 then
   local next_at = now
   if interval > 0 then
     next_at = math.max(now, tonumber(redis.call('GET', 'emailqueue:limit') or 0))
-    -- It is never later than this, unless the limit was lower before: then it must not hold mail back for long.
-    next_at = math.min(next_at, now + burst * interval)
+    if next_at > now + burst * interval then -- the limit was lower before: it must not hold mail back any more
+      next_at = now + burst * interval
+      redis.call('SET', 'emailqueue:limit', string.format('%.0f', next_at), 'PX', 60000)
+    end
     tokens = math.min(tokens, math.floor((now - next_at) / interval + burst))
   end
   local circuit = flow['outage:' .. (ask.server or '')] and read_circuit(ask.server)

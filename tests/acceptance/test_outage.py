@@ -81,8 +81,8 @@ def test_ten_seconds_without_a_mail_server_cost_no_mail_anything(
     assert (stats.main.failed, stats.main.retried, stats.main.ambiguous, stats.outages) == (0, 0, 0, {})
     assert not DeadLetter.objects.exists()
     received = [addresses.index(mail.recipient) for mail in mailbox.messages]
-    # The ten threads of two workers end in any order, and no mail is further from its place.
-    assert max(abs(at - place) for at, place in enumerate(received)) <= 20
+    # The ten threads of two workers end in any order, and what they hold meets the outage in any order.
+    assert max(abs(at - place) for at, place in enumerate(received)) <= 50
 
 
 def test_a_refused_account_is_told_once_by_log_and_signal(
@@ -101,6 +101,7 @@ def test_a_refused_account_is_told_once_by_log_and_signal(
     try:
         while len(mailbox.messages) < 2:
             work()
+            time.sleep(0.2)
     finally:
         outage_began.disconnect(listen)
         outage_ended.disconnect(listen)
@@ -122,7 +123,8 @@ def test_a_mail_that_the_server_does_not_bear_does_not_keep_the_others(mailbox: 
 
     until = time.monotonic() + 20
     while not DeadLetter.objects.exists() and time.monotonic() < until:
-        work(seconds=0.2)
+        work(seconds=0.1)
+        time.sleep(0.1)
 
     assert Counter(mail.recipient for mail in mailbox.messages) == Counter(addresses[1:])
     letter = DeadLetter.objects.get()
@@ -143,6 +145,7 @@ def test_a_mail_that_outwaits_its_age_in_an_outage_becomes_a_dead_letter_without
     until = time.monotonic() + 10
     while not mailbox.messages and time.monotonic() < until:
         work()
+        time.sleep(0.2)
 
     letters = DeadLetter.objects.order_by("recipient")
     assert [(letter.recipient, letter.reason, letter.tries) for letter in letters] == [

@@ -65,6 +65,8 @@ def test_a_slow_limit_holds_nothing_back_once_it_is_lifted(store: Store) -> None
 
     assert answer.jobs == []
     assert answer.wait <= 0.1
+    time.sleep(0.11)
+    assert claimed(store) == ["b"]
 
 
 def test_a_new_limit_wakes_a_worker_that_waits_for_a_token(store: Store, valkey: Redis) -> None:
