@@ -16,6 +16,7 @@ from django.core.mail import EmailMessage
 from emailqueue.backoff import Backoff
 from emailqueue.errors import EmailQueueError, InvalidBackoff
 from emailqueue.outcome import Attempt, Outcome
+from emailqueue.priority import EVENT_QUEUE
 
 
 class MalformedJob(EmailQueueError, ValueError):
@@ -41,12 +42,19 @@ class Run(Protocol):
 
 JobFunction = Callable[["Job", Run], Outcome]
 _functions: dict[str, JobFunction] = {}
+_no_mails: set[str] = set()
 
 
 def job_function(function: JobFunction) -> JobFunction:
     """Allow jobs to call `function`, by its dotted path."""
     _functions[path_of(function)] = function
     return function
+
+
+def event_function(function: JobFunction) -> JobFunction:
+    """Allow jobs to call `function`, which sends no mail: they count as events, whichever queue they wait in."""
+    _no_mails.add(path_of(function))
+    return job_function(function)
 
 
 def path_of(function: JobFunction) -> str:
@@ -128,6 +136,10 @@ class NewJob:
         if self.due.startswith("+"):
             return created + float(self.due)
         return max(created, float(self.due or 0))
+
+    def counted_in(self) -> str:
+        """Return the queue in whose figures the job counts."""
+        return EVENT_QUEUE if self.function in _no_mails else self.queue
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,6 +226,13 @@ class Job:
     def arguments(self) -> dict[str, Any]:
         """Return the keyword arguments. Raises MalformedJob."""
         return self.call()[1]
+
+    def counted_in(self) -> str:
+        """Return the queue in whose figures the job counts."""
+        try:
+            return EVENT_QUEUE if self.call()[0] in _no_mails else self.queue
+        except MalformedJob:
+            return self.queue
 
     def attempts(self) -> int:
         """Return how often the job may be tried in all."""

@@ -381,7 +381,7 @@ class Rounds:
             extra |= {"error": outcome.failure.error_class, "phase": outcome.failure.phase}
             extra["smtp_code"] = outcome.failure.smtp_code
         level = logging.INFO if outcome.failure is None else logging.WARNING
-        word = "done" if outcome.kind is Kind.SENT and job.queue == EVENT_QUEUE else outcome.kind.value
+        word = "done" if outcome.kind is Kind.SENT and job.counted_in() == EVENT_QUEUE else outcome.kind.value
         logger.log(level, "%s", word, extra=extra)
 
 

@@ -35,13 +35,13 @@ def before_run(job: Job, settings: Settings, *, worker: str) -> Settlement | Non
 
     Its age is that by the clock of Redis, so that a worker's wrong one does not matter.
     """
-    if job.crashes >= (MAX_EVENT_CRASHES if job.queue == EVENT_QUEUE else MAX_CRASHES):
+    if job.crashes >= (MAX_EVENT_CRASHES if job.counted_in() == EVENT_QUEUE else MAX_CRASHES):
         error = f"{job.crashes} workers died while they had this job."
         return _dead(job, "crashed", Outcome(kind=Kind.PERMANENT, failure=_told("Crashed", error)), worker=worker)
     if job.ambiguous and settings.ambiguous == "hold":
         error = "The worker died after it had begun to send this mail. It may have been delivered."
         return _dead(job, "ambiguous", Outcome(kind=Kind.AMBIGUOUS, failure=_told("MaybeSent", error)), worker=worker)
-    if job.queue != EVENT_QUEUE and job.waited() > settings.max_age:
+    if job.counted_in() != EVENT_QUEUE and job.waited() > settings.max_age:
         return _expired(job, settings, worker=worker)
     return None
 
@@ -78,7 +78,7 @@ def _judged(job: Job, outcome: Outcome, settings: Settings, *, worker: str, seco
 
 def _reached(job: Job, outcome: Outcome) -> bool:
     """Whether the attempt shows that the mail server takes mail: it answered RCPT or what comes after it."""
-    if outcome.kind is Kind.OUTAGE or job.queue == EVENT_QUEUE:
+    if outcome.kind is Kind.OUTAGE or job.counted_in() == EVENT_QUEUE:
         return False
     failure = outcome.failure
     if failure is None:

@@ -111,6 +111,7 @@ class Settlement:
         job = {name: getattr(self.job, name) for name in ("id", "queue", "label", "token", "letter")}
         staged = self.staged or Staged(key="", count=0)
         names = ("verb", "seconds", "due", "charged", "ambiguous", "history", "death", "record", "reached", "alert")
+        job["counted_in"] = self.job.counted_in()
         written = {name: getattr(self, name) for name in names} | {"staging": staged.key, "staged": staged.count}
         otherwise = {"otherwise": self.otherwise.as_json()} if self.otherwise else {}
         return job | written | otherwise
@@ -368,7 +369,7 @@ def as_text(job: NewJob) -> str:
     """Return a job as add() in common.lua reads it."""
     fields = [part for pair in job.fields().items() for part in pair]
     # Not escaped: half a surrogate pair is refused here, and not by the script that drains it.
-    head = [job.id, job.queue, job.label, job.due, job.keyed, job.letter, job.ambiguous]
+    head = [job.id, job.queue, job.counted_in(), job.label, job.due, job.keyed, job.letter, job.ambiguous]
     return json.dumps([*head, fields], ensure_ascii=False)
 
 

@@ -11,10 +11,12 @@ class EventsConfig(AppConfig):
     verbose_name = _("Events")
 
     def ready(self) -> None:
-        """Make the job functions known to workers and connect the built-in receivers."""
+        """Read the settings, so that wrong ones stop the start-up; make job functions known; connect receivers."""
         from events import (
             dispatch,  # noqa: F401 - for its effect: from now on jobs may call it
             receivers,
         )
+        from events.conf import get_settings
 
+        get_settings()
         receivers.connect_all()

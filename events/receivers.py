@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from emailqueue.compose import MAX_RECIPIENTS
 from emailqueue.conf import get_settings
-from emailqueue.email_types import PROGRESS_UPDATE, RANK_UPDATE, EmailType
+from emailqueue.email_types import PROGRESS_UPDATE, RANK_UPDATE
 from emailqueue.queue import (
-    queue_bulk_emails,
     queue_referral_join,
     queue_referral_milestone,
     queue_reward_delivery,
     queue_vote_confirmation,
 )
 from events import topics
+from events.emails import queue_for_all
 from events.event import Event
 
 
@@ -37,7 +35,7 @@ def announce_progress(event: Event, **kwargs: object) -> None:
         "milestone": event.milestone,
         "profile_url": _profile_url(event.model_id),
     }
-    _queue_for_all(PROGRESS_UPDATE, event.subscriber_emails, context)
+    queue_for_all(PROGRESS_UPDATE, event.subscriber_emails, context)
 
 
 def announce_rank(event: Event, **kwargs: object) -> None:
@@ -49,7 +47,7 @@ def announce_rank(event: Event, **kwargs: object) -> None:
         "vote_count": event.vote_count,
         "profile_url": _profile_url(event.model_id),
     }
-    _queue_for_all(RANK_UPDATE, event.supporter_emails, context)
+    queue_for_all(RANK_UPDATE, event.supporter_emails, context)
 
 
 def deliver_reward(event: Event, **kwargs: object) -> None:
@@ -81,13 +79,6 @@ def connect_all() -> None:
     topics.REWARD_EARNED.connect(deliver_reward)
     topics.USER_REGISTERED.connect(welcome_user)
     topics.REFERRAL_MILESTONE.connect(celebrate_referrals)
-
-
-def _queue_for_all(email_type: EmailType, addresses: list[str], context: Mapping[str, Any]) -> None:
-    once_each = list(dict.fromkeys(addresses))
-    for start in range(0, len(once_each), MAX_RECIPIENTS):
-        part = once_each[start : start + MAX_RECIPIENTS]
-        queue_bulk_emails(email_type, part, context)
 
 
 def _profile_url(model_id: str | int) -> str:

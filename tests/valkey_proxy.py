@@ -13,6 +13,8 @@ from redis import Redis
 
 from emailqueue.store import _source
 
+NEVER = b"\0in no request\0"
+
 
 class ValkeyProxy:
     """
@@ -27,7 +29,7 @@ class ValkeyProxy:
         self.held = threading.Event()
         """Set once something is held back."""
         self._server, self._valkey = server, valkey
-        self._request = self._reply = b"nothing"
+        self._request = self._reply = NEVER
         self._pass = 0
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(str(path))
@@ -53,7 +55,7 @@ class ValkeyProxy:
 
     def release(self) -> None:
         """Hold nothing back any more."""
-        self._request = self._reply = b"nothing"
+        self._request = self._reply = NEVER
         self.held.clear()
 
     def _digest(self, script: str) -> bytes:
@@ -91,7 +93,8 @@ class _Connection:
             if self._proxy.holds_request(request):
                 self._proxy.held.set()
                 return False
-            self._reply_is_held = self._proxy.holds_reply_to(request)
+            # A large request comes in pieces, of which the first names the script.
+            self._reply_is_held = self._reply_is_held or self._proxy.holds_reply_to(request)
             self._server.sendall(request)
             return True
 

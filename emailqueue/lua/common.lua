@@ -145,13 +145,14 @@ local function remember_ended(runs)
   end
 end
 
--- Add one job, written as JSON: [id, queue, label, due, keyed, letter, ambiguous, fields and values].
+-- Add one job, written as JSON: [id, queue, counted_in, label, due, keyed, letter, ambiguous, fields and values].
+--   counted_in the queue in whose figures it counts: a subscriber that waits among the mails is no mail
 --   due     '' now, '+5' in five seconds of Redis time, '1700000000.5' at that time
 --   keyed   true when the id stands for an idempotency key, which is then remembered for REMEMBER seconds
 --   relayed whether it comes out of the outbox, and not from the call itself
 -- Returns 1 when it was added, 0 when it is on its way already, 2 when it has ended.
 local function add(text, now, relayed)
-  local id, queue, label, due, keyed, letter, ambiguous, fields = unpack(cjson.decode(text))
+  local id, queue, counted_in, label, due, keyed, letter, ambiguous, fields = unpack(cjson.decode(text))
   local key = job_key(id)
   local place, earlier = unpack(redis.call('HMGET', key, 'place', 'letter'))
   if place == 'sent' and letter ~= '' and earlier ~= letter then -- sent before, and to be sent again as a dead letter
@@ -179,9 +180,9 @@ local function add(text, now, relayed)
   else
     redis.call('RPUSH', queue_key(queue), id)
   end
-  count('queued', queue, label)
+  count('queued', counted_in, label)
   if ambiguous then
-    count('ambiguous', queue, label)
+    count('ambiguous', counted_in, label)
   end
   return 1
 end

@@ -2,8 +2,8 @@
 -- ARGV  one JSON object: worker, now (its clock, for display), keep (s that a sent job stays visible),
 --   server (name of the mail server), probing: {first, most} (s between two probes), slowing: likewise, of a domain,
 --   dice (0 to 1), batch: a list of
---   {id, queue, label, token, letter, verb, seconds (that it ran), reached (the server answered as one that takes mail),
---   ...} with verb
+--   {id, queue, counted_in (see add), label, token, letter, verb, seconds (that it ran), reached (the server answered as
+--   one that takes mail), ...} with verb
 --     sent    staging, staged: key and number of the jobs that it queued, which become visible now; '' for none
 --     hold    history, alert (our account is refused), otherwise: another entry, for a mail that is to blame itself
 --     slow    history: its domain asks us to go slower
@@ -23,9 +23,9 @@ local ended = {}
 -- What is left to do for a job whose end is known, wherever its hash is.
 local function ends(entry, what)
   ended[#ended + 1] = run_of(entry.id, entry.letter)
-  count(what, entry.queue, entry.label)
+  count(what, entry.counted_in, entry.label)
   if entry.ambiguous then
-    count('ambiguous', entry.queue, entry.label)
+    count('ambiguous', entry.counted_in, entry.label)
   end
 end
 
@@ -65,9 +65,9 @@ function verbs.retry(entry)
   redis.call('ZADD', scheduled_key(entry.queue), seconds(now + entry.due * 1000000), entry.id)
   if entry.ambiguous then
     redis.call('HSET', key, 'ambiguous', '1')
-    count('ambiguous', entry.queue, entry.label)
+    count('ambiguous', entry.counted_in, entry.label)
   end
-  count(entry.charged and 'retried' or 'held', entry.queue, entry.label)
+  count(entry.charged and 'retried' or 'held', entry.counted_in, entry.label)
   return true
 end
 
@@ -80,7 +80,7 @@ end
 function verbs.hold(entry)
   redis.call('HSET', job_key(entry.id), 'history', entry.history, 'held', '1')
   to_head(entry.id, entry.queue)
-  count('held', entry.queue, entry.label)
+  count('held', entry.counted_in, entry.label)
   return true
 end
 
@@ -100,7 +100,7 @@ function verbs.slow(entry, job)
   local key = job_key(entry.id)
   redis.call('HDEL', key, 'lease', 'fence', 'worker_name', 'started_at', 'held', 'scout')
   redis.call('HSET', key, 'history', entry.history)
-  count('held', entry.queue, entry.label)
+  count('held', entry.counted_in, entry.label)
   if job.domain then
     slow_down(job.domain, job.scout)
     park(entry.id, entry.queue, job.domain, now)

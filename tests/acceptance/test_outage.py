@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import socket
-import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -19,39 +15,12 @@ from emailqueue import get_queue_stats, queue_bulk_emails
 from emailqueue.models import DeadLetter
 from emailqueue.signals import outage_began, outage_ended
 from emailqueue.testing import MailServer
+from emailqueue.testing.absent import AbsentServer
 from tests.conftest import StartWorker, Work, eventually
 
 VOTE = {"model_name": "Tern", "profile_url": "https://front.example/models/7"}
 
 pytestmark = pytest.mark.usefixtures("valkey", "transactional_db")
-
-
-@dataclass(slots=True)
-class Refusals:
-    """What listens in the mail server's place while it is away, and hangs up on whoever comes."""
-
-    port: int
-    times: list[float] = field(default_factory=list)
-
-    @contextmanager
-    def listen(self) -> Iterator[None]:
-        with socket.create_server(("127.0.0.1", self.port)) as server:
-            server.settimeout(0.05)
-            ended = threading.Event()
-            thread = threading.Thread(target=self._serve, args=[server, ended])
-            thread.start()
-            yield
-            ended.set()
-            thread.join()
-
-    def _serve(self, server: socket.socket, ended: threading.Event) -> None:
-        while not ended.is_set():
-            try:
-                connection, _address = server.accept()
-            except TimeoutError:
-                continue
-            self.times.append(time.time())
-            connection.close()
 
 
 def test_ten_seconds_without_a_mail_server_cost_no_mail_anything(
@@ -64,8 +33,7 @@ def test_ten_seconds_without_a_mail_server_cost_no_mail_anything(
     mailbox.wait_for(300, timeout=30)
 
     mailbox.stop()
-    refusals = Refusals(port=mailbox.port)
-    with refusals.listen():
+    with AbsentServer(mailbox.port).listen() as absent:
         eventually(lambda: get_queue_stats().outages)
         time.sleep(10)
     before = len(mailbox.messages)
@@ -74,7 +42,7 @@ def test_ten_seconds_without_a_mail_server_cost_no_mail_anything(
 
     mailbox.wait_for(before + 1, timeout=30)
     assert mailbox.messages[before].received_at - next_probe < 2
-    assert len(refusals.times) <= 15, refusals.times
+    assert len(absent.calls) <= 15, absent.calls
     eventually(lambda: get_queue_stats().main.completed == 1000, timeout=30, every=0.05)
     assert set(Counter(mail.recipient for mail in mailbox.messages).values()) == {1}
     stats = get_queue_stats()
