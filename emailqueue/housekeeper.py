@@ -6,7 +6,8 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable
-from queue import SimpleQueue
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 
 from django.db import DatabaseError, close_old_connections, connections
 from redis import Redis, RedisError
@@ -43,6 +44,7 @@ class Housekeeper(threading.Thread):
         self._next_retries = 0.0
         self._began = False
         self._bulk = False
+        self._errands: SimpleQueue[Callable[[], object]] = SimpleQueue()
         self.open_letters = 0
         """Dead letters that wait for staff, as last counted."""
 
@@ -59,6 +61,11 @@ class Housekeeper(threading.Thread):
     def import_foreign(self) -> None:
         """Look now: there is a failure of a stock worker in one of our queues."""
         self._foreign = True
+        self._poked.set()
+
+    def run_errand(self, errand: Callable[[], object]) -> None:
+        """Do something that may take its time, which the main thread has not."""
+        self._errands.put(errand)
         self._poked.set()
 
     def stop(self) -> None:
@@ -79,6 +86,9 @@ class Housekeeper(threading.Thread):
     def _look(self) -> None:
         close_old_connections()
         try:
+            with suppress(Empty):
+                while True:
+                    self._errands.get_nowait()()
             if not self._began:
                 Store(self._connection).outbox_state()  # from here on Redis remembers; see relay.py
                 self._began = True
