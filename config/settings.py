@@ -84,6 +84,7 @@ EMAIL_QUEUE: dict[str, Any] = {
         "FRONTEND_URL": "FRONTEND_URL",
         "RATE_LIMIT": "EMAIL_RATE_LIMIT",
         "AMBIGUOUS": "EMAIL_AMBIGUOUS",
+        "OUTBOX": "EMAIL_OUTBOX",
     }.items()
     if text(variable)
 }

@@ -22,8 +22,9 @@ from emailqueue.errors import (
     InvalidTime,
     TooManyRecipients,
 )
-from emailqueue.jobs import NewJob, new_id
+from emailqueue.jobs import NewJob
 from emailqueue.priority import Priority
+from emailqueue.staging import fresh_id
 
 Context = Mapping[str, Any]
 Recipient = str | tuple[str, Context]
@@ -80,11 +81,12 @@ class Options:
 
     def unchecked_job(self, to: str, context: Context, *, key: str | None) -> NewJob:
         """Return the job for an address and a context that were checked before."""
+        arguments = {"email_type": self.email_type.name, "to": to, "context": context}
         return NewJob(
-            id=new_id(key),
+            id=fresh_id(key, arguments),
             queue=self.priority.queue,
             function=DELIVER,
-            arguments={"email_type": self.email_type.name, "to": to, "context": context},
+            arguments=arguments,
             attempts=self.attempts,
             backoff=self.backoff,
             label=self.email_type.name,

@@ -41,6 +41,9 @@ class Settings:
     ambiguous: Literal["resend", "hold"] = "resend"
     """A mail that may have gone out before a crash: send it again, or hold it as a dead letter."""
 
+    outbox: Literal["failover", "always", "off"] = "failover"
+    """When a job has a row in the database: while Redis is away, from the call to its end, or never."""
+
     lease: float = 15.0
     """Seconds after which the jobs of a worker that died go to another one."""
 
@@ -139,10 +142,13 @@ def _backoff(key: str, value: Any) -> Backoff:
         raise _wrong(key, value, f"a Backoff or a dict of its fields ({error})") from error
 
 
-def _ambiguous(key: str, value: Any) -> Literal["resend", "hold"]:
-    if value not in ("resend", "hold"):
-        raise _wrong(key, value, "'resend' or 'hold'")
-    return cast(Literal["resend", "hold"], value)
+def _one_of(*words: str) -> Callable[[str, Any], str]:
+    def read(key: str, value: Any) -> str:
+        if value not in words:
+            raise _wrong(key, value, f"{', '.join(map(repr, words[:-1]))} or {words[-1]!r}")
+        return cast(str, value)
+
+    return read
 
 
 def _mailer(key: str, value: Any) -> str | None:
@@ -171,7 +177,8 @@ _readers: Mapping[str, Callable[[str, Any], Any]] = {
     "CONCURRENCY": _whole(1),
     "ATTEMPTS": _whole(1),
     "BACKOFF": _backoff,
-    "AMBIGUOUS": _ambiguous,
+    "AMBIGUOUS": _one_of("resend", "hold"),
+    "OUTBOX": _one_of("failover", "always", "off"),
     "LEASE": _seconds(1),
     "IDLE_INTERVAL": _seconds(0.1),
     "STATS_INTERVAL": _seconds(0.1),

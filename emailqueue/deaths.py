@@ -59,6 +59,7 @@ def _read(death: str, record: Mapping[str, Any]) -> Rows:
         created_at=_moment(record.get("created_at")),
         died_at=_moment(record["died_at"]) or timezone.now(),
         redrives=_text(record, "letter", 64),
+        cause=_text(record, "cause", 64),
         **_failure(last),
     )
     letter.rendered = render_at_death(letter)
@@ -85,6 +86,8 @@ def _failure(attempt: Mapping[str, Any]) -> dict[str, Any]:
         "message": _text(attempt, "message"),
         "smtp_code": attempt.get("smtp_code"),
         "smtp_reply": _text(attempt, "smtp_reply"),
+        "verdict": _text(attempt, "verdict", 20),
+        "rule": _text(attempt, "rule", 100),
     }
 
 

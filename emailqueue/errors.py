@@ -53,6 +53,10 @@ class RedisUnavailable(EmailQueueError, ConnectionError):
     """Redis did not answer, so nothing is known to be queued."""
 
 
+class InvalidRule(EmailQueueError, ValueError):
+    """A rule for verdicts has no name of its own, an unknown phase, or a text that cannot be searched."""
+
+
 class ForeignQueue(EmailQueueError, ValueError):
     """EmailWorker was given a queue that is not one of ours."""
 

@@ -89,6 +89,7 @@ def _foreign_record(
         "created_at": _decoded(fields.get(b"created_at", b"")),
         "died_at": failed_at,
         "letter": _decoded(fields.get(b"letter", b"")),
+        "cause": _decoded(fields.get(b"cause", b"")),
     }
 
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable
+from queue import SimpleQueue
 
 from django.db import DatabaseError, close_old_connections, connections
 from redis import Redis, RedisError
 
 from emailqueue import housekeeping
+from emailqueue.conf import get_settings
+from emailqueue.outbox import OutboxRow
+from emailqueue.relay import relay
 from emailqueue.review import bulk_run
 from emailqueue.store import Store
-from emailqueue.submit import relay
 
 logger = logging.getLogger("emailqueue.worker")
 
@@ -20,6 +24,8 @@ INTERVAL = 5.0
 """Seconds between two looks at the outbox."""
 BUSY = 1.0
 """Seconds between two looks while a bulk action runs."""
+RETRIES_INTERVAL = 20.0
+"""Seconds between two looks at letters that are being retried."""
 
 
 class Housekeeper(threading.Thread):
@@ -31,14 +37,24 @@ class Housekeeper(threading.Thread):
         self._poked = threading.Event()
         self._stopped = False
         self._foreign = False
+        self._rows_stay = get_settings().outbox == "always"
+        self._sent: SimpleQueue[str] = SimpleQueue()
         self._failing = False
         self._bulk = False
+        self._next_retries = 0.0
+        self._began = False
         self.open_letters = 0
         """Dead letters that wait for staff, as last counted."""
 
     def poke(self) -> None:
         """Look now: there is a dead letter in the inbox."""
         self._poked.set()
+
+    def forget(self, job_ids: Iterable[str]) -> None:
+        """Delete the outbox rows of these jobs at the next look: they are sent."""
+        if self._rows_stay:
+            for job_id in job_ids:
+                self._sent.put(job_id)
 
     def import_foreign(self) -> None:
         """Look now: there is a failure of a stock worker in one of our queues."""
@@ -63,6 +79,9 @@ class Housekeeper(threading.Thread):
     def _look(self) -> None:
         close_old_connections()
         try:
+            if not self._began:
+                Store(self._connection).outbox_state()  # from here on Redis remembers; see relay.py
+                self._began = True
             if self._foreign:
                 self._foreign = False
                 housekeeping.import_foreign_failures(self._connection)
@@ -84,7 +103,9 @@ class Housekeeper(threading.Thread):
         return [
             lambda: housekeeping.move_inbox(self._connection),
             lambda: housekeeping.close_redelivered(self._connection),
+            self._forget_sent,
             lambda: relay(Store(self._connection)),
+            self._push_retries,
             self._count,
             self._work_off,
             lambda: housekeeping.tell(self._connection),
@@ -93,6 +114,19 @@ class Housekeeper(threading.Thread):
     def _work_off(self) -> None:
         self._bulk = False  # should it fail, the next look is not hurried
         self._bulk = not self._stopped and bulk_run.work()
+
+    def _push_retries(self) -> None:
+        if time.monotonic() >= self._next_retries:
+            housekeeping.push_retries(Store(self._connection))
+            self._next_retries = time.monotonic() + RETRIES_INTERVAL
+
+    def _forget_sent(self) -> None:
+        while job_ids := [self._sent.get() for _ in range(min(self._sent.qsize(), 500))]:
+            try:
+                OutboxRow.objects.forget(job_ids)
+            except DatabaseError:
+                self.forget(job_ids)
+                raise
 
     def _count(self) -> None:
         self.open_letters = housekeeping.open_letters()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -19,12 +20,15 @@ from redis import Redis
 
 from emailqueue import alerts
 from emailqueue.deaths import Rows, rows
+from emailqueue.errors import EmailQueueError
 from emailqueue.foreign import import_foreign_failures
-from emailqueue.models import Attempt, DeadLetter, Status
+from emailqueue.jobs import NewJob
+from emailqueue.models import Attempt, DeadLetter, OutboxRow, Status
+from emailqueue.relay import YOUNG, in_doubt
 from emailqueue.signals import dead_lettered
-from emailqueue.store import INBOX, REDELIVERED
+from emailqueue.store import INBOX, REDELIVERED, Added, Store
 
-__all__ = ["close_redelivered", "import_foreign_failures", "move_inbox", "open_letters", "tell"]
+__all__ = ["close_redelivered", "import_foreign_failures", "move_inbox", "open_letters", "push_retries", "tell"]
 
 logger = logging.getLogger(__name__)
 
@@ -89,6 +93,34 @@ def close_redelivered(connection: Redis) -> int:
             pipeline.execute()
 
 
+def push_retries(store: Store) -> int:
+    """
+    Offer Redis the jobs of letters that have been retrying for a while, and return how many were new to it.
+
+    It was away when they were retried, or it has forgotten them since.
+    """
+    pushed, last = 0, ""
+    retrying = DeadLetter.objects.filter(status=Status.RETRYING, retried_at__lt=timezone.now() - YOUNG).order_by("pk")
+    while letters := list(retrying.filter(pk__gt=last)[:BATCH]):
+        state = store.outbox_state()
+        jobs = [
+            replace(job, ambiguous=in_doubt(letter.retried_at, state))
+            for letter in letters
+            if letter.retried_at and (job := _retried_job(letter))
+        ]
+        pushed += store.enqueue(jobs, relayed=True).count(Added.NEW)
+        last = letters[-1].pk
+    return pushed
+
+
+def _retried_job(letter: DeadLetter) -> NewJob | None:
+    try:
+        return letter.retried_job()
+    except EmailQueueError as error:  # its e-mail type has gone since
+        logger.error("retry cannot be made again", extra={"letter": letter.pk, "error_class": type(error).__name__})  # noqa: TRY400
+        return None
+
+
 def _store_batch(batch: Mapping[bytes, Rows]) -> tuple[list[bytes], list[DeadLetter]]:
     """Store all, or if the database refuses, one by one; return the names of those that are stored, and new letters."""
     try:
@@ -129,6 +161,7 @@ def _store(batch: Sequence[Rows]) -> list[DeadLetter]:
             raise IntegrityError("A dead letter breaks a constraint.")
         attempts = [attempt for _, attempts in batch for attempt in attempts]
         Attempt.objects.using(alias).bulk_create(attempts, ignore_conflicts=True)
+        OutboxRow.objects.forget([letter.job_id for letter in letters])
         redriven = [letter.redrives for letter in letters if letter.redrives]
         DeadLetter.objects.using(alias).filter(pk__in=redriven, status=Status.RETRYING).update(
             status=Status.FAILED_AGAIN, closed_at=timezone.now()

@@ -16,6 +16,7 @@ from django.core.mail import EmailMessage
 from emailqueue.backoff import Backoff
 from emailqueue.errors import EmailQueueError, InvalidBackoff
 from emailqueue.outcome import Attempt, Outcome
+from emailqueue.priority import EVENT_QUEUE
 
 
 class MalformedJob(EmailQueueError, ValueError):
@@ -41,12 +42,19 @@ class Run(Protocol):
 
 JobFunction = Callable[["Job", Run], Outcome]
 _functions: dict[str, JobFunction] = {}
+_no_mails: set[str] = set()
 
 
 def job_function(function: JobFunction) -> JobFunction:
     """Allow jobs to call `function`, by its dotted path."""
     _functions[path_of(function)] = function
     return function
+
+
+def event_function(function: JobFunction) -> JobFunction:
+    """Allow jobs to call `function`, which sends no mail: they count as events, whichever queue they wait in."""
+    _no_mails.add(path_of(function))
+    return job_function(function)
 
 
 def path_of(function: JobFunction) -> str:
@@ -92,6 +100,12 @@ class NewJob:
     letter: str = ""
     """Id of the dead letter that this job redrives."""
 
+    cause: str = ""
+    """Id of the event or the job that led to this one."""
+
+    ambiguous: bool = False
+    """Whether it may have been sent already."""
+
     created_at: str = field(default_factory=timestamp)
 
     def fields(self) -> dict[str, str]:
@@ -108,7 +122,12 @@ class NewJob:
         if not self.due:
             # The latency is counted from here, in Redis, which reads no dates. A mail for later has none.
             fields["asked_at"] = f"{datetime.fromisoformat(self.created_at).timestamp():.3f}"
-        return fields | {"letter": self.letter} if self.letter else fields
+        marks = {"letter": self.letter, "cause": self.cause, "ambiguous": "1" if self.ambiguous else ""}
+        return fields | {name: mark for name, mark in marks.items() if mark}
+
+    def counted_in(self) -> str:
+        """Return the queue in whose figures the job counts."""
+        return EVENT_QUEUE if self.function in _no_mails else self.queue
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,11 +153,13 @@ class Job:
 
     letter: str = ""
     created_at: str = ""
+    cause: str = ""
+    """Id of the event or the job that led to this one."""
 
     @classmethod
     def claimed(cls, reply: list[Any]) -> Job:
         """Read one job of the reply of claim.lua."""
-        job_id, queue, token, label, data, plan, history, crashes, ambiguous, letter, created_at = reply
+        job_id, queue, token, label, data, plan, history, crashes, ambiguous, letter, created_at, cause = reply
         return cls(
             id=_text(job_id),
             queue=_text(queue),
@@ -151,6 +172,7 @@ class Job:
             ambiguous=bool(ambiguous),
             letter=_text(letter),
             created_at=_text(created_at),
+            cause=_text(cause),
         )
 
     def call(self) -> tuple[str, dict[str, Any]]:
@@ -179,6 +201,13 @@ class Job:
     def arguments(self) -> dict[str, Any]:
         """Return the keyword arguments. Raises MalformedJob."""
         return self.call()[1]
+
+    def counted_in(self) -> str:
+        """Return the queue in whose figures the job counts."""
+        try:
+            return EVENT_QUEUE if self.call()[0] in _no_mails else self.queue
+        except MalformedJob:
+            return self.queue
 
     def attempts(self) -> int:
         """Return how often the job may be tried in all."""

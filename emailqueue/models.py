@@ -23,6 +23,7 @@ from emailqueue.jobs import Job, MalformedJob, NewJob
 from emailqueue.outbox import OutboxRow
 from emailqueue.priority import Priority
 from emailqueue.submit import submit
+from emailqueue.verdict import Action
 
 __all__ = ["Attempt", "BulkAction", "DeadLetter", "OutboxRow", "Reason", "Status"]
 
@@ -56,6 +57,10 @@ class DeadLetterQuerySet(models.QuerySet["DeadLetter"]):
         """Return those that nobody has dealt with yet."""
         return self.filter(status=Status.OPEN)
 
+    def reopen(self) -> int:
+        """Open those whose retry was cancelled."""
+        return self.filter(status=Status.RETRYING).update(status=Status.OPEN, retried_job_id="", edits={})
+
 
 class DeadLetter(models.Model):
     """One job that was given up. Written by the worker's housekeeping; its id makes that repeatable."""
@@ -80,6 +85,8 @@ class DeadLetter(models.Model):
     message = models.TextField(_("error message"), blank=True)
     smtp_code = models.IntegerField(_("SMTP code"), null=True)
     smtp_reply = models.TextField(_("SMTP reply"), blank=True)
+    verdict = models.CharField(_("verdict"), max_length=20, blank=True, choices=Action.choices)
+    rule = models.CharField(_("rule of the verdict"), max_length=100, blank=True)
     created_at = models.DateTimeField(_("queued at"), null=True)
     died_at = models.DateTimeField(_("died at"), db_index=True)
     status = models.CharField(_("status"), max_length=20, choices=Status.choices, default=Status.OPEN)
@@ -87,6 +94,9 @@ class DeadLetter(models.Model):
     closed_at = models.DateTimeField(_("closed at"), null=True)
     retried_job_id = models.CharField(_("retried as job"), max_length=200, blank=True, db_index=True)
     edits = models.JSONField(_("edits of the retry"), default=dict)
+    retried_at = models.DateTimeField(_("retried at"), null=True)
+    cause = models.CharField(_("caused by"), max_length=64, blank=True, db_index=True)
+    """Id of the event, or of the job, that led to this one."""
     redrives = models.CharField(_("retry of"), max_length=64, blank=True)
     """Id of the letter whose retry has died as this one."""
     rendered = models.JSONField(_("rendering at death"), null=True)
@@ -111,6 +121,7 @@ class DeadLetter(models.Model):
         indexes = (
             models.Index(fields=["status", "-died_at"], name="emailqueue_status_died"),
             models.Index(fields=["reason", "-died_at"], name="emailqueue_reason_died"),
+            models.Index(fields=["verdict", "-died_at"], name="emailqueue_verdict_died"),
             models.Index(fields=["email_type", "-died_at"], name="emailqueue_type_died"),
             models.Index(fields=["smtp_code", "-died_at"], name="emailqueue_code_died"),
             models.Index(fields=["recipient_domain", "-died_at"], name="emailqueue_domain_died"),
@@ -141,10 +152,17 @@ class DeadLetter(models.Model):
             if self.status != Status.OPEN:
                 raise NotRetryable(f"Dead letter {self.pk} is {self.status}. Only an open one can be retried.")
             changes = self._changes(edits)
-            job = self._new_job(changes) if changes else self._same_job(alias)
-            self._become(Status.RETRYING, retried_job_id=job.id, edits=changes)
-            submit([job], using=alias)
+            if not changes:
+                self._require_retryable(alias)
+            job = self._new_job(changes) if changes else self._same_job()
+            self._become(Status.RETRYING, retried_job_id=job.id, retried_at=timezone.now(), edits=changes)
+            # The letter is its own outbox row: what Redis does not take now, housekeeping offers it again.
+            submit([job], using=alias, has_row=True)
         return job.id
+
+    def retried_job(self) -> NewJob:
+        """Return the job that a letter which is retrying has become. Raises what retry() raises."""
+        return replace(self._new_job(self.edits), id=self.retried_job_id) if self.edits else self._same_job()
 
     def discard(self, reason: str) -> None:
         """Close the letter undelivered, for a reason that stays with it. Raises NotDiscardable."""
@@ -189,24 +207,28 @@ class DeadLetter(models.Model):
             attempts=self.attempts_allowed,
             backoff=self.backoff,
         )
-        return replace(job, letter=self.pk)
+        return replace(job, letter=self.pk, cause=self.cause)
 
-    def _same_job(self, alias: str) -> NewJob:
+    def _require_retryable(self, alias: str) -> None:
+        """Raise NotRetryable unless the job can run again as it is."""
         if self.arguments is None:
             raise NotRetryable(f"Dead letter {self.pk} holds a job that cannot be read, so it cannot be retried.")
         _require_function(self.function)
         # Redis would take the second of them for the first, and this letter would wait for ever.
         if DeadLetter.objects.using(alias).filter(retried_job_id=self.job_id, status=Status.RETRYING).exists():
             raise NotRetryable(f"Job {self.job_id} is being retried already, for another dead letter.")
+
+    def _same_job(self) -> NewJob:
         return NewJob(
             id=self.job_id,
             queue=self.queue,
             function=self.function,
-            arguments=self.arguments,
+            arguments=self.arguments or {},
             attempts=self.attempts_allowed,
             backoff=Backoff.parse(self.backoff),
             label=self.label,
             letter=self.pk,
+            cause=self.cause,
         )
 
 
@@ -223,6 +245,7 @@ class Attempt(models.Model):
             ("transient", _("failed for now")),
             ("permanent", _("refused for good")),
             ("outage", _("mail server away")),
+            ("slowed", _("asked to go slower")),
             ("ambiguous", _("maybe sent")),
             ("unsent", _("not sent")),
         ],
@@ -235,6 +258,8 @@ class Attempt(models.Model):
     phase = models.CharField(_("SMTP phase"), max_length=20, blank=True)
     smtp_code = models.IntegerField(_("SMTP code"), null=True)
     smtp_reply = models.TextField(_("SMTP reply"), blank=True)
+    verdict = models.CharField(_("verdict"), max_length=20, blank=True, choices=Action.choices)
+    rule = models.CharField(_("rule of the verdict"), max_length=100, blank=True)
     traceback = models.TextField(_("traceback"), blank=True)
 
     class Meta:

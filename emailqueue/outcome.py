@@ -22,6 +22,8 @@ class Kind(Enum):
     """Refused for good: a dead letter at once."""
     OUTAGE = "outage"
     """The mail server as a whole is away: the mail waits, and no attempt is charged."""
+    SLOWED = "slowed"
+    """The recipient's domain asks us to go slower: the mail waits, and no attempt is charged."""
     AMBIGUOUS = "ambiguous"
     """The connection broke when the mail may have been accepted already."""
     MALFORMED = "malformed"
@@ -42,10 +44,23 @@ class Failure:
     """Where in the SMTP dialogue: connect, mail, rcpt, data or body; empty outside of it."""
     smtp_code: int | None = None
     smtp_reply: str = ""
+    verdict: str = ""
+    """The Action that emailqueue.verdict named; empty: it was not asked."""
+    rule: str = ""
+    """The rule that said so."""
     traceback: str = ""
 
     @classmethod
-    def of(cls, error: BaseException, *, phase: str = "", code: int | None = None, reply: str = "") -> Failure:
+    def of(
+        cls,
+        error: BaseException,
+        *,
+        phase: str = "",
+        code: int | None = None,
+        reply: str = "",
+        verdict: str = "",
+        rule: str = "",
+    ) -> Failure:
         """Return the failure that `error` stands for."""
         return cls(
             error_class=f"{type(error).__module__}.{type(error).__qualname__}".removeprefix("builtins."),
@@ -53,6 +68,8 @@ class Failure:
             phase=phase,
             smtp_code=code,
             smtp_reply=shorten(reply),
+            verdict=verdict,
+            rule=rule,
             traceback=shorten("".join(traceback.format_exception(error))),
         )
 
@@ -62,11 +79,21 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Staged:
+    """Jobs that are stored in Redis and not yet visible."""
+
+    key: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """How one attempt ended, with its failure unless it was sent."""
 
     kind: Kind
     failure: Failure | None = None
+    staged: Staged | None = None
+    """What the job has queued, when it was sent or done."""
 
     @classmethod
     def failed(cls, kind: Kind, error: BaseException, **where: Any) -> Outcome:

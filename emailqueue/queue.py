@@ -10,6 +10,7 @@ from redis import RedisError
 
 from emailqueue.backoff import Backoff
 from emailqueue.compose import Context, Options, Recipient, checked_recipients, due
+from emailqueue.conf import get_settings
 from emailqueue.email_types import (
     PROGRESS_UPDATE,
     RANK_UPDATE,
@@ -20,6 +21,7 @@ from emailqueue.email_types import (
     EmailType,
 )
 from emailqueue.errors import RedisUnavailable
+from emailqueue.models import DeadLetter, OutboxRow
 from emailqueue.priority import Priority
 from emailqueue.redis import connect
 from emailqueue.store import Store
@@ -117,12 +119,18 @@ def cancel_email(job_id: str) -> bool:
     """
     Cancel a mail that waits or is scheduled; False when a worker has claimed it already or it is unknown.
 
-    Acts at once, also inside a transaction. Its idempotency key becomes free. Raises RedisUnavailable.
+    Acts at once, also inside a transaction. Its idempotency key becomes free, and a dead letter that it was the
+    retry of is open again. Raises RedisUnavailable.
     """
     try:
-        return Store(connect()).cancel(job_id)
+        cancelled = Store(connect()).cancel(job_id)
     except (RedisError, OSError) as error:
         raise RedisUnavailable(f"Redis did not answer, so {job_id!r} may not be cancelled: {error}") from error
+    if isinstance(cancelled, str):
+        DeadLetter.objects.filter(pk=cancelled).reopen()
+    if cancelled and _rows_stay():
+        OutboxRow.objects.forget([job_id])
+    return bool(cancelled)
 
 
 def reschedule_email(job_id: str, at: datetime) -> bool:
@@ -133,9 +141,12 @@ def reschedule_email(job_id: str, at: datetime) -> bool:
     """
     moment = due(at=at)
     try:
-        return Store(connect()).reschedule(job_id, moment)
+        moved = Store(connect()).reschedule(job_id, moment)
     except (RedisError, OSError) as error:
         raise RedisUnavailable(f"Redis did not answer, so {job_id!r} may not be moved: {error}") from error
+    if moved and _rows_stay():
+        OutboxRow.objects.reschedule(job_id, moment)
+    return moved
 
 
 def queue_vote_confirmation(to: str, context: Context, *, using: str | None = None, **options: Unpack[PerCall]) -> str:
@@ -166,3 +177,7 @@ def queue_referral_join(to: str, context: Context, *, using: str | None = None, 
 def queue_referral_milestone(to: str, context: Context, *, using: str | None = None, **options: Unpack[PerCall]) -> str:
     """Queue a referral-milestone: user_name, referral_count, reward_name?."""
     return queue_email(REFERRAL_MILESTONE, to, context, using=using, **options)
+
+
+def _rows_stay() -> bool:
+    return get_settings().outbox == "always"

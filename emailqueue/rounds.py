@@ -82,6 +82,7 @@ class Rounds:
         ttl: int,
         limits: Limits,
         on_inbox: Callable[[], None],
+        on_sent: Callable[[list[str]], None],
         on_figures: Callable[[Mapping[str, Any]], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -89,14 +90,14 @@ class Rounds:
         self._settings, self._name, self._ttl, self._limits = settings, name, ttl, limits
         self._mail_queues = [queue for queue in EMAIL_QUEUES if queue in queues]
         self._events = EVENT_QUEUE if EVENT_QUEUE in queues else ""
-        self._on_inbox, self._on_figures, self._clock = on_inbox, on_figures, clock
+        self._on_inbox, self._on_sent, self._on_figures, self._clock = on_inbox, on_sent, on_figures, clock
 
         self.inbox: SimpleQueue[Done | Woken | Stop] = SimpleQueue()
         self._work = Work()
         self._fencer = Fencer(self._store)
         self._listener = Listener(listening, self.inbox)
         self._slots = [
-            Slot(number, work=self._work, inbox=self.inbox, fencer=self._fencer, settings=settings)
+            Slot(number, work=self._work, inbox=self.inbox, fencer=self._fencer, store=self._store, settings=settings)
             for number in range(settings.concurrency)
         ]
         self._held: dict[str, Job] = {}
@@ -275,13 +276,15 @@ class Rounds:
         settled = self._store.settle(batch, worker=self._name, now=timestamp(), keep=self._settings.keep_sent)
         # Only now: a batch whose call failed is settled again, which changes nothing twice.
         del self._ended[: len(batch)]
+        done = zip(batch, settled, strict=True)
+        self._on_sent([settlement.job.id for settlement, changed in done if changed and settlement.verb == "sent"])
         for settlement, changed in zip(batch, settled, strict=True):
             self._held.pop(_lease(settlement.job), None)
             if not changed:
                 logger.warning("lease was lost", extra={"job_id": settlement.job.id, "verb": settlement.verb})
             elif settlement.verb == "retry":
                 self._next_claim = min(self._next_claim, self._clock() + settlement.due)
-            elif settlement.verb == "head":
+            elif settlement.verb == "head" or settlement.staged:
                 self._next_claim = 0.0
             elif settlement.verb == "dead":
                 self._on_inbox()
@@ -364,7 +367,7 @@ class Rounds:
             extra |= {"error": outcome.failure.error_class, "phase": outcome.failure.phase}
             extra["smtp_code"] = outcome.failure.smtp_code
         level = logging.INFO if outcome.failure is None else logging.WARNING
-        word = "done" if outcome.kind is Kind.SENT and job.queue == EVENT_QUEUE else outcome.kind.value
+        word = "done" if outcome.kind is Kind.SENT and job.counted_in() == EVENT_QUEUE else outcome.kind.value
         logger.log(level, "%s", word, extra=extra)
 
 

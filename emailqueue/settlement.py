@@ -10,12 +10,15 @@ from typing import Any
 from emailqueue.conf import Settings
 from emailqueue.jobs import Job, MalformedJob, timestamp
 from emailqueue.outcome import Attempt, Failure, Kind, Outcome, shorten
+from emailqueue.priority import EVENT_QUEUE
 from emailqueue.store import Settlement
 
 HELD = 1.0
 """Seconds that a mail waits when the mail server is away."""
 MAX_CRASHES = 3
-"""Workers that may die with a job in their hands before it becomes a dead letter."""
+"""Workers that may die with a mail in their hands before it becomes a dead letter."""
+MAX_EVENT_CRASHES = 10
+"""The same for an event job. More, since a large audience takes long, and a deploy may meet it several times."""
 
 
 _plain_verbs = {Kind.SENT: "sent", Kind.UNSENT: "head"}
@@ -23,7 +26,7 @@ _plain_verbs = {Kind.SENT: "sent", Kind.UNSENT: "head"}
 
 def before_run(job: Job, settings: Settings, *, worker: str) -> Settlement | None:
     """Return the end of a job that must not be run again: too many crashes, or maybe sent already and to be held."""
-    if job.crashes >= MAX_CRASHES:
+    if job.crashes >= (MAX_EVENT_CRASHES if job.counted_in() == EVENT_QUEUE else MAX_CRASHES):
         error = f"{job.crashes} workers died while they had this job."
         return _dead(job, "crashed", Outcome(kind=Kind.PERMANENT, failure=_told("Crashed", error)), worker=worker)
     if job.ambiguous and settings.ambiguous == "hold":
@@ -37,7 +40,7 @@ def after_run(job: Job, outcome: Outcome, settings: Settings, *, worker: str, se
     if outcome.kind is Kind.LOST:
         return None
     if outcome.kind in _plain_verbs:
-        return Settlement(job=job, verb=_plain_verbs[outcome.kind], seconds=seconds)
+        return Settlement(job=job, verb=_plain_verbs[outcome.kind], seconds=seconds, staged=outcome.staged)
     if outcome.kind is Kind.OUTAGE:
         return _held(job, outcome, worker=worker, seconds=seconds)
     final = outcome.kind in (Kind.PERMANENT, Kind.MALFORMED)
@@ -97,6 +100,7 @@ def _record(job: Job, reason: str, history: list[Attempt]) -> dict[str, Any]:
         "created_at": job.created_at,
         "died_at": timestamp(),
         "letter": job.letter,
+        "cause": job.cause,
     }
 
 

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from queue import PriorityQueue, SimpleQueue
 from typing import Any
 
 from django.db import close_old_connections, connections
+from redis import RedisError
 
 from emailqueue.conf import Settings
-from emailqueue.fencer import Fencer, FenceUnanswered
+from emailqueue.errors import RedisUnavailable
+from emailqueue.fencer import Fencer
 from emailqueue.jobs import Job, MalformedJob
 from emailqueue.outcome import UNSENT, Kind, Outcome
 from emailqueue.priority import EMAIL_QUEUES, EVENT_QUEUE
 from emailqueue.smtp import Mailer
+from emailqueue.staging import Staging
+from emailqueue.store import Store
+from emailqueue.submit import stage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,9 +67,18 @@ class Slot(threading.Thread):
     It is the Run that job functions see.
     """
 
-    def __init__(self, number: int, *, work: Work, inbox: SimpleQueue[Any], fencer: Fencer, settings: Settings) -> None:
+    def __init__(
+        self,
+        number: int,
+        *,
+        work: Work,
+        inbox: SimpleQueue[Any],
+        fencer: Fencer,
+        store: Store,
+        settings: Settings,
+    ) -> None:
         super().__init__(name=f"slot-{number}", daemon=True)
-        self._work, self._inbox, self._fencer = work, inbox, fencer
+        self._work, self._inbox, self._fencer, self._store = work, inbox, fencer, store
         self._mailer = Mailer(settings)
         self.running: tuple[Job, float] | None = None
         """The job that runs now and when it began (time.monotonic)."""
@@ -95,11 +109,14 @@ class Slot(threading.Thread):
 
     def _attempt(self, job: Job) -> Outcome:
         close_old_connections()
+        staging = Staging(job.id)
         try:
-            return job.function()(job, self)
+            with staging.collecting():
+                outcome = job.function()(job, self)
+            return replace(outcome, staged=stage(staging, self._store)) if outcome.kind is Kind.SENT else outcome
         except MalformedJob as error:
             return Outcome.failed(Kind.MALFORMED, error)
-        except FenceUnanswered:
+        except (RedisUnavailable, RedisError):  # no fault of the job, which has done nothing that counts
             return UNSENT
         except BaseException as error:  # noqa: BLE001  also SystemExit in a handler: a slot reports and lives on
             return Outcome.failed(Kind.TRANSIENT, error)

@@ -11,6 +11,7 @@ from email.generator import BytesGenerator
 from email.utils import parseaddr
 from io import BytesIO
 from typing import Any
+from urllib.error import HTTPError
 
 import django
 from django.conf import settings as django_settings
@@ -23,6 +24,7 @@ from django.utils.encoding import punycode
 from emailqueue.conf import Settings
 from emailqueue.errors import RedisUnavailable
 from emailqueue.outcome import LOST, SENT, Kind, Outcome
+from emailqueue.verdict import Verdict, judge
 
 Fence = Callable[[], bool]
 
@@ -101,17 +103,19 @@ class Mailer:
             self.close()
         if self._backend is not None:
             return False
-        backend = new_backend(self._settings)
+        backend = None
         try:
+            backend = new_backend(self._settings)
             backend.open()
             if (connection := _smtp(backend)) is not None:
                 connection.ehlo_or_helo_if_needed()
-        except OSError as error:
-            with contextlib.suppress(OSError):
-                backend.close()  # it may have failed after it had connected
-            code = getattr(error, "smtp_code", None)
-            reply = getattr(error, "smtp_error", b"")
-            return Outcome.failed(Kind.OUTAGE, error, phase="connect", code=code, reply=_text(reply))
+        except Exception as error:  # noqa: BLE001  a foreign backend's errors are of any kind; wrong settings are no mail's fault
+            if backend is not None:
+                with contextlib.suppress(OSError):
+                    backend.close()  # it may have failed after it had connected
+            code, reply = getattr(error, "smtp_code", None), _text(getattr(error, "smtp_error", b""))
+            verdict = judge("connect", code, reply, error=error)
+            return _failed(verdict, error, phase="connect", code=code, reply=reply)
         self._backend = backend
         self._opened = self._used = self._clock()
         self._sent = 0
@@ -134,11 +138,11 @@ class Mailer:
             return LOST
         try:
             backend.send_messages([message])
-        except smtplib.SMTPResponseException as error:
-            kind = _judged("body", error.smtp_code)
-            return Outcome.failed(kind, error, phase="body", code=error.smtp_code, reply=_text(error.smtp_error))
         except Exception as error:  # noqa: BLE001  a foreign backend's errors are of any kind
-            return Outcome.failed(Kind.TRANSIENT, error)
+            if (said := _said(error)) is None:
+                return _failed(judge("api", _http_status(error), str(error), error=error), error)
+            phase, code, reply = said
+            return _failed(judge(phase, code, reply, error=error), error, phase=phase, code=code, reply=reply)
         return SENT
 
 
@@ -157,19 +161,18 @@ class _Dialogue:
         try:
             return self._speak(sender, recipient, content)
         except Refused as error:
-            kind = _judged(error.phase, error.code)
-            if error.code == 421 or kind is Kind.OUTAGE:
+            verdict = judge(error.phase, error.code, error.reply)
+            if error.code == 421 or verdict.kind is Kind.OUTAGE:
                 self.broken = True
             else:
                 self._reset()
-            return Outcome.failed(kind, error, phase=error.phase, code=error.code, reply=error.reply)
+            return _failed(verdict, error, phase=error.phase, code=error.code, reply=error.reply)
         except RedisUnavailable:  # from the fence, and a ConnectionError by its class: not the mail server's fault
             self._reset()
             raise
         except OSError as error:  # smtplib's own errors are OSErrors, too
             self.broken = True
-            lost = {"mail": Kind.OUTAGE, "body": Kind.AMBIGUOUS}
-            return Outcome.failed(lost.get(self.phase, Kind.TRANSIENT), error, phase=self.phase)
+            return _failed(judge(self.phase, error=error), error, phase=self.phase)
         except BaseException:
             self._reset()
             raise
@@ -226,13 +229,39 @@ def _smtp(backend: BaseEmailBackend | None) -> smtplib.SMTP | None:
     return connection if isinstance(connection, smtplib.SMTP) else None
 
 
-def _judged(phase: str, code: int) -> Kind:
-    """Say what a refusal means: RFC 5321, section 4.2.1, and the phase in which it came."""
-    if code in (530, 534, 535, 538):  # authentication (RFC 4954, section 6): our account, not this mail
-        return Kind.OUTAGE
-    if code == 421 and phase == "mail":
-        return Kind.OUTAGE
-    return Kind.PERMANENT if 500 <= code < 600 else Kind.TRANSIENT
+def _failed(verdict: Verdict, error: BaseException, **where: Any) -> Outcome:
+    return Outcome.failed(verdict.kind, error, verdict=verdict.action.value, rule=verdict.rule, **where)
+
+
+def _said(error: Exception) -> tuple[str, int, str] | None:
+    """Return phase, code and reply of an error that smtplib raised in another backend; None for any other."""
+    if isinstance(error, smtplib.SMTPRecipientsRefused) and error.recipients:
+        code, reply = next(iter(error.recipients.values()))
+        return "rcpt", code, _text(reply)
+    if not isinstance(error, smtplib.SMTPResponseException):
+        return None
+    phases = {
+        smtplib.SMTPConnectError: "connect",
+        smtplib.SMTPHeloError: "connect",
+        smtplib.SMTPAuthenticationError: "connect",
+        smtplib.SMTPSenderRefused: "mail",
+    }
+    return phases.get(type(error), "body"), error.smtp_code, _text(error.smtp_error)
+
+
+def _http_status(error: BaseException | None) -> int | None:
+    """Return the HTTP status that an API answered, from where anymail, requests, urllib and botocore keep it."""
+    while error is not None:
+        response = getattr(error, "response", None)
+        if isinstance(response, dict):
+            response = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+        for status in (getattr(error, "status_code", None), response, getattr(response, "status_code", None)):
+            if isinstance(status, int):
+                return status
+        if isinstance(error, HTTPError):
+            return error.code
+        error = error.__cause__
+    return None
 
 
 def _envelope_address(address: str) -> str:

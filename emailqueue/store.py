@@ -6,8 +6,10 @@ import json
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import IntEnum
 from functools import cache
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +18,38 @@ from redis.commands.core import Script
 from rq.defaults import RQ_KEY_PREFIX
 
 from emailqueue.jobs import Job, NewJob
+from emailqueue.outcome import Staged
 from emailqueue.priority import QUEUES
 
 WAKE = "emailqueue:wake"
 INBOX = "emailqueue:dead"
 COUNTERS = "emailqueue:counters"
 REDELIVERED = "emailqueue:redelivered"
-REMEMBER = 24 * 60 * 60
-"""Seconds that an idempotency key is remembered."""
+SINCE = "emailqueue:since"
+REMEMBER_THE_BEGINNING = """
+local time = redis.call('TIME')
+return redis.call('SET', KEYS[1], string.format('%s.%06d', time[1], tonumber(time[2])), 'NX')
+"""
+OFFERED = "emailqueue:offered"
+OFFER_AGAIN = 5 * 60
+"""Seconds after which all rows of the outbox are offered again."""
 PIECE = 500
-"""Jobs that one script call of a bulk carries."""
+"""Jobs that one script call carries at most."""
 PARTS = {"settle": ("series",)}
 """Scripts that begin with more than common.lua."""
 STAGED = 60 * 60
-"""Seconds that the pieces of an unfinished bulk call live."""
+"""Seconds that staged jobs live which nobody commits."""
+
+
+class Added(IntEnum):
+    """What became of a job that was to be put into its queue."""
+
+    ON_ITS_WAY = 0
+    """It was there already."""
+
+    NEW = 1
+    ENDED = 2
+    """It was sent, cancelled or dead-lettered some minutes ago, or its idempotency key is known: nothing was added."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +61,7 @@ class Claim:
     """Seconds after which it is worth asking again, unless woken."""
 
     limited: bool
-    """Whether mail waits for the rate limit."""
+    """Whether mail waits for the rate limit, or has been committed and waits to be brought into its queue."""
 
     suspended: bool
     """Whether RQ's suspension holds all workers back."""
@@ -67,6 +87,9 @@ class Settlement:
     seconds: float = 0.0
     """How long the job ran."""
 
+    staged: Staged | None = None
+    """What a job that is sent or done has queued."""
+
     due: float = 0.0
     charged: bool = True
     ambiguous: bool = False
@@ -76,9 +99,11 @@ class Settlement:
 
     def as_json(self) -> dict[str, Any]:
         """Return the entry as settle.lua reads it."""
-        job = {"id": self.job.id, "queue": self.job.queue, "label": self.job.label, "token": self.job.token}
+        job = {name: getattr(self.job, name) for name in ("id", "queue", "label", "token", "letter")}
+        staged = self.staged or Staged(key="", count=0)
         names = ("verb", "seconds", "due", "charged", "ambiguous", "history", "death", "record")
-        return job | {name: getattr(self, name) for name in names}
+        job["counted_in"] = self.job.counted_in()
+        return job | {name: getattr(self, name) for name in names} | {"staging": staged.key, "staged": staged.count}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +119,18 @@ class Counts:
 
     inbox: int
     """Dead letters that wait to be moved into the database."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutboxState:
+    """What Redis knows about the outbox. All times are its own."""
+
+    now: datetime
+    since: datetime
+    """When it first looked at the outbox: before that it remembers nothing."""
+
+    position: int | None
+    """Primary key of the last row that was offered; None: begin at the first."""
 
 
 @cache
@@ -116,35 +153,50 @@ class Store:
             script = self._scripts[name] = self.connection.register_script(_source(name))
         return script(args=arguments)
 
-    def enqueue(self, jobs: Sequence[NewJob]) -> list[bool]:
-        """Add up to some hundred jobs at once; for each, whether it was new. Repeating a call adds nothing twice."""
-        return [bool(added) for added in self._run("enqueue", REMEMBER, *_flat(jobs))]
-
-    def enqueue_bulk(self, jobs: Iterable[NewJob], *, queue: str, label: str, due: str, call: str) -> bool:
+    def enqueue(self, jobs: Sequence[NewJob], *, call: str = "", relayed: bool = False) -> list[Added]:
         """
-        Add any number of jobs of one queue and label, all or none of them; False when `call` is known already.
+        Add up to PIECE jobs at once. Repeating a call adds nothing twice.
 
-        `call` is the id of the call's idempotency key, or empty.
+        `call` is the id of a bulk call's idempotency key, or empty; `relayed`: the jobs come out of the outbox.
         """
-        staging = f"emailqueue:staging:{call or secrets.token_hex(16)}"
-        if call:
-            staging += f":{secrets.token_hex(4)}"
-        staged = 0
+        answers = self._run("enqueue", call, "1" if relayed else "", *map(as_text, jobs))
+        return [Added(answer) for answer in answers]
+
+    def enqueue_bulk(self, jobs: Iterable[NewJob], *, call: str) -> list[Added]:
+        """Add any number of jobs, all or none of them. `call` is the id of the call's idempotency key, or empty."""
         rest = iter(jobs)
-        while piece := list(islice(rest, PIECE)):
-            if not self._run("stage", staging, STAGED, call, *_flat(piece)):
-                return False
-            staged += len(piece)
-        released = self._run("release", staging, queue, label, due, staged, call, REMEMBER)
-        if released < 0:
+        first, second = list(islice(rest, PIECE)), list(islice(rest, 1))
+        if not second:
+            return self.enqueue(first, call=call)
+        staging = staging_key()
+        staged = self.stage(staging, chain(first, second, rest))
+        committed = self._run("commit", staging, staged, call)
+        if committed < 0:
             raise RuntimeError(
                 f"A bulk call took longer than {STAGED} s to store; none of its {staged} jobs was queued."
             )
-        return bool(released)
+        # Workers do it, too, should this process end here. Waiting for it, the caller sees its mails in the figures.
+        while self._run("drain", staging):
+            pass
+        return [Added.NEW if committed else Added.ENDED] * staged
 
-    def cancel(self, job_id: str) -> bool:
-        """Remove a job that no worker has claimed; False when it is too late."""
-        return bool(self._run("move", job_id, "cancel"))
+    def stage(self, staging: str, jobs: Iterable[NewJob]) -> int:
+        """Store jobs, invisible until a settlement or a bulk call commits them; return how many."""
+        rest = iter(jobs)
+        staged = 0
+        while piece := list(islice(rest, PIECE)):
+            self._run("stage", staging, STAGED, *map(as_text, piece))
+            staged += len(piece)
+        return staged
+
+    def cancel(self, job_id: str) -> bool | str:
+        """
+        Remove a job that no worker has claimed; False when it is too late.
+
+        The retry of a dead letter is cancelled with the letter's id as the answer.
+        """
+        answer = self._run("move", job_id, "cancel")
+        return answer.decode() if isinstance(answer, bytes) else bool(answer)
 
     def reschedule(self, job_id: str, due: str) -> bool:
         """Move a job that no worker has claimed to another time; False when it is too late."""
@@ -175,6 +227,27 @@ class Store:
         """Write what became of jobs; for each, whether it changed anything. Repeating a batch changes nothing."""
         ask = {"worker": worker, "now": now, "keep": int(keep), "batch": [entry.as_json() for entry in batch]}
         return [bool(settled) for settled in self._run("settle", json.dumps(ask))]
+
+    def outbox_state(self) -> OutboxState:
+        """Return how far the outbox has been offered."""
+        with self.connection.pipeline() as pipeline:
+            pipeline.eval(REMEMBER_THE_BEGINNING, 1, SINCE)
+            pipeline.get(SINCE)
+            pipeline.get(OFFERED)
+            pipeline.time()
+            _, since, position, now = pipeline.execute()
+        return OutboxState(
+            now=datetime.fromtimestamp(now[0] + now[1] / 1e6, tz=UTC),
+            since=datetime.fromtimestamp(float(since), tz=UTC),
+            position=None if position is None else int(position),
+        )
+
+    def move_outbox_position(self, before: int, position: int) -> None:
+        """Remember how far the outbox has been offered; for some minutes from the first row on."""
+        if before:
+            self.connection.set(OFFERED, position, xx=True, keepttl=True)  # gone: Redis has forgotten, too
+        else:
+            self.connection.set(OFFERED, position, ex=OFFER_AGAIN)
 
     def wake(self) -> None:
         """Wake one idle worker."""
@@ -210,12 +283,17 @@ class Store:
         )
 
 
-def _flat(jobs: Iterable[NewJob]) -> Iterable[Any]:
-    for job in jobs:
-        fields = job.fields()
-        yield from (job.id, job.queue, job.label, job.due, "1" if job.keyed else "", len(fields))
-        for pair in fields.items():
-            yield from pair
+def staging_key() -> str:
+    """Return a new name for staged jobs."""
+    return f"emailqueue:staging:{secrets.token_hex(16)}"
+
+
+def as_text(job: NewJob) -> str:
+    """Return a job as add() in common.lua reads it."""
+    fields = [part for pair in job.fields().items() for part in pair]
+    # Not escaped: half a surrogate pair is refused here, and not by the script that drains it.
+    head = [job.id, job.queue, job.counted_in(), job.label, job.due, job.keyed, job.letter, job.ambiguous]
+    return json.dumps([*head, fields], ensure_ascii=False)
 
 
 def _tokens(jobs: Iterable[Job]) -> Iterable[str]:

@@ -79,6 +79,7 @@ class EmailWorker(Worker):
             ttl=self.worker_ttl,
             limits=Limits(burst=burst, max_jobs=max_jobs, max_idle_time=max_idle_time),
             on_inbox=self._housekeeper.poke,
+            on_sent=self._housekeeper.forget,
             on_figures=self._show_figures,
         )
         self._sent_before: tuple[int, float] | None = None

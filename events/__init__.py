@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from events import topics
+    from events.emails import subscribe_email
     from events.event import Event
     from events.publishing import publish, publish_event
     from events.stats import get_event_stats
-    from events.subscribers import subscribe
+    from events.subscriptions import subscribe
     from events.topics import Topic
 
-__all__ = ["Event", "Topic", "get_event_stats", "publish", "publish_event", "subscribe", "topics"]
+__all__ = ["Event", "Topic", "get_event_stats", "publish", "publish_event", "subscribe", "subscribe_email", "topics"]
 
 _homes = {
     "Event": "events.event",
@@ -21,7 +22,8 @@ _homes = {
     "get_event_stats": "events.stats",
     "publish": "events.publishing",
     "publish_event": "events.publishing",
-    "subscribe": "events.subscribers",
+    "subscribe": "events.subscriptions",
+    "subscribe_email": "events.emails",
 }
 
 

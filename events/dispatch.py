@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-from emailqueue.jobs import Job, Run, job_function
-from emailqueue.outcome import SENT, Outcome
-from emailqueue.redis import connect
-from emailqueue.store import Store
+from emailqueue.jobs import Job, Run, event_function
+from emailqueue.outcome import SENT, Kind, Outcome
+from emailqueue.submit import submit
+from events.errors import UnknownTopic
 from events.event import Event
-from events.subscribers import subscriber_job, subscribers_of
+from events.recording import DISPATCH, Result, record, told
+from events.subscribers import subscriber_job
+from events.subscriptions import subscribers_of
 from events.topics import get_topic
 
 
-@job_function
+@event_function
 def dispatch(job: Job, _run: Run) -> Outcome:
     """
-    Queue a job for each subscriber of an event, all at once; none is done with.
+    Queue a job for each subscriber of an event; they become visible, all at once, when this job is settled.
 
-    Run again, it adds nothing twice, since the ids of these jobs follow from event and subscriber. A topic
-    that this worker does not know is tried again: a newer worker may.
+    A topic that this worker does not know is tried again: a newer worker may.
     """
     event = Event.parse(job.arguments()["event"])
-    subscribers = subscribers_of(get_topic(event.topic))
-    if subscribers:
-        jobs = [subscriber_job(event, name, receiver) for name, receiver in subscribers.items()]
-        Store(connect()).enqueue(jobs)
+    try:
+        subscribers = subscribers_of(get_topic(event.topic))
+    except UnknownTopic as error:
+        record(event, DISPATCH, job, result=Result.FAILED, reason=told(error))
+        return Outcome.failed(Kind.TRANSIENT, error)
+    jobs = [subscriber_job(event, name, receiver) for name, receiver in subscribers.items()]
+    submit(jobs)
+    record(event, DISPATCH, job, result=Result.RAN, queued=jobs)
     return SENT

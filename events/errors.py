@@ -17,3 +17,7 @@ class InvalidSubscriber(EmailQueueError, ValueError):
 
 class MissingSubscriber(EmailQueueError, LookupError):
     """The subscriber that an event was dispatched to is connected no longer."""
+
+
+class UnknownEvent(EmailQueueError, LookupError):
+    """An id leads to no event, or its trail has expired."""

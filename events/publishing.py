@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING
 
 from emailqueue.compose import valid_key
 from emailqueue.conf import get_settings
-from emailqueue.jobs import NewJob, new_id, path_of
+from emailqueue.jobs import NewJob, path_of
 from emailqueue.priority import EVENT_QUEUE
+from emailqueue.staging import fresh_id
 from emailqueue.submit import submit
 from events import topics
 from events.dispatch import dispatch
@@ -39,10 +43,11 @@ def publish(
     anything is queued.
     """
     signal = get_topic(topic)
+    checked = signal.validate(payload)
     event = Event(
-        id=_event_id(signal.name, idempotency_key),
+        id=_event_id(signal.name, checked, idempotency_key),
         topic=signal.name,
-        payload=signal.validate(payload),
+        payload=checked,
         published_at=datetime.now(UTC),
     )
     settings = get_settings()
@@ -61,7 +66,11 @@ def publish(
 
 
 class PublishEvent:
-    """publish() with one method for each built-in topic. `payload` is a mapping, or the dataclass named."""
+    """
+    publish() with one method for each topic. `payload` is a mapping, or the dataclass named.
+
+    Those of a project's own topics are found when they are called, "order.shipped" as order_shipped.
+    """
 
     def vote_created(
         self, payload: VoteCreated | Fields, *, idempotency_key: str | None = None, using: str | None = None
@@ -103,9 +112,23 @@ class PublishEvent:
         """Publish referral.milestone: user_email, user_name, referral_count, reward_name?."""
         return publish(topics.REFERRAL_MILESTONE, payload, idempotency_key=idempotency_key, using=using)
 
+    if not TYPE_CHECKING:  # to a type checker, a misspelt method shall not exist
+
+        def __getattr__(self, name: str) -> Callable[..., str]:
+            if topic := _by_method().get(name):
+                return partial(publish, topic)
+            raise AttributeError(f"publish_event has no {name!r}. It has {', '.join(_by_method())}.")
+
+    def __dir__(self) -> Iterable[str]:
+        return [*super().__dir__(), *_by_method()]
+
 
 publish_event = PublishEvent()
 
 
-def _event_id(topic: str, key: str | None) -> str:
-    return new_id(None if key is None else f"event:{topic}:{valid_key(key)}")
+def _event_id(topic: str, payload: Fields, key: str | None) -> str:
+    return fresh_id(None if key is None else f"event:{topic}:{valid_key(key)}", {"topic": topic, "payload": payload})
+
+
+def _by_method() -> dict[str, Topic]:
+    return {re.sub(r"\W", "_", name): topic for name, topic in topics.all_topics().items()}

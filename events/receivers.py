@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from emailqueue.compose import MAX_RECIPIENTS
 from emailqueue.conf import get_settings
-from emailqueue.email_types import PROGRESS_UPDATE, RANK_UPDATE, EmailType
+from emailqueue.email_types import PROGRESS_UPDATE, RANK_UPDATE
 from emailqueue.queue import (
-    queue_bulk_emails,
     queue_referral_join,
     queue_referral_milestone,
     queue_reward_delivery,
     queue_vote_confirmation,
 )
 from events import topics
+from events.emails import queue_for_all
 from events.event import Event
 
 
@@ -26,7 +24,7 @@ def confirm_vote(event: Event, **kwargs: object) -> None:
         "model_name": event.model_name,
         "profile_url": event.profile_url or _profile_url(event.model_id),
     }
-    queue_vote_confirmation(event.voter_email, context, idempotency_key=_key(event))
+    queue_vote_confirmation(event.voter_email, context)
 
 
 def announce_progress(event: Event, **kwargs: object) -> None:
@@ -37,7 +35,7 @@ def announce_progress(event: Event, **kwargs: object) -> None:
         "milestone": event.milestone,
         "profile_url": _profile_url(event.model_id),
     }
-    _queue_for_all(PROGRESS_UPDATE, event.subscriber_emails, context, event)
+    queue_for_all(PROGRESS_UPDATE, event.subscriber_emails, context)
 
 
 def announce_rank(event: Event, **kwargs: object) -> None:
@@ -49,13 +47,13 @@ def announce_rank(event: Event, **kwargs: object) -> None:
         "vote_count": event.vote_count,
         "profile_url": _profile_url(event.model_id),
     }
-    _queue_for_all(RANK_UPDATE, event.supporter_emails, context, event)
+    queue_for_all(RANK_UPDATE, event.supporter_emails, context)
 
 
 def deliver_reward(event: Event, **kwargs: object) -> None:
     """Send the user to the reward. Without a claim_url the e-mail type builds the link."""
     context = _chosen(event, "reward_name", "reward_value", "claim_url")
-    queue_reward_delivery(event.user_email, context, idempotency_key=_key(event))
+    queue_reward_delivery(event.user_email, context)
 
 
 def welcome_user(event: Event, **kwargs: object) -> None:
@@ -64,13 +62,13 @@ def welcome_user(event: Event, **kwargs: object) -> None:
     if event.referral_code:
         code = quote(event.referral_code, safe="")
         context["referral_url"] = f"{get_settings().frontend_url}/join?ref={code}"
-    queue_referral_join(event.user_email, context, idempotency_key=_key(event))
+    queue_referral_join(event.user_email, context)
 
 
 def celebrate_referrals(event: Event, **kwargs: object) -> None:
     """Congratulate the user whom so many followed."""
     context = _chosen(event, "user_name", "referral_count", "reward_name")
-    queue_referral_milestone(event.user_email, context, idempotency_key=_key(event))
+    queue_referral_milestone(event.user_email, context)
 
 
 def connect_all() -> None:
@@ -81,18 +79,6 @@ def connect_all() -> None:
     topics.REWARD_EARNED.connect(deliver_reward)
     topics.USER_REGISTERED.connect(welcome_user)
     topics.REFERRAL_MILESTONE.connect(celebrate_referrals)
-
-
-def _queue_for_all(email_type: EmailType, addresses: list[str], context: Mapping[str, Any], event: Event) -> None:
-    once_each = list(dict.fromkeys(addresses))
-    for start in range(0, len(once_each), MAX_RECIPIENTS):
-        part = once_each[start : start + MAX_RECIPIENTS]
-        queue_bulk_emails(email_type, part, context, idempotency_key=f"{_key(event)}:{start}")
-
-
-def _key(event: Event) -> str:
-    # A receiver that is run again, after the death of its worker, must not mail again.
-    return f"events.receivers:{event.id}"
 
 
 def _profile_url(model_id: str | int) -> str:

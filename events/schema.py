@@ -50,6 +50,11 @@ class Schema:
         values = {name: getattr(whole, name) for name in self.types}
         return {name: self._as_json(name, value) for name, value in values.items() if value is not None}
 
+    def checked_value(self, name: str, value: object) -> Any:
+        """Return what one field may hold, as JSON carries it. Raises InvalidPayload."""
+        self._check(name, value)
+        return self._as_json(name, value)
+
     def _given(self, payload: object) -> dict[str, Any]:
         if isinstance(payload, self.payload):
             return {name: getattr(payload, name) for name in self.types}

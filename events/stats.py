@@ -12,7 +12,8 @@ from emailqueue.errors import RedisUnavailable
 from emailqueue.priority import EVENT_QUEUE
 from emailqueue.redis import connect
 from emailqueue.store import Counts, Store
-from events.subscribers import ARROW, subscribers_of
+from events.subscribers import ARROW
+from events.subscriptions import subscribers_of
 from events.topics import all_topics
 
 
@@ -22,6 +23,9 @@ class SubscriberStats:
 
     run: int
     """Events that it took in."""
+
+    skipped: int
+    """Events that its filter did not want."""
 
     failed: int
     """Events for which it became a dead letter."""
@@ -104,6 +108,7 @@ def _per_topic(counts: Counts) -> dict[str, TopicStats]:
 
 
 def _subscriber_stats(counts: Counts, label: str) -> SubscriberStats:
-    return SubscriberStats(
-        run=counts.counters.get(f"completed={label}", 0), failed=counts.counters.get(f"failed={label}", 0)
+    completed, skipped, failed = (
+        counts.counters.get(f"{what}={label}", 0) for what in ("completed", "skipped", "failed")
     )
+    return SubscriberStats(run=max(0, completed - skipped), skipped=skipped, failed=failed)

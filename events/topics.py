@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import weakref
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -58,6 +59,14 @@ class Topic(Signal):
         """Return the receivers of an event: synchronous ones, then asynchronous ones, as they were connected."""
         synchronous, asynchronous = self._live_receivers(self.payload)
         return [*synchronous, *asynchronous]
+
+    def uid_of(self, receiver: Receiver) -> str:
+        """Return the dispatch_uid that a receiver was connected with, if it is text; empty otherwise."""
+        for (uid, _sender), connected, *_ in self.receivers:
+            live = connected() if isinstance(connected, weakref.ReferenceType) else connected
+            if live == receiver and isinstance(uid, str):
+                return uid
+        return ""
 
 
 def get_topic(topic: str | Topic) -> Topic:

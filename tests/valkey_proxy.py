@@ -13,13 +13,15 @@ from redis import Redis
 
 from emailqueue.store import _source
 
+NEVER = b"\0in no request\0"
+
 
 class ValkeyProxy:
     """
     A unix socket that leads to Valkey until a script comes that it holds back.
 
     After hold_request("settle") the next settling does not reach Valkey; after hold_reply("settle") it does,
-    but its answer does not come back. What is held back is never let go: kill the client.
+    but its answer does not come back. What is held back is never let go: kill the client, then release().
     """
 
     def __init__(self, path: Path, *, server: Path, valkey: Redis) -> None:
@@ -27,7 +29,8 @@ class ValkeyProxy:
         self.held = threading.Event()
         """Set once something is held back."""
         self._server, self._valkey = server, valkey
-        self._request = self._reply = b"nothing"
+        self._request = self._reply = NEVER
+        self._pass = 0
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(str(path))
         self._listener.listen(20)
@@ -43,11 +46,17 @@ class ValkeyProxy:
                 open_socket.shutdown(socket.SHUT_RDWR)
             open_socket.close()
 
-    def hold_request(self, script: str) -> None:
-        self._request = self._digest(script)
+    def hold_request(self, script: str, *, after: int = 0) -> None:
+        """Hold back the first request that runs `script`, `after` so many others of it."""
+        self._request, self._pass = self._digest(script), after
 
     def hold_reply(self, script: str) -> None:
         self._reply = self._digest(script)
+
+    def release(self) -> None:
+        """Hold nothing back any more."""
+        self._request = self._reply = NEVER
+        self.held.clear()
 
     def _digest(self, script: str) -> bytes:
         # Loaded now: else the reply that is held back would be the one that asks for the script's text.
@@ -65,7 +74,10 @@ class ValkeyProxy:
                     threading.Thread(target=pump, daemon=True).start()
 
     def holds_request(self, request: bytes) -> bool:
-        return self._request in request
+        if self._request not in request:
+            return False
+        self._pass -= 1
+        return self._pass < 0
 
     def holds_reply_to(self, request: bytes) -> bool:
         return self._reply in request
@@ -81,7 +93,8 @@ class _Connection:
             if self._proxy.holds_request(request):
                 self._proxy.held.set()
                 return False
-            self._reply_is_held = self._proxy.holds_reply_to(request)
+            # A large request comes in pieces, of which the first names the script.
+            self._reply_is_held = self._reply_is_held or self._proxy.holds_reply_to(request)
             self._server.sendall(request)
             return True
 

@@ -6,8 +6,9 @@
 --   room: how many jobs it takes in all; event_room: how many of them may be event jobs; in_hand: jobs that it has already
 --   lease (s); interval (us between two mails, 0 no limit); burst; idle (ms); figures: whether to count
 -- Result  {wait (us), left, alone, letters in the inbox, figures as JSON or '', job, job, ...}
---   left: 1 when mail waits for a token, 2 when all workers are suspended; alone: 1 when the next job wants an empty worker
---   job: {id, queue, token, label, data, plan, history, crashes, ambiguous, letter, created_at}
+--   left: 1 when mail waits for a token or to be drained, 2 when all workers are suspended; alone: 1 when the next job
+--   wants an empty worker
+--   job: {id, queue, token, label, data, plan, history, crashes, ambiguous, letter, created_at, cause}
 -- Invariant  a job is in one place only; of the ids in a queue each job is handed out once, however often it stands there.
 local ask = cjson.decode(ARGV[1])
 local now = now_us()
@@ -101,7 +102,7 @@ local function take(queue, wanted)
       return taken
     end
     local job = redis.call('HMGET', job_key(id),
-      'place', 'crashes', 'description', 'data', 'plan', 'history', 'ambiguous', 'letter', 'created_at')
+      'place', 'crashes', 'description', 'data', 'plan', 'history', 'ambiguous', 'letter', 'created_at', 'cause')
     local place, crashes = job[1], tonumber(job[2] or 0)
     local gone = not place and redis.call('EXISTS', job_key(id)) == 0
     local held = place == 'lease' and redis.call('ZSCORE', LEASES, id)
@@ -115,7 +116,7 @@ local function take(queue, wanted)
         redis.call('ZREM', scheduled_key(queue), id)
       end
       lease(id, queue)
-      jobs[#jobs + 1] = { id, queue, token, job[3], job[4], job[5], job[6], crashes, job[7], job[8], job[9] }
+      jobs[#jobs + 1] = { id, queue, token, job[3], job[4], job[5], job[6], crashes, job[7], job[8], job[9], job[10] }
       taken = taken + 1
       if crashes > 0 then -- alone in its worker: should it kill this one, too, it takes no other with it
         alone = 1
@@ -146,6 +147,10 @@ if ask.events ~= '' then
 end
 
 local left = 0
+if drain(now) then
+  left = 1
+  no_later_than(now)
+end
 if redis.call('EXISTS', RQ .. ':suspended') == 1 then
   left = 2
   no_later_than(now + 1000000)
@@ -158,7 +163,7 @@ else
   reap()
 end
 
-if left == 0 and any(queue_key, served) then
+if left ~= 2 and any(queue_key, served) then
   local events = 0
   if ask.events ~= '' and ask.event_room > 0 then
     events = take(ask.events, math.min(ask.event_room, ask.room))

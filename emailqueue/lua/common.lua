@@ -9,6 +9,10 @@ local LEASES = 'emailqueue:leases'
 local INBOX = 'emailqueue:dead'
 local COUNTERS = 'emailqueue:counters'
 local WAKE = 'emailqueue:wake'
+local COMMITTED = 'emailqueue:committed' -- stagings whose jobs are on their way into the queues
+local DRAINED_AT_ONCE = 500
+local REMEMBER = 24 * 60 * 60 -- seconds that an idempotency key is known
+local ENDED_SPAN = 600 -- seconds of one set of ended runs
 local FAR_FUTURE = 253402300799 -- of the entries in rq:wip, so that RQ's own recovery never touches them
 
 local function now_us()
@@ -55,16 +59,6 @@ local function to_head(id, queue)
   redis.call('LPUSH', queue_key(queue), id)
 end
 
--- Jobs come as ARGV: id, queue, label, due, keyed, n, then n fields and values.
--- due: '' now, '+5' in five seconds of Redis time, '1700000000.5' at that time. keyed: '1' when the id stands for an
--- idempotency key, which is then remembered.
-local function read_job(at)
-  local job = { id = ARGV[at], queue = ARGV[at + 1], label = ARGV[at + 2], due = ARGV[at + 3], keyed = ARGV[at + 4] == '1' }
-  local last = at + 5 + 2 * tonumber(ARGV[at + 5])
-  job.fields = { unpack(ARGV, at + 6, last) }
-  return job, last + 1
-end
-
 local function due_us(due, now)
   if due == '' then
     return 0
@@ -73,4 +67,94 @@ local function due_us(due, now)
     return now + tonumber(string.sub(due, 2)) * 1000000
   end
   return tonumber(due) * 1000000
+end
+
+-- Which runs have ended lately, whatever became of them: in sets by time, of which the present one and the one before
+-- count. What is put in again later than that, by an outbox row, is not known here; relay.py says what follows.
+-- A run is a job, or the retry of one as a dead letter.
+local function ended_key(back)
+  return 'emailqueue:ended:' .. math.floor(tonumber(redis.call('TIME')[1]) / ENDED_SPAN) - back
+end
+
+local function run_of(id, letter)
+  return (letter and letter ~= '') and id .. ':' .. letter or id
+end
+
+local function ended_lately(run)
+  return redis.call('SISMEMBER', ended_key(0), run) == 1 or redis.call('SISMEMBER', ended_key(1), run) == 1
+end
+
+local function remember_ended(runs)
+  if #runs > 0 then
+    redis.call('SADD', ended_key(0), unpack(runs))
+    redis.call('EXPIRE', ended_key(0), 2 * ENDED_SPAN)
+  end
+end
+
+-- Add one job, written as JSON: [id, queue, counted_in, label, due, keyed, letter, ambiguous, fields and values].
+--   counted_in the queue in whose figures it counts: a subscriber that waits among the mails is no mail
+--   due     '' now, '+5' in five seconds of Redis time, '1700000000.5' at that time
+--   keyed   true when the id stands for an idempotency key, which is then remembered for REMEMBER seconds
+--   relayed whether it comes out of the outbox, and not from the call itself
+-- Returns 1 when it was added, 0 when it is on its way already, 2 when it has ended.
+local function add(text, now, relayed)
+  local id, queue, counted_in, label, due, keyed, letter, ambiguous, fields = unpack(cjson.decode(text))
+  local key = job_key(id)
+  local place, earlier = unpack(redis.call('HMGET', key, 'place', 'letter'))
+  if place == 'sent' and letter ~= '' and earlier ~= letter then -- sent before, and to be sent again as a dead letter
+    redis.call('DEL', key)
+  elseif place then
+    return place == 'sent' and 2 or 0
+  end
+  local run = run_of(id, letter)
+  if keyed and not relayed then
+    if not redis.call('SET', known_key(id), '1', 'NX', 'EX', REMEMBER) then
+      return 2
+    end
+    redis.call('SREM', ended_key(0), run) -- it was cancelled: that has freed the key
+    redis.call('SREM', ended_key(1), run)
+  elseif ended_lately(run) or (keyed and not redis.call('SET', known_key(id), '1', 'NX', 'EX', REMEMBER)) then
+    return 2
+  end
+  local at = due_us(due, now)
+  local waits = at > now
+  redis.call('HSET', key, 'place', waits and 'scheduled' or 'queue', 'status', waits and 'scheduled' or 'queued',
+    unpack(fields))
+  redis.call('SADD', RQ .. ':queues', queue_key(queue))
+  if waits then
+    redis.call('ZADD', scheduled_key(queue), seconds(at), id)
+  else
+    redis.call('RPUSH', queue_key(queue), id)
+  end
+  count('queued', counted_in, label)
+  if ambiguous then
+    count('ambiguous', counted_in, label)
+  end
+  return 1
+end
+
+-- Add some of the jobs whose staging is committed, oldest staging first; whether there are more.
+local function drain(now)
+  local staging = redis.call('LINDEX', COMMITTED, 0)
+  if not staging then
+    return false
+  end
+  for _, text in ipairs(redis.call('LPOP', staging, DRAINED_AT_ONCE) or {}) do
+    add(text, now, false)
+  end
+  if redis.call('EXISTS', staging) == 0 then
+    redis.call('LPOP', COMMITTED)
+  end
+  return redis.call('EXISTS', COMMITTED) == 1
+end
+
+-- Decide that the staged jobs of a call or a subscriber become visible: from now on every claim drains them.
+-- False when the staging holds another number of jobs than `expected`, because it has expired.
+local function commit(staging, expected)
+  if redis.call('LLEN', staging) ~= expected then
+    return false
+  end
+  redis.call('PERSIST', staging)
+  redis.call('RPUSH', COMMITTED, staging)
+  return true
 end

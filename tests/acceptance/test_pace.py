@@ -17,7 +17,7 @@ RANK = {"model_name": "Tern", "rank_position": 3, "previous_rank": 5, "vote_coun
 PROGRESS = {"model_name": "Tern", "vote_count": 500, "milestone": 500}
 CONCURRENCY = 5
 
-pytestmark = pytest.mark.usefixtures("valkey", "transactional_db")
+pytestmark = [pytest.mark.usefixtures("valkey", "transactional_db"), pytest.mark.alone]
 
 
 def test_a_critical_mail_behind_ten_thousand_slow_ones_goes_out_next(

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from urllib.request import ProxyHandler, build_opener
 
 import pytest
@@ -32,8 +33,10 @@ Start = Callable[..., subprocess.Popen[str]]
 
 
 @pytest.fixture
-def state(tmp_path: Path) -> Path:
-    return tmp_path / "state"
+def state() -> Iterator[Path]:
+    # Not in tmp_path, which may be too long for the socket of Valkey; then that lies elsewhere, and is not found here.
+    with TemporaryDirectory(prefix="quickstart-") as folder:
+        yield Path(folder) / "state"
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 from django.contrib.admin.models import LogEntry
@@ -70,6 +71,24 @@ def test_the_page_tells_what_happened() -> None:
     assert "<details><summary>Traceback</summary><pre>Traceback …</pre></details>" in text
     assert "&quot;model_name&quot;: &quot;GPT&quot;" in text
     assert 'name="_save"' not in text
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"verdict": "bad address", "rule": "no-address"}, "This address does not exist or is closed."),
+        ({"verdict": "bad address", "rule": "of-a-project-that-dropped-it"}, "550 no such mailbox"),
+        ({"verdict": "bad address"}, "given up at once: the address is bad"),
+    ],
+)
+def test_a_letter_says_what_is_wrong_and_what_to_do(fields: dict[str, Any], words: str) -> None:
+    letter = create(**fields)
+    client = staff("view")
+
+    answer = client.get(page(letter))
+
+    assert words in answer.content.decode()
 
 
 @pytest.mark.django_db

@@ -22,6 +22,7 @@ from emailqueue.models import DeadLetter, Reason, Status
 from emailqueue.queue import queue_vote_confirmation
 from emailqueue.store import INBOX, REDELIVERED
 from emailqueue.testing.mailserver import MailServer
+from emailqueue.verdict import Action
 from tests.conftest import Work
 
 DEATH = "d" * 32
@@ -112,6 +113,23 @@ def test_a_death_becomes_a_letter_with_every_attempt(valkey: Redis) -> None:
     assert [entry.smtp_code for entry in letter.attempts.all()] == [450, 550]
     assert letter.attempts.all()[0].at.isoformat() == "2026-05-04T10:00:02.500000+00:00"
     assert valkey.hlen(INBOX) == 0
+
+
+@pytest.mark.django_db
+def test_a_letter_tells_whether_its_address_is_bad(valkey: Redis) -> None:
+    busy = attempt(verdict="retry", rule="later")
+    gone = attempt(kind="permanent", smtp_code=550, verdict="bad address", rule="no-address")
+    letter = letter_of(valkey, history=[attempt(), busy, gone])
+
+    bad = DeadLetter.objects.filter(verdict=Action.BAD_ADDRESS)
+
+    assert list(bad) == [letter]
+    assert (letter.verdict, letter.rule) == ("bad address", "no-address")
+    assert [(entry.verdict, entry.rule) for entry in letter.attempts.all()] == [
+        ("", ""),  # of a worker that knew no verdicts yet
+        ("retry", "later"),
+        ("bad address", "no-address"),
+    ]
 
 
 @pytest.mark.django_db

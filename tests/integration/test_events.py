@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -12,19 +13,23 @@ from django.db import transaction
 from pytest_django import Settings
 from redis import Redis
 
-from emailqueue import Backoff
+from emailqueue import Backoff, get_queue_stats
 from emailqueue.errors import InvalidIdempotencyKey, RedisUnavailable
 from emailqueue.jobs import Job
 from emailqueue.models import DeadLetter
 from emailqueue.priority import EMAIL_QUEUES
 from emailqueue.redis import rq_queues
+from emailqueue.staging import Staging
+from emailqueue.store import Store
+from emailqueue.submit import stage
 from events import Event, Topic, get_event_stats, publish, publish_event, subscribe, topics
 from events.dispatch import dispatch
-from events.errors import InvalidPayload
+from events.errors import InvalidPayload, InvalidSubscriber
 from events.receivers import confirm_vote, connect_all
 from events.stats import SubscriberStats
-from events.subscribers import subscribers_of
-from tests.conftest import Work
+from events.subscriptions import subscribers_of
+from events.trail import read_trail
+from tests.conftest import Work, claim_and_vanish, eventually
 
 VOTE = {"voter_email": "ada@example.com", "model_name": "Ada", "model_id": 7}
 AUDIENCE = [f"fan{number}@example.com" for number in range(30)]
@@ -380,14 +385,20 @@ def test_an_event_for_nobody_queues_no_mail(valkey: Redis, work: Work) -> None:
 
 
 def test_a_receiver_that_is_run_again_mails_once(valkey: Redis, work: Work) -> None:
-    event_id = publish("vote.created", VOTE)
-    [job] = waiting(valkey, "events")
+    publish("vote.created", VOTE)
+    [event] = claim_and_vanish(valkey, "events")
+    first = Staging(event.id)
+    with first.collecting():
+        dispatch(event, None)  # type: ignore[arg-type] # sends no mail
+    stage(first, Store(valkey))  # and its worker dies before it is settled
+    eventually(lambda: valkey.zcount("emailqueue:leases", 0, time.time()))
+
     work("events")
 
-    confirm_vote(Event.parse(job.arguments["event"]))
-
-    assert event_id == job.arguments["event"]["id"]
-    assert len(waiting(valkey, "normal")) == 1
+    [mail] = waiting(valkey, "normal")
+    assert mail.arguments["to"] == "ada@example.com"
+    assert len(first.jobs) == 1
+    assert get_event_stats().completed == 2
 
 
 def test_a_project_can_switch_a_built_in_mail_off(valkey: Redis, work: Work) -> None:
@@ -414,10 +425,10 @@ def test_the_figures_tell_each_topic_and_subscriber(valkey: Redis, work: Work) -
     assert (stats.waiting, stats.active, stats.delayed, stats.completed, stats.failed) == (1, 0, 0, 4, 2)
     assert (parcels.published, votes.published, stats.topics["reward.earned"].published) == (2, 1, 0)
     assert parcels.subscribers == {
-        f"{__name__}.rejoice": SubscriberStats(run=2, failed=0),
-        f"{__name__}.stumble": SubscriberStats(run=0, failed=2),
+        f"{__name__}.rejoice": SubscriberStats(run=2, skipped=0, failed=0),
+        f"{__name__}.stumble": SubscriberStats(run=0, skipped=0, failed=2),
     }
-    assert votes.subscribers == {"events.receivers.confirm_vote": SubscriberStats(run=0, failed=0)}
+    assert votes.subscribers == {"events.receivers.confirm_vote": SubscriberStats(run=0, skipped=0, failed=0)}
 
 
 def test_without_redis_there_are_no_figures(settings: Settings) -> None:
@@ -427,3 +438,26 @@ def test_without_redis_there_are_no_figures(settings: Settings) -> None:
         get_event_stats()
 
     assert subscribers_of(topics.VOTE_CREATED)
+
+
+def test_a_subscriber_may_stand_in_line_with_the_mails_and_is_none(valkey: Redis, work: Work) -> None:
+    subscribe(PARCEL_SENT, queue="low", attempts=2, backoff=AT_ONCE)(stumble)
+    subscribe(PARCEL_SENT, queue="low")(rejoice)
+    event_id = publish(PARCEL_SENT, {"parcel": 7})
+    work("events")
+    before = list(calls)
+    waits = [job.label.rpartition(".")[2] for job in waiting(valkey, "low")]
+
+    work("low", seconds=5)
+
+    mails, stats = get_queue_stats(), get_event_stats()
+    assert (before, waits) == ([], ["stumble", "rejoice"])
+    assert sorted(calls) == ["rejoice", "stumble", "stumble"]
+    assert (mails.main.completed, mails.main.failed, mails.main.retried, mails.dlq.count) == (0, 0, 0, 1)
+    assert (stats.completed, stats.failed) == (2, 1)
+    assert {told.job.queue for told in read_trail(event_id).subscribers} == {"low"}
+
+
+def test_a_queue_that_is_not_ours_is_refused_at_once() -> None:
+    with pytest.raises(InvalidSubscriber, match=r"'slow' is no queue for subscribers\. Use one of critical"):
+        subscribe(PARCEL_SENT, queue="slow")

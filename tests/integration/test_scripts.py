@@ -20,7 +20,8 @@ from rq.suspension import resume, suspend
 
 from emailqueue import Backoff
 from emailqueue.jobs import Job, MalformedJob, NewJob, new_id
-from emailqueue.store import PIECE, Claim, Settlement, Store
+from emailqueue.outcome import Staged
+from emailqueue.store import PIECE, Added, Claim, Settlement, Store, staging_key
 
 COUNTERS = "emailqueue:counters"
 LEASES = "emailqueue:leases"
@@ -125,7 +126,7 @@ def test_adding_a_job_again_changes_nothing(store: Store, valkey: Redis) -> None
 
     added = [store.enqueue([job]), store.enqueue([job, new_job(id="b")])]
 
-    assert added == [[True], [False, True]]
+    assert added == [[Added.NEW], [Added.ON_ITS_WAY, Added.NEW]]
     assert waiting(valkey) == [job.id, "b"]
     assert counters(valkey, "normal:queued", "queued=vote-confirmation") == {
         "normal:queued": 2,
@@ -141,7 +142,7 @@ def test_a_key_is_remembered_when_its_job_is_gone(store: Store, valkey: Redis) -
 
     added = store.enqueue([job])
 
-    assert added == [False]
+    assert added == [Added.ENDED]
     assert valkey.ttl(f"emailqueue:known:{job.id}") > 86_000
 
 
@@ -179,17 +180,17 @@ def test_the_wake_list_holds_one_element_at_most(store: Store, valkey: Redis) ->
 # Bulk
 
 
-def bulk(store: Store, *ids: str, due: str = "", call: str = "", keyed: bool = False) -> bool:
-    jobs = [new_job(id=job_id, queue="low", due=due, keyed=keyed) for job_id in ids]
-    return store.enqueue_bulk(jobs, queue="low", label="progress-update", due=due, call=call)
+def bulk(store: Store, *ids: str, due: str = "", call: str = "", keyed: bool = False) -> list[Added]:
+    jobs = [new_job(id=job_id, queue="low", label="progress-update", due=due, keyed=keyed) for job_id in ids]
+    return store.enqueue_bulk(jobs, call=call)
 
 
 def test_a_bulk_call_of_several_pieces_keeps_its_order(store: Store, valkey: Redis) -> None:
     ids = [f"job-{number}" for number in range(2 * PIECE + 1)]
 
-    released = bulk(store, *ids)
+    added = bulk(store, *ids)
 
-    assert released
+    assert added == [Added.NEW] * len(ids)
     assert waiting(valkey, "low") == ids
     assert counters(valkey, "low:queued", "queued=progress-update") == {
         "low:queued": len(ids),
@@ -216,24 +217,24 @@ def test_nothing_of_a_bulk_call_is_visible_before_all_of_it(store: Store, valkey
             seen.append(claimed(store))
             yield new_job(id=f"job-{number}", queue="low")
 
-    store.enqueue_bulk(jobs(), queue="low", label="progress-update", due="", call="")
+    store.enqueue_bulk(jobs(), call="")
 
     assert seen == [[]] * (PIECE + 1)
     assert len(waiting(valkey, "low")) == PIECE + 1
 
 
-def test_a_bulk_call_that_has_lost_a_piece_releases_none(store: Store, valkey: Redis) -> None:
+def test_a_bulk_call_whose_jobs_were_lost_before_it_ended_adds_none(store: Store, valkey: Redis) -> None:
     def jobs() -> Iterator[NewJob]:
-        yield from (new_job(queue="low") for _ in range(PIECE))
+        yield from (new_job(queue="low") for _ in range(2 * PIECE))
         [staging] = cast(list[bytes], valkey.keys("emailqueue:staging:*"))
         valkey.delete(staging)
         yield new_job(queue="low")
 
-    with pytest.raises(RuntimeError, match="none of its 501 jobs was queued"):
-        store.enqueue_bulk(jobs(), queue="low", label="progress-update", due="", call="")
+    with pytest.raises(RuntimeError, match="none of its 1001 jobs was queued"):
+        store.enqueue_bulk(jobs(), call="")
 
     assert waiting(valkey, "low") == []
-    assert all(valkey.ttl(key) > 0 for key in valkey.scan_iter("rq:job:*"))
+    assert all(valkey.ttl(key) > 0 for key in valkey.scan_iter("emailqueue:staging:*"))
 
 
 def test_a_bulk_call_whose_key_is_known_adds_nothing(store: Store, valkey: Redis) -> None:
@@ -241,36 +242,53 @@ def test_a_bulk_call_whose_key_is_known_adds_nothing(store: Store, valkey: Redis
 
     again = bulk(store, "a", "b", call="c1", keyed=True)
 
-    assert not again
+    assert again == [Added.ENDED] * 2
     assert waiting(valkey, "low") == ["a", "b"]
 
 
 def test_of_two_bulk_calls_with_one_key_at_the_same_time_one_counts(store: Store, valkey: Redis) -> None:
+    ids = [f"job-{number}" for number in range(PIECE + 1)]
+
     def jobs() -> Iterator[NewJob]:
-        yield from (new_job(id=job_id, queue="low", keyed=True) for job_id in ("a", "b"))
-        assert bulk(store, "a", "b", call="c1", keyed=True)
+        yield from (new_job(id=job_id, queue="low", keyed=True) for job_id in ids)
+        assert bulk(store, *ids, call="c1", keyed=True) == [Added.NEW] * len(ids)
 
-    late = store.enqueue_bulk(jobs(), queue="low", label="progress-update", due="", call="c1")
+    late = store.enqueue_bulk(jobs(), call="c1")
 
-    assert not late
-    assert waiting(valkey, "low") == ["a", "b"]
-    assert valkey.ttl("rq:job:a") == -1
+    assert late == [Added.ENDED] * len(ids)
+    assert waiting(valkey, "low") == ids
+    assert valkey.keys("emailqueue:staging:*") == []
 
 
 def test_the_jobs_of_a_bulk_call_that_broke_off_may_come_by_the_outbox(store: Store, valkey: Redis) -> None:
-    staged = [new_job(id=f"job-{number}", queue="low") for number in range(PIECE)]
+    staged = [new_job(id=f"job-{number}", queue="low") for number in range(2 * PIECE)]
 
     def jobs() -> Iterator[NewJob]:
         yield from staged
         raise RedisConnectionError("Redis is away")
 
     with pytest.raises(RedisConnectionError):
-        store.enqueue_bulk(jobs(), queue="low", label="progress-update", due="", call="")
-    added = store.enqueue(staged[:2])
+        store.enqueue_bulk(jobs(), call="")
+    added = store.enqueue(staged[:2], relayed=True)
 
-    assert added == [True, True]
+    assert added == [Added.NEW, Added.NEW]
     assert waiting(valkey, "low") == ["job-0", "job-1"]
-    assert valkey.ttl("rq:job:job-0") == -1
+
+
+def test_a_committed_bulk_call_is_brought_in_by_claims_when_its_caller_has_died(store: Store, valkey: Redis) -> None:
+    ids = [f"job-{number}" for number in range(PIECE + 1)]
+    staging = staging_key()
+    store.stage(staging, [new_job(id=job_id, queue="low") for job_id in ids])
+    before = claimed(store)
+    store._run("commit", staging, len(ids), "")
+
+    first = ask(store, room=0)
+    second = ask(store, room=0)
+
+    assert before == []
+    assert (first.limited, first.wait, second.limited) == (True, 0, False)
+    assert waiting(valkey, "low") == ids
+    assert valkey.keys("emailqueue:staging:*") == []
 
 
 @pytest.mark.parametrize("became", ["waiting", "sent", "forgotten"])
@@ -287,6 +305,86 @@ def test_a_bulk_call_that_went_by_the_outbox_before_adds_only_what_is_new(
 
     assert waiting(valkey, "low") == (["a", "b"] if became == "waiting" else ["b"])
     assert counters(valkey, "low:queued") == {"low:queued": 2}
+
+
+# What a job has queued
+
+
+def staged(store: Store, *ids: str) -> Staged:
+    key = staging_key()
+    return Staged(key=key, count=store.stage(key, [new_job(id=job_id) for job_id in ids]))
+
+
+def test_what_a_job_has_queued_is_visible_once_the_job_is_settled(store: Store, valkey: Redis) -> None:
+    enqueue(store, "event", queue="events")
+    [event] = claim(store)
+    settlement = Settlement(job=event, verb="sent", staged=staged(store, "a", "b"))
+    before = claimed(store)
+
+    first = store.settle([settlement], worker=WORKER, now="", keep=60)
+    again = store.settle([settlement], worker=WORKER, now="", keep=60)
+    ids = claimed(store)
+
+    assert before == []
+    assert (first, again) == ([True], [False])
+    assert ids == ["a", "b"]
+    assert valkey.keys("emailqueue:staging:*") == valkey.keys("emailqueue:committed") == []
+
+
+def test_what_a_job_has_queued_stays_hidden_when_it_has_lost_its_lease_to_one_that_is_done(
+    store: Store, valkey: Redis
+) -> None:
+    enqueue(store, "event", queue="events")
+    [late] = claim(store, lease=0.001)
+    time.sleep(0.01)
+    [event] = claim(store)
+    store.settle([Settlement(job=event, verb="sent", staged=staged(store, "a"))], worker=WORKER, now="", keep=60)
+
+    settled = store.settle([Settlement(job=late, verb="sent", staged=staged(store, "b"))], worker="", now="", keep=60)
+
+    assert settled == [False]
+    assert claimed(store) == ["a"]
+    assert [valkey.ttl(key) > 0 for key in valkey.keys("emailqueue:staging:*")] == [True]
+
+
+def test_a_job_runs_again_when_what_it_queued_has_expired(store: Store, valkey: Redis) -> None:
+    enqueue(store, "event", queue="events")
+    [event] = claim(store)
+    expired = staged(store, "a")
+    valkey.delete(expired.key)
+
+    settled = store.settle([Settlement(job=event, verb="sent", staged=expired)], worker=WORKER, now="", keep=60)
+
+    assert settled == [False]
+    assert claimed(store) == ["event"]
+
+
+@pytest.mark.parametrize("verb", ["sent", "dead"])
+def test_the_end_of_a_job_that_redis_has_forgotten_is_remembered(store: Store, valkey: Redis, verb: str) -> None:
+    new = new_job()
+    store.enqueue([new])
+    [job] = claim(store)
+    valkey.flushall()
+    ended = Settlement(job=job, verb=verb, death="d1", record="{}")
+
+    settled = [store.settle([ended], worker=WORKER, now="", keep=60) for _ in range(2)]
+    added = store.enqueue([new], relayed=True)
+
+    assert settled == [[True], [False]]
+    assert added == [Added.ENDED]
+    assert valkey.hlen("emailqueue:dead") == (verb == "dead")
+    assert not valkey.exists(f"rq:job:{new.id}")
+
+
+def test_a_retry_is_another_run_of_a_job_that_has_ended(store: Store, valkey: Redis) -> None:
+    store.enqueue([new_job(id="a")])
+    settle(store, "dead", *claim(store))
+
+    plain = store.enqueue([new_job(id="a")], relayed=True)
+    retry = [store.enqueue([new_job(id="a", letter="d1")], relayed=True) for _ in range(2)]
+
+    assert plain == [Added.ENDED]
+    assert retry == [[Added.NEW], [Added.ON_ITS_WAY]]
 
 
 # Claim
@@ -895,7 +993,8 @@ def test_a_mail_that_waits_is_cancelled_and_its_key_is_free(store: Store, valkey
 
     assert cancelled
     assert waiting(valkey) == scheduled(valkey) == []
-    assert store.enqueue([job]) == [True]
+    assert store.enqueue([job], relayed=True) == [Added.ENDED]  # as its outbox row would bring it back
+    assert store.enqueue([job]) == [Added.NEW]
 
 
 @pytest.mark.parametrize("due", ["", "+60"])

@@ -163,15 +163,17 @@ def test_a_mail_is_sent(mailbox: MailServer, mailer: Mailer) -> None:
         ("mail", "451 later", Kind.TRANSIENT),
         ("mail", "552 too large", Kind.PERMANENT),
         ("rcpt", "450 greylisted", Kind.TRANSIENT),
-        ("rcpt", "421 too many", Kind.TRANSIENT),
+        ("rcpt", "421 too many", Kind.SLOWED),
+        ("rcpt", "450 4.7.1 not now", Kind.SLOWED),
         ("rcpt", "550 no such mailbox", Kind.PERMANENT),
+        ("rcpt", "550 5.7.1 too many mails from you", Kind.SLOWED),
         ("rcpt", "530 authenticate first", Kind.OUTAGE),
         ("rcpt", "drop", Kind.TRANSIENT),
         ("data", "451 later", Kind.TRANSIENT),
         ("data", "554 no", Kind.PERMANENT),
         ("data", "drop", Kind.TRANSIENT),
         ("body", "451 later", Kind.TRANSIENT),
-        ("body", "421 later", Kind.TRANSIENT),
+        ("body", "421 later", Kind.SLOWED),
         ("body", "554 spam", Kind.PERMANENT),
         ("body", "drop", Kind.AMBIGUOUS),
         ("body", "drop-after-accept", Kind.AMBIGUOUS),
@@ -190,6 +192,17 @@ def test_an_outcome_follows_from_phase_and_code(
     assert outcome.failure is not None
     assert words in outcome.failure.smtp_reply
     assert send(mailer) == SENT, "the next mail goes out"
+
+
+def test_a_failure_names_the_verdict_and_its_rule(mailbox: MailServer, mailer: Mailer) -> None:
+    mailbox.replies = ["552 5.2.2 mailbox full", "550 5.1.1 no such user"]
+
+    failures = [send(mailer).failure for _ in range(2)]
+
+    assert [failure and (failure.verdict, failure.rule) for failure in failures] == [
+        ("dead letter", "mailbox-full"),
+        ("bad address", "no-address-said"),
+    ]
 
 
 @pytest.mark.parametrize("reply", ["450 greylisted", "550 no such mailbox"])

@@ -47,9 +47,8 @@ def claimed(fields: Mapping[str, str | bytes]) -> Job:
         return written.encode() if isinstance(written, str) else written
 
     names = ("description", "data", "plan", "history")
-    return Job.claimed(
-        [b"ab12", b"normal", b"7", *map(value, names), 0, value("ambiguous"), value("letter"), value("created_at")]
-    )
+    last = ("ambiguous", "letter", "created_at", "cause")
+    return Job.claimed([b"ab12", b"normal", b"7", *map(value, names), 0, *map(value, last)])
 
 
 def calling(*call: Any) -> Job:
@@ -57,12 +56,13 @@ def calling(*call: Any) -> Job:
 
 
 def test_a_job_is_read_back_as_it_was_written() -> None:
-    new = new_job(attempts=5, backoff=Backoff(delay=1), letter="d1")
+    new = new_job(attempts=5, backoff=Backoff(delay=1), letter="d1", cause="e1", ambiguous=True)
 
     job = claimed(new.fields())
 
     assert (job.id, job.queue, job.token) == ("ab12", "normal", "7")
     assert (job.label, job.letter, job.created_at) == ("vote-confirmation", "d1", new.created_at)
+    assert (job.cause, job.ambiguous) == ("e1", True)
     assert (job.attempts(), job.backoff(), job.charged()) == (5, Backoff(delay=1), 0)
     assert job.function() is allowed
     assert job.arguments() == {"to": "ada@example.com"}

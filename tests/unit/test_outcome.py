@@ -33,6 +33,13 @@ def test_a_failed_outcome_says_where_in_the_dialogue_it_failed() -> None:
     assert outcome.failure.as_json()["smtp_reply"] == "550 no such mailbox"
 
 
+def test_a_failure_keeps_its_verdict() -> None:
+    outcome = Outcome.failed(Kind.PERMANENT, ValueError("no"), verdict="bad address", rule="no-address")
+
+    assert outcome.failure is not None
+    assert outcome.failure.as_json() | {"verdict": "bad address", "rule": "no-address"} == outcome.failure.as_json()
+
+
 def test_a_long_text_keeps_both_ends() -> None:
     text = shorten("begin" + "x" * MAX_TEXT + "end")
 

@@ -151,6 +151,14 @@ def test_a_fresh_job_may_run() -> None:
     assert settlement is None
 
 
+def test_an_event_job_may_crash_more_often() -> None:
+    nine = before_run(job(queue="events", crashes=9), Settings(), worker="w1")
+    ten = before_run(job(queue="events", crashes=10), Settings(), worker="w1")
+
+    assert nine is None
+    assert death(ten)["reason"] == "crashed"
+
+
 def test_three_crashes_make_a_dead_letter() -> None:
     record = death(before_run(job(crashes=3), Settings(), worker="w1"))
 

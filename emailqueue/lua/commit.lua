@@ -1,0 +1,16 @@
+-- Make the staged jobs of one bulk call visible, all or none.
+-- ARGV  staging key, number of jobs, id of the call or ''
+-- Result  1, 0 when the call is known already, or -1 when the staging has expired
+local staging, expected, call = ARGV[1], tonumber(ARGV[2]), ARGV[3]
+if call ~= '' and redis.call('EXISTS', known_key(call)) == 1 then
+  redis.call('DEL', staging)
+  return 0
+end
+if not commit(staging, expected) then
+  return -1
+end
+if call ~= '' then
+  redis.call('SET', known_key(call), '1', 'EX', REMEMBER)
+end
+wake()
+return 1
