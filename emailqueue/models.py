@@ -86,7 +86,7 @@ class DeadLetter(models.Model):
     message = models.TextField(_("error message"), blank=True)
     smtp_code = models.IntegerField(_("SMTP code"), null=True)
     smtp_reply = models.TextField(_("SMTP reply"), blank=True)
-    verdict = models.CharField(_("verdict"), max_length=20, blank=True, choices=Action.choices, db_index=True)
+    verdict = models.CharField(_("verdict"), max_length=20, blank=True, choices=Action.choices)
     rule = models.CharField(_("rule of the verdict"), max_length=100, blank=True)
     created_at = models.DateTimeField(_("queued at"), null=True)
     died_at = models.DateTimeField(_("died at"), db_index=True)
@@ -122,6 +122,7 @@ class DeadLetter(models.Model):
         indexes = (
             models.Index(fields=["status", "-died_at"], name="emailqueue_status_died"),
             models.Index(fields=["reason", "-died_at"], name="emailqueue_reason_died"),
+            models.Index(fields=["verdict", "-died_at"], name="emailqueue_verdict_died"),
             models.Index(fields=["email_type", "-died_at"], name="emailqueue_type_died"),
             models.Index(fields=["smtp_code", "-died_at"], name="emailqueue_code_died"),
             models.Index(fields=["recipient_domain", "-died_at"], name="emailqueue_domain_died"),

@@ -113,6 +113,27 @@ class Migration(migrations.Migration):
             field=models.JSONField(null=True, verbose_name="rendering at death"),
         ),
         migrations.RunPython(fill_keys, migrations.RunPython.noop),
+        migrations.AlterField(
+            model_name="deadletter",
+            name="verdict",
+            field=models.CharField(
+                blank=True,
+                choices=[
+                    ("retry", "tried again after the backoff"),
+                    ("hold all", "all mails wait, none is charged a try"),
+                    ("slow domain", "mails to the recipient's domain wait, none is charged a try"),
+                    ("dead letter", "given up at once"),
+                    ("bad address", "given up at once: the address is bad"),
+                    ("maybe sent", "it may have been delivered"),
+                ],
+                max_length=20,
+                verbose_name="verdict",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="deadletter",
+            index=models.Index(fields=["verdict", "-died_at"], name="emailqueue_verdict_died"),
+        ),
         migrations.AddIndex(
             model_name="deadletter",
             index=models.Index(fields=["reason", "-died_at"], name="emailqueue_reason_died"),

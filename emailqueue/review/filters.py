@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy as _
 from emailqueue.email_types import email_types
 from emailqueue.models import DeadLetter, Reason, Status
 from emailqueue.review.selection import AGES, NO_MAIL
+from emailqueue.verdict import Action
 
 if TYPE_CHECKING:
     LetterAdmin = Any
@@ -51,6 +52,14 @@ class ReasonFilter(ChoiceFilter):
     title = _("reason")
     parameter_name = "reason__exact"
     offered = Reason.choices
+
+
+class VerdictFilter(ChoiceFilter):
+    """What was done about the last attempt."""
+
+    title = _("verdict")
+    parameter_name = "verdict__exact"
+    offered = Action.choices
 
 
 class AgeFilter(ChoiceFilter):
@@ -127,3 +136,7 @@ class DomainFilter(TextFilter):
     title = _("recipient's domain")
     parameter_name = "recipient_domain__exact"
     example = "example.com"
+
+
+FILTERS: list[Any] = [StatusFilter, ReasonFilter, VerdictFilter, AgeFilter, TypeFilter, CodeFilter, DomainFilter]
+"""All, in the order in which they are offered."""

@@ -22,7 +22,7 @@ from emailqueue.models import DeadLetter
 from emailqueue.monitor.views import stats_json, stats_page
 from emailqueue.review import letter_page, several, single
 from emailqueue.review.counting import BoundedPaginator
-from emailqueue.review.filters import AgeFilter, CodeFilter, DomainFilter, ReasonFilter, StatusFilter, TypeFilter
+from emailqueue.review.filters import FILTERS
 from emailqueue.review.rights import may
 from emailqueue.review.selection import Selection
 from emailqueue.review.story import error_line, plain_words
@@ -34,7 +34,6 @@ else:
 
 UNLISTED = ("arguments", "raw", "rendered", "smtp_reply", "edits", "backoff", "discard_reason")
 """Columns that may be long and that the list does not show."""
-FILTERS: list[Any] = [StatusFilter, ReasonFilter, AgeFilter, TypeFilter, CodeFilter, DomainFilter]
 
 
 class DeadLetterAdmin(ModelAdmin):

@@ -11,6 +11,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 
 from emailqueue.models import DeadLetter, Status
+from emailqueue.review.origins import origins_of
 from emailqueue.review.rendition import is_stale, render_now
 from emailqueue.review.rights import may
 from emailqueue.review.story import advice, story
@@ -32,6 +33,7 @@ def page_context(request: HttpRequest, letter: DeadLetter) -> dict[str, Any]:
         "mail": render_now(letter) if may_read and letter.email_type else None,
         "content": laid_out(letter.arguments) if may_read else "",
         "neighbours": _neighbours(letter),
+        "origins": origins_of(letter, request.user),
     }
 
 

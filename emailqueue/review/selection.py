@@ -16,6 +16,7 @@ from django.utils.translation import gettext_lazy as _
 
 from emailqueue.derived import begins, text_key
 from emailqueue.models import DeadLetter, Reason, Status
+from emailqueue.verdict import Action
 
 PROBE = 1000
 """Matches of a search that are looked up by their ids; above, the list is read in its order until a page is full."""
@@ -38,6 +39,7 @@ class Selection:
 
     status: str = ""
     reason: str = ""
+    verdict: str = ""
     email_type: str = ""
     smtp_code: str = ""
     domain: str = ""
@@ -56,6 +58,7 @@ class Selection:
         return cls(
             status=query.get("status__exact", ""),
             reason=query.get("reason__exact", ""),
+            verdict=query.get("verdict__exact", ""),
             email_type=query.get("email_type__exact", ""),
             smtp_code=query.get("smtp_code__exact", "").strip(),
             domain=query.get("recipient_domain__exact", "").strip().lower(),
@@ -82,6 +85,7 @@ class Selection:
         told = [
             (_("status"), status.get(self.status, self.status)),
             (_("reason"), reason.get(self.reason, self.reason)),
+            (_("verdict"), dict(Action.choices).get(self.verdict, self.verdict)),
             (_("type"), _("no mail") if self.email_type == NO_MAIL else self.email_type),
             (_("SMTP code"), self.smtp_code),
             (_("domain"), self.domain),
@@ -133,6 +137,8 @@ class Selection:
         if self.smtp_code:
             # Three digits: PostgreSQL refuses a number that its column cannot hold.
             parts.append(Q(smtp_code=int(self.smtp_code)) if re.fullmatch("[0-9]{3}", self.smtp_code) else NOTHING)
+        if self.verdict:
+            parts.append(Q(verdict=self.verdict))
         if self.reason:
             parts.append(Q(reason=self.reason))
         if self.status:

@@ -34,8 +34,9 @@ CLOSED = {
 
 
 def plain_words(letter: DeadLetter) -> str:
-    """Return why the letter died, in a few words."""
-    return letter.get_reason_display()
+    """Return why the letter died, in a few words: what its verdict says first, or else the reason."""
+    verdict = sentence(letter.rule) or sentence(letter.verdict)
+    return verdict.partition(". ")[0] or letter.get_reason_display()
 
 
 def error_line(letter: DeadLetter) -> str:
@@ -49,15 +50,16 @@ def story(letter: DeadLetter) -> str:
     text = STORIES.get(Reason(letter.reason), "") if letter.reason in Reason else ""
     told = str(text) % {"tries": letter.tries, "allowed": letter.attempts_allowed}
     reply = f"{letter.smtp_code} {letter.smtp_reply}".strip() if letter.smtp_code else letter.smtp_reply
-    return f"{told} {reply or letter.message or letter.error_class}".strip()
+    what = reply or letter.message or letter.error_class
+    return " ".join(filter(None, [told, what, sentence(letter.rule) or sentence(letter.verdict)]))
 
 
 def advice(letter: DeadLetter) -> str:
     """Return what to do about it."""
     if letter.status != Status.OPEN:
         return str(CLOSED.get(Status(letter.status), "")) if letter.status in Status else ""
-    if said := sentence(letter.rule or letter.verdict):
-        return said
+    if sentence(letter.rule):
+        return ""  # which says what to do, too
     if letter.reason in Reason:
         return str(ADVICE[Reason(letter.reason)])
     return gettext("Read the attempts below, then retry or discard it.")

@@ -5,7 +5,9 @@ from dataclasses import replace
 
 import pytest
 from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Permission, User
 from django.test import Client
+from django.urls import reverse
 from django.utils import timezone
 from redis import Redis
 
@@ -43,6 +45,22 @@ def test_the_page_says_what_to_do_and_leads_to_the_neighbours() -> None:
     assert f'<a href="{page(earlier)}">' in text
     assert f'<a href="{page(later)}">' in text
     assert "?q=ada%40example.com" in text
+
+
+@pytest.mark.django_db
+def test_the_list_tells_the_verdict_and_the_page_leads_to_the_event() -> None:
+    letter = create(1, verdict="bad address", rule="no-address", cause="a" * 32)
+    client = staff("view")
+
+    listed = client.get(LIST).content.decode()
+    text = client.get(page(letter)).content.decode()
+    User.objects.get().user_permissions.add(Permission.objects.get(codename="view_eventtrail"))
+    seen = client.get(page(letter)).content.decode()
+
+    assert "This address does not exist or is closed" in listed
+    assert "Correct what was refused" not in text
+    trail = f'<a href="{reverse("admin:events_trail")}?id={letter.pk}">Trail of its event</a>'
+    assert (trail in text, trail in seen) == (False, True)
 
 
 @pytest.mark.django_db

@@ -29,6 +29,7 @@ def shown(client: Client, **query: str) -> list[str]:
     [
         ({"status__exact": "discarded"}, ["bob@two.example"]),
         ({"reason__exact": "exhausted"}, ["bob@two.example"]),
+        ({"verdict__exact": "slow domain"}, ["bob@two.example"]),
         ({"email_type__exact": "rank-update"}, ["bob@two.example"]),
         ({"email_type__exact": "-"}, [""]),
         ({"smtp_code__exact": "451"}, ["bob@two.example"]),
@@ -57,6 +58,7 @@ def test_filters_and_search_find_by_beginnings(query: dict[str, str], recipients
         recipient="bob@two.example",
         email_type="rank-update",
         reason="exhausted",
+        verdict="slow domain",
         smtp_code=451,
         message="451 later",
         status=Status.DISCARDED,
@@ -156,5 +158,5 @@ def test_every_way_to_narrow_the_list_has_an_index() -> None:
     leading = {index.fields[0].lstrip("-") for index in DeadLetter._meta.indexes}
     leading |= {field.name for field in DeadLetter._meta.local_fields if getattr(field, "db_index", False)}
 
-    columns = {"status", "reason", "email_type", "smtp_code", "recipient_domain", "died_at"}
+    columns = {"status", "reason", "verdict", "email_type", "smtp_code", "recipient_domain", "died_at"}
     assert leading >= columns | {"recipient_key", "job_id", "error_key"}
