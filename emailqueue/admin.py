@@ -3,9 +3,11 @@
 from django.contrib import admin
 
 from emailqueue.bulk import BulkAction
-from emailqueue.models import DeadLetter
+from emailqueue.models import DeadLetter, OutboxRow
 from emailqueue.review.bulk_admin import BulkActionAdmin
 from emailqueue.review.letter_admin import DeadLetterAdmin
+from emailqueue.review.outbox_admin import OutboxRowAdmin
 
 admin.site.register(DeadLetter, DeadLetterAdmin)
 admin.site.register(BulkAction, BulkActionAdmin)
+admin.site.register(OutboxRow, OutboxRowAdmin)
