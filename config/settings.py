@@ -117,6 +117,9 @@ else:
     EMAIL_USE_TLS, EMAIL_USE_SSL = smtp["use_tls"], smtp["use_ssl"]
     EMAIL_TIMEOUT = smtp["timeout"]
 
+# The folder in which a mail server on loopback keeps what it receives, for the page that shows it; see quickstart.
+MAILBOX = text("MAILBOX")
+
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,

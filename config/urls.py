@@ -1,10 +1,16 @@
-"""Which addresses the example project answers: the admin, and django-rq's dashboard inside it."""
+"""Which addresses the example project answers: the admin, django-rq's dashboard in it, and quickstart's mailbox."""
 
+from django.conf import settings
 from django.contrib import admin
 from django.urls import path, reverse_lazy
 from django.views.generic import RedirectView
+
+from config.mailbox import mailbox
 
 urlpatterns = [
     path("", RedirectView.as_view(url=reverse_lazy("admin:index"))),
     path("admin/", admin.site.urls),
 ]
+if settings.MAILBOX:
+    # Before the admin, whose last address takes everything.
+    urlpatterns.insert(0, path("admin/mailbox/", admin.site.admin_view(mailbox), name="mailbox"))

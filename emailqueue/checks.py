@@ -30,6 +30,18 @@ def check_redis(**kwargs: Any) -> list[CheckMessage]:
     return [Info(str(report), id="emailqueue.I001"), *report.problems]
 
 
+def check_alerts(**kwargs: Any) -> list[CheckMessage]:
+    """Find the function that EMAIL_QUEUE["ALERTS"] names."""
+    from emailqueue.alerts import handler
+
+    try:
+        handler()
+    except ImportError as error:
+        hint = "Write the dotted path of a function that takes a Digest, 'managers' or 'off'."
+        return [Error(f"EMAIL_QUEUE['ALERTS'] leads nowhere: {error}.", hint=hint, id="emailqueue.E021")]
+    return []
+
+
 def check_rq_queues(**kwargs: Any) -> list[CheckMessage]:
     """Compare RQ_QUEUES with what rq_queues() would have written; connect to nothing."""
     # django-rq reads the settings when it is imported, and checks are imported before they are whole.

@@ -92,7 +92,7 @@ class Options:
             label=self.email_type.name,
             due=self.due,
             keyed=key is not None,
-            domain=domain_of(to),
+            domain=ascii_domain(to),
         )
 
 
@@ -142,7 +142,7 @@ def valid_address(address: Any) -> str:
     return address
 
 
-def domain_of(address: str) -> str:
+def ascii_domain(address: str) -> str:
     """Return the domain of an address as NewJob.domain has it; empty where there is none."""
     domain = address.rpartition("@")[2] if "@" in address else ""
     try:

@@ -73,6 +73,15 @@ class Settings:
     mailer: str | None = None
     """What really delivers: dotted path of an e-mail backend, or an alias in MAILERS; None is Django's default."""
 
+    bulk_rate: float = 50.0
+    """Letters a second that a bulk action of the admin retries or discards; 0 is no limit. Written as "50/s"."""
+
+    stats_token: str = field(default="", repr=False)
+    """Who sends it in the header ("Authorization: Bearer …") gets the statistics as JSON; empty: staff alone."""
+
+    alerts: str = "managers"
+    """What is told of new dead letters: "managers" by mail, "off", or the dotted path of a function that is called."""
+
     @property
     def tokens_at_once(self) -> int:
         """The burst that is in force."""
@@ -175,6 +184,19 @@ def _mailer(key: str, value: Any) -> str | None:
     return value
 
 
+def _token(key: str, value: Any) -> str:
+    if not isinstance(value, str) or (value and len(value) < 16):
+        # Without the value: it is a secret.
+        raise ImproperlyConfigured(f"EMAIL_QUEUE[{key!r}] is too short. Use 16 random characters or more.")
+    return value
+
+
+def _alerts(key: str, value: Any) -> str:
+    if value not in ("managers", "off") and not (isinstance(value, str) and "." in value):
+        raise _wrong(key, value, "'managers', 'off' or the dotted path of a function")
+    return str(value)
+
+
 _readers: Mapping[str, Callable[[str, Any], Any]] = {
     "FRONTEND_URL": _url,
     "RATE_LIMIT": _rate,
@@ -193,6 +215,9 @@ _readers: Mapping[str, Callable[[str, Any], Any]] = {
     "JOB_TIMEOUT": _seconds(1),
     "KEEP_SENT": _seconds(1),
     "MAILER": _mailer,
+    "BULK_RATE": _rate,
+    "STATS_TOKEN": _token,
+    "ALERTS": _alerts,
 }
 
 

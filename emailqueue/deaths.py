@@ -14,6 +14,7 @@ from django.utils.dateparse import parse_datetime
 from emailqueue.models import Attempt, DeadLetter, Reason
 from emailqueue.outcome import Failure
 from emailqueue.priority import EMAIL_QUEUES, Priority
+from emailqueue.review.rendition import render_at_death
 
 Rows = tuple[DeadLetter, list[Attempt]]
 
@@ -61,6 +62,7 @@ def _read(death: str, record: Mapping[str, Any]) -> Rows:
         cause=_text(record, "cause", 64),
         **_failure(last),
     )
+    letter.rendered = render_at_death(letter)
     return letter, [
         Attempt(
             letter=letter,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
@@ -41,6 +42,9 @@ class EmailType:
 
     defaults: Mapping[str, str] = field(default_factory=dict)
     """Needed fields that are built when absent: a format of frontend_url and other fields of the context."""
+
+    stale_after: float | timedelta | None = None
+    """Age, in seconds or as a timedelta, from which the admin asks before a dead letter is retried; None: never."""
 
     def complete(self, context: Mapping[str, Any], *, frontend_url: str) -> dict[str, Any]:
         """

@@ -61,6 +61,10 @@ class ForeignQueue(EmailQueueError, ValueError):
     """EmailWorker was given a queue that is not one of ours."""
 
 
+class InvalidAge(EmailQueueError, ValueError):
+    """An age is not a number with a unit."""
+
+
 class UnknownQueue(EmailQueueError, LookupError):
     """No queue of ours has that name."""
 

@@ -16,6 +16,7 @@ from emailqueue import housekeeping
 from emailqueue.conf import get_settings
 from emailqueue.outbox import OutboxRow
 from emailqueue.relay import relay
+from emailqueue.review import bulk_run
 from emailqueue.store import Store
 
 logger = logging.getLogger("emailqueue.worker")
@@ -24,6 +25,8 @@ INTERVAL = 5.0
 """Seconds between two looks at the outbox."""
 RETRIES_INTERVAL = 20.0
 """Seconds between two looks at letters that are being retried."""
+BUSY = 1.0
+"""Seconds between two looks while a bulk action runs."""
 
 
 class Housekeeper(threading.Thread):
@@ -40,6 +43,7 @@ class Housekeeper(threading.Thread):
         self._failing = False
         self._next_retries = 0.0
         self._began = False
+        self._bulk = False
         self._errands: SimpleQueue[Callable[[], object]] = SimpleQueue()
         self.open_letters = 0
         """Dead letters that wait for staff, as last counted."""
@@ -74,7 +78,7 @@ class Housekeeper(threading.Thread):
         """Look after the tables until stopped."""
         while not self._stopped:
             self._look()
-            self._poked.wait(INTERVAL)
+            self._poked.wait(BUSY if self._bulk else INTERVAL)
             self._poked.clear()
         self._look()
         connections.close_all()
@@ -113,6 +117,8 @@ class Housekeeper(threading.Thread):
             lambda: relay(Store(self._connection)),
             self._push_retries,
             self._count,
+            self._work_off,
+            lambda: housekeeping.tell(self._connection),
         ]
 
     def _push_retries(self) -> None:
@@ -127,6 +133,10 @@ class Housekeeper(threading.Thread):
             except DatabaseError:
                 self.forget(job_ids)
                 raise
+
+    def _work_off(self) -> None:
+        self._bulk = False  # should it fail, the next look is not hurried
+        self._bulk = not self._stopped and bulk_run.work()
 
     def _count(self) -> None:
         self.open_letters = housekeeping.open_letters()

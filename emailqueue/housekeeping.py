@@ -18,15 +18,17 @@ from django.db import DataError, IntegrityError, router, transaction
 from django.utils import timezone
 from redis import Redis
 
+from emailqueue import alerts
 from emailqueue.deaths import Rows, rows
 from emailqueue.errors import EmailQueueError
 from emailqueue.foreign import import_foreign_failures
 from emailqueue.jobs import NewJob
 from emailqueue.models import Attempt, DeadLetter, OutboxRow, Status
 from emailqueue.relay import YOUNG, in_doubt
+from emailqueue.signals import dead_lettered
 from emailqueue.store import INBOX, REDELIVERED, Added, Store
 
-__all__ = ["close_redelivered", "import_foreign_failures", "move_inbox", "open_letters", "push_retries"]
+__all__ = ["close_redelivered", "import_foreign_failures", "move_inbox", "open_letters", "push_retries", "tell"]
 
 logger = logging.getLogger(__name__)
 
@@ -52,11 +54,26 @@ def move_inbox(connection: Redis) -> int:
     moved = 0
     entries = connection.hscan_iter(INBOX, count=BATCH)
     while batch := dict(islice(entries, BATCH)):
-        stored = _store_batch({death: rows(_decoded(death), entry) for death, entry in batch.items()})
+        stored, new = _store_batch({death: rows(_decoded(death), entry) for death, entry in batch.items()})
         if stored:
             connection.hdel(INBOX, *stored)
         moved += len(stored)
+        _announce(connection, new)
     return moved
+
+
+def tell(connection: Redis) -> bool:
+    """Send the alert about new letters if one is due, see alerts.py."""
+    return alerts.tell(connection)
+
+
+def _announce(connection: Redis, letters: Sequence[DeadLetter]) -> None:
+    """Tell receivers and the alerts of letters whose transaction has committed."""
+    for letter in letters:
+        for receiver, answer in dead_lettered.send_robust(sender=DeadLetter, letter=letter):
+            if isinstance(answer, Exception):
+                logger.error("a receiver of dead_lettered failed", extra={"receiver": repr(receiver)}, exc_info=answer)
+    alerts.count_deaths(connection, letters)
 
 
 def close_redelivered(connection: Redis) -> int:
@@ -104,21 +121,22 @@ def _retried_job(letter: DeadLetter) -> NewJob | None:
         return None
 
 
-def _store_batch(batch: Mapping[bytes, Rows]) -> list[bytes]:
-    """Store all, or if the database refuses, one by one; return the names of those that are stored."""
+def _store_batch(batch: Mapping[bytes, Rows]) -> tuple[list[bytes], list[DeadLetter]]:
+    """Store all, or if the database refuses, one by one; return the names of those that are stored, and new letters."""
     try:
-        _store(list(batch.values()))
+        return list(batch), _store(list(batch.values()))
     except BAD_ROW:
-        return [name for name, entry in batch.items() if _store_one(name, entry)]
-    return list(batch)
+        one_by_one = {name: _store_one(name, entry) for name, entry in batch.items()}
+    stored = {name: new for name, new in one_by_one.items() if new is not None}
+    return list(stored), [letter for new in stored.values() for letter in new]
 
 
 _reported: set[bytes] = set()
 
 
-def _store_one(name: bytes, entry: Rows) -> bool:
+def _store_one(name: bytes, entry: Rows) -> list[DeadLetter] | None:
     try:
-        _store([entry])
+        return _store([entry])
     except BAD_ROW as error:
         if name not in _reported:
             _reported.add(name)
@@ -127,17 +145,18 @@ def _store_one(name: bytes, entry: Rows) -> bool:
                 "dead letter refused by the database, it stays in the inbox",
                 extra={"death": _decoded(name), "error_class": type(error).__name__},
             )
-        return False
-    return True
+        return None
 
 
-def _store(batch: Sequence[Rows]) -> None:
+def _store(batch: Sequence[Rows]) -> list[DeadLetter]:
+    """Store letters and attempts, and return the letters that were not there before."""
     alias = router.db_for_write(DeadLetter)
     letters = [letter for letter, _ in batch]
     with transaction.atomic(using=alias):
+        ids = {letter.pk for letter in letters}
+        present = set(DeadLetter.objects.using(alias).filter(pk__in=ids).values_list("pk", flat=True))
         DeadLetter.objects.using(alias).bulk_create(letters, ignore_conflicts=True)
         # SQLite ignores rows that break any constraint, not only those that are there already.
-        ids = {letter.pk for letter in letters}
         if DeadLetter.objects.using(alias).filter(pk__in=ids).count() != len(ids):
             raise IntegrityError("A dead letter breaks a constraint.")
         attempts = [attempt for _, attempts in batch for attempt in attempts]
@@ -147,6 +166,7 @@ def _store(batch: Sequence[Rows]) -> None:
         DeadLetter.objects.using(alias).filter(pk__in=redriven, status=Status.RETRYING).update(
             status=Status.FAILED_AGAIN, closed_at=timezone.now()
         )
+    return [letter for letter in letters if letter.pk not in present]
 
 
 def _decoded(value: bytes) -> str:

@@ -15,7 +15,9 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from emailqueue.backoff import Backoff
-from emailqueue.compose import domain_of, mail_job
+from emailqueue.bulk import BulkAction
+from emailqueue.compose import ascii_domain, mail_job
+from emailqueue.derived import KEY, DerivedField, domain_of, text_key
 from emailqueue.errors import NotDiscardable, NotRetryable
 from emailqueue.jobs import Job, MalformedJob, NewJob
 from emailqueue.outbox import OutboxRow
@@ -23,7 +25,7 @@ from emailqueue.priority import Priority
 from emailqueue.submit import submit
 from emailqueue.verdict import Action
 
-__all__ = ["Attempt", "DeadLetter", "OutboxRow", "Reason", "Status"]
+__all__ = ["Attempt", "BulkAction", "DeadLetter", "OutboxRow", "Reason", "Status"]
 
 EDITABLE = ("to", "context", "priority")
 
@@ -84,7 +86,7 @@ class DeadLetter(models.Model):
     message = models.TextField(_("error message"), blank=True)
     smtp_code = models.IntegerField(_("SMTP code"), null=True)
     smtp_reply = models.TextField(_("SMTP reply"), blank=True)
-    verdict = models.CharField(_("verdict"), max_length=20, blank=True, choices=Action.choices, db_index=True)
+    verdict = models.CharField(_("verdict"), max_length=20, blank=True, choices=Action.choices)
     rule = models.CharField(_("rule of the verdict"), max_length=100, blank=True)
     created_at = models.DateTimeField(_("queued at"), null=True)
     died_at = models.DateTimeField(_("died at"), db_index=True)
@@ -98,6 +100,11 @@ class DeadLetter(models.Model):
     """Id of the event, or of the job, that led to this one."""
     redrives = models.CharField(_("retry of"), max_length=64, blank=True)
     """Id of the letter whose retry has died as this one."""
+    rendered = models.JSONField(_("rendering at death"), null=True)
+    """Subject and text as they were when the mail died; only of types that can be out of date."""
+    recipient_key = DerivedField(max_length=320, compute=lambda letter: letter.recipient.lower())
+    recipient_domain = DerivedField(_("domain"), max_length=255, compute=lambda letter: domain_of(letter.recipient))
+    error_key = DerivedField(max_length=KEY, compute=lambda letter: text_key(letter.message))
 
     objects = DeadLetterQuerySet.as_manager()
 
@@ -108,8 +115,26 @@ class DeadLetter(models.Model):
         permissions = (
             ("retry_deadletter", _("Can retry dead letters")),
             ("discard_deadletter", _("Can discard dead letters")),
+            ("view_body_deadletter", _("Can view the content of dead letters")),
+            ("export_deadletter", _("Can export dead letters")),
         )
-        indexes = (models.Index(fields=["status", "-died_at"], name="emailqueue_status_died"),)
+        # Each filter of the list with its order, newest first.
+        indexes = (
+            models.Index(fields=["status", "-died_at"], name="emailqueue_status_died"),
+            models.Index(fields=["reason", "-died_at"], name="emailqueue_reason_died"),
+            models.Index(fields=["verdict", "-died_at"], name="emailqueue_verdict_died"),
+            models.Index(fields=["email_type", "-died_at"], name="emailqueue_type_died"),
+            models.Index(fields=["smtp_code", "-died_at"], name="emailqueue_code_died"),
+            models.Index(fields=["recipient_domain", "-died_at"], name="emailqueue_domain_died"),
+            # The classes are PostgreSQL's, for LIKE; the other databases ignore them.
+            models.Index(
+                fields=["recipient_key", "-died_at"],
+                name="emailqueue_recipient_died",
+                opclasses=["varchar_pattern_ops", "timestamptz_ops"],
+            ),
+            models.Index(fields=["error_key"], name="emailqueue_error", opclasses=["varchar_pattern_ops"]),
+            models.Index(fields=["closed_at"], name="emailqueue_closed"),
+        )
 
     def __str__(self) -> str:
         return f"{self.label} → {self.recipient}" if self.recipient else self.label
@@ -205,7 +230,7 @@ class DeadLetter(models.Model):
             label=self.label,
             letter=self.pk,
             cause=self.cause,
-            domain=domain_of(self.recipient),
+            domain=ascii_domain(self.recipient),
         )
 
 

@@ -35,7 +35,7 @@ def before_run(job: Job, settings: Settings, *, worker: str) -> Settlement | Non
 
     Its age is that by the clock of Redis, so that a worker's wrong one does not matter.
     """
-    if job.crashes >= (MAX_EVENT_CRASHES if job.counted_in() == EVENT_QUEUE else MAX_CRASHES):
+    if job.crashes and job.crashes >= (MAX_EVENT_CRASHES if job.counted_in() == EVENT_QUEUE else MAX_CRASHES):
         error = f"{job.crashes} workers died while they had this job."
         return _dead(job, "crashed", Outcome(kind=Kind.PERMANENT, failure=_told("Crashed", error)), worker=worker)
     if job.ambiguous and settings.ambiguous == "hold":

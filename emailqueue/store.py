@@ -38,6 +38,8 @@ OFFER_AGAIN = 5 * 60
 """Seconds after which all rows of the outbox are offered again."""
 PIECE = 500
 """Jobs that one script call carries at most."""
+PARTS = {"settle": ("series",)}
+"""Scripts that begin with more than common.lua."""
 STAGED = 60 * 60
 """Seconds that staged jobs live which nobody commits."""
 
@@ -180,7 +182,7 @@ class OutboxState:
 def _source(name: str) -> str:
     folder = Path(__file__).parent / "lua"
     prelude = f"local RQ = '{RQ_KEY_PREFIX}'\n" + (folder / "common.lua").read_text()
-    return prelude + (folder / f"{name}.lua").read_text()
+    return prelude + "".join((folder / f"{part}.lua").read_text() for part in (*PARTS.get(name, ()), name))
 
 
 @dataclass(slots=True)
@@ -318,6 +320,11 @@ class Store:
     def await_wake(self, timeout: float) -> bool:
         """Block until a worker is wanted or `timeout` seconds have passed."""
         return self.connection.blpop([WAKE], timeout=timeout) is not None
+
+    def view(self, *, minutes: int, hours: int) -> dict[str, Any]:
+        """Return all that the statistics show; see view.lua."""
+        view: dict[str, Any] = json.loads(self._run("view", minutes, hours))
+        return view
 
     def counts(self) -> Counts:
         """Return what stands in the queues now, and what was counted since the beginning."""

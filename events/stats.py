@@ -74,6 +74,11 @@ def get_event_stats() -> EventStats:
         counts = Store(connect()).counts()
     except (RedisError, OSError) as error:
         raise RedisUnavailable(f"Redis did not answer, so there are no figures: {error}") from error
+    return event_stats_of(counts)
+
+
+def event_stats_of(counts: Counts) -> EventStats:
+    """Return the figures of the event bus that `counts` holds."""
     waiting, active, delayed = counts.now[EVENT_QUEUE]
     return EventStats(
         waiting=waiting,

@@ -72,8 +72,10 @@ def where_to_look(workspace: Workspace, *, address: str, password: str) -> str:
     """Return where the results can be seen, and how to end."""
     rows = [
         ("Admin", f"{address}{reverse('admin:index')}", f"user admin, password {password}"),
-        ("Dead letters", f"{address}{reverse('admin:emailqueue_deadletter_changelist')}", "retry, discard"),
+        ("Dead letters", f"{address}{reverse('admin:emailqueue_deadletter_changelist')}", "retry, edit, discard"),
+        ("Statistics", f"{address}{reverse('admin:emailqueue_stats')}", "rates, latency, workers"),
         ("Dashboard", f"{address}{reverse('admin:django_rq_dashboard_changelist')}", "queues, jobs, workers"),
+        ("Mailbox", f"{address}{reverse('mailbox')}", "what the mail server received"),
         ("Mails", f"{workspace.mailbox}", "a file each"),
         ("Logs", f"{workspace.logs}", "a file each process"),
     ]

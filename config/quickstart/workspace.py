@@ -61,6 +61,7 @@ class Workspace:
             "DATABASE_URL": f"sqlite:///{quote(str(self.folder / 'db.sqlite3'))}",
             "REDIS_URL": self.valkey.url,
             "EMAIL_RATE_LIMIT": RATE_LIMIT,
+            "MAILBOX": str(self.mailbox),
         }
 
     @contextmanager

@@ -34,6 +34,7 @@ local function completes(entry)
     redis.call('RPUSH', 'emailqueue:redelivered', entry.letter)
   end
   ends(entry, 'completed')
+  note('sent', entry.counted_in)
   done = done + 1
 end
 
@@ -51,6 +52,7 @@ function verbs.sent(entry)
   redis.call('EXPIRE', key, ask.keep)
   local finished = RQ .. ':finished:' .. entry.queue
   redis.call('ZADD', finished, seconds(now + ask.keep * 1000000), entry.id)
+  note_latency(entry.counted_in, redis.call('HGET', key, 'due_at'), now)
   completes(entry)
   return true
 end
@@ -68,6 +70,9 @@ function verbs.retry(entry)
     count('ambiguous', entry.counted_in, entry.label)
   end
   count(entry.charged and 'retried' or 'held', entry.counted_in, entry.label)
+  if entry.charged then
+    note('retried', entry.counted_in)
+  end
   return true
 end
 
@@ -130,6 +135,7 @@ function verbs.dead(entry)
   redis.call('HSET', INBOX, entry.death, entry.record)
   redis.call('DEL', job_key(entry.id))
   ends(entry, 'failed')
+  note('dead', entry.counted_in)
   failed = failed + 1
   return true
 end
@@ -231,6 +237,7 @@ remember_ended(ended)
 if redis.call('EXISTS', COMMITTED) == 1 then
   wake()
 end
+write_series(now)
 
 -- RQ's registry of finished jobs keeps the newest thousand of each queue, and their hashes no longer.
 local tidied = {}

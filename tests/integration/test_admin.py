@@ -1,83 +1,18 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from django.contrib.admin.models import LogEntry
-from django.contrib.auth.models import Permission, User
+from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
 from pytest_django import DjangoAssertNumQueries
 from redis import Redis
 
-from emailqueue.compose import DELIVER
-from emailqueue.models import Attempt, DeadLetter, Reason, Status
-
-LIST = reverse("admin:emailqueue_deadletter_changelist")
-NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
-XSS = "<script>alert(1)</script>"
-
-
-def create(number: int = 1, **fields: Any) -> DeadLetter:
-    arguments = {
-        "email_type": "vote-confirmation",
-        "to": f"ada{number}@example.com",
-        "context": {"model_name": "GPT", "profile_url": "https://front.example/models/7"},
-    }
-    letter = DeadLetter.objects.create(
-        **{
-            "id": f"{number:032x}",
-            "job_id": f"job-{number}",
-            "queue": "normal",
-            "label": "vote-confirmation",
-            "email_type": "vote-confirmation",
-            "recipient": f"ada{number}@example.com",
-            "priority": 3,
-            "function": DELIVER,
-            "arguments": arguments,
-            "attempts_allowed": 3,
-            "reason": Reason.PERMANENT,
-            "tries": 1,
-            "error_class": "emailqueue.smtp.Refused",
-            "message": "550 no such mailbox",
-            "smtp_code": 550,
-            "smtp_reply": "no such mailbox",
-            "died_at": NOON + timedelta(seconds=number),
-            **fields,
-        }
-    )
-    Attempt.objects.create(
-        letter=letter,
-        number=1,
-        at=NOON,
-        kind="permanent",
-        phase="rcpt",
-        smtp_code=letter.smtp_code,
-        smtp_reply=letter.smtp_reply,
-        error_class=letter.error_class,
-        message=letter.message,
-        traceback=fields.get("message", "Traceback …"),
-    )
-    return letter
-
-
-def staff(*permissions: str) -> Client:
-    user = User.objects.create_user("mary", password="secret", is_staff=True)
-    user.user_permissions.set(Permission.objects.filter(codename__in=[f"{name}_deadletter" for name in permissions]))
-    client = Client()
-    client.force_login(user)
-    return client
-
-
-def page(letter: DeadLetter, verb: str = "change") -> str:
-    return reverse(f"admin:emailqueue_deadletter_{verb}", args=[letter.pk])
-
-
-def act(client: Client, action: str, *letters: DeadLetter, **fields: str) -> str:
-    form = {"action": action, "_selected_action": [letter.pk for letter in letters], "index": "0", **fields}
-    return client.post(LIST, form, follow=True).content.decode()
+from emailqueue.models import DeadLetter, Reason, Status
+from tests.letters import LIST, NOON, XSS, act, create, page, staff
 
 
 def statuses() -> set[str]:
@@ -127,7 +62,7 @@ def test_the_list_costs_the_same_for_one_letter_and_for_many(
 @pytest.mark.django_db
 def test_the_page_tells_what_happened() -> None:
     letter = create()
-    client = staff("view")
+    client = staff("view", "view_body")
 
     text = client.get(page(letter)).content.decode()
 
@@ -243,10 +178,9 @@ def test_the_action_retries_a_selection_and_tells_what_it_could_not(valkey: Redi
 
 @pytest.mark.django_db
 def test_the_action_discards_what_was_selected_when_the_reason_was_asked() -> None:
-    create(1)
-    create(2)
+    selected = [create(1).pk, create(2).pk]
     client = staff("view", "discard")
-    asked = client.post(LIST, {"action": "discard", "_selected_action": "x", "select_across": "1", "index": "0"})
+    asked = client.post(LIST, {"action": "discard", "_selected_action": selected, "index": "0"})
     hidden = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)">', asked.content.decode()))
     create(3)
 
@@ -260,11 +194,11 @@ def test_the_action_discards_what_was_selected_when_the_reason_was_asked() -> No
 
 @pytest.mark.django_db
 def test_an_action_refuses_more_than_a_thousand_letters() -> None:
-    letters = [DeadLetter(id=f"{number:032x}", died_at=NOON) for number in range(1001)]
-    DeadLetter.objects.bulk_create(letters)
+    letters = DeadLetter.objects.bulk_create([DeadLetter(id=f"{n:032x}", died_at=NOON) for n in range(1001)])
     client = staff("view", "retry", "discard")
+    ids = " ".join(letter.pk for letter in letters)
 
-    texts = [act(client, action, letters[0], select_across="1") for action in ("retry", "discard")]
+    texts = [act(client, action, letters[0], letters=ids, reason="no") for action in ("retry", "discard")]
 
     assert all("At most 1000 letters are taken at once." in text for text in texts)
     assert statuses() == {Status.OPEN}

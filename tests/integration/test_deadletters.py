@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import sys
 import threading
+from dataclasses import replace
 from typing import Any
 
 import django_rq
@@ -14,6 +15,7 @@ from rq import SimpleWorker
 from rq.serializers import JSONSerializer
 
 from emailqueue.compose import DELIVER
+from emailqueue.email_types import VOTE_CONFIRMATION, _registry
 from emailqueue.errors import InvalidAddress, InvalidPriority, MissingContext, NotDiscardable, NotRetryable
 from emailqueue.housekeeping import close_redelivered, import_foreign_failures, move_inbox, open_letters
 from emailqueue.models import DeadLetter, Reason, Status
@@ -128,6 +130,25 @@ def test_a_letter_tells_whether_its_address_is_bad(valkey: Redis) -> None:
         ("retry", "later"),
         ("bad address", "no-address"),
     ]
+
+
+@pytest.mark.django_db
+def test_a_letter_keeps_how_its_mail_read_if_that_may_become_untrue(
+    valkey: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    die(valkey, "a" * 32)
+    move_inbox(valkey)
+    monkeypatch.setitem(_registry, "vote-confirmation", replace(VOTE_CONFIRMATION, stale_after=60))
+    die(valkey, "b" * 32)
+    die(valkey, "c" * 32, arguments={"email_type": "vote-confirmation", "to": "ada@example.com", "context": {}})
+
+    move_inbox(valkey)
+
+    kept: dict[str, Any] = dict(DeadLetter.objects.values_list("pk", "rendered"))
+    assert kept["a" * 32] is None
+    assert kept["b" * 32]["subject"] == "Your vote for GPT is in"
+    assert "https://front.example/models/7" in kept["b" * 32]["text"]
+    assert DeadLetter.objects.count() == 3
 
 
 @pytest.mark.django_db

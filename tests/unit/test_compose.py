@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from emailqueue import Backoff, EmailType
-from emailqueue.compose import MAX_RECIPIENTS, Options, checked_recipients, domain_of, due, mail_job, valid_address
+from emailqueue.compose import MAX_RECIPIENTS, Options, ascii_domain, checked_recipients, due, mail_job, valid_address
 from emailqueue.email_types import VOTE_CONFIRMATION
 from emailqueue.errors import (
     EmailQueueError,
@@ -246,7 +246,7 @@ def test_options_are_checked_once_for_many_mails() -> None:
         ("ada@" + "ü" * 80 + ".example", ""),
     ],
 )
-def test_the_domain_of_an_address_is_told_as_mail_servers_know_it(address: str, domain: str) -> None:
-    found = domain_of(address)
+def test_the_ascii_domain_an_address_is_told_as_mail_servers_know_it(address: str, domain: str) -> None:
+    found = ascii_domain(address)
 
     assert found == domain

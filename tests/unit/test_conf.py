@@ -44,6 +44,11 @@ def test_a_project_need_not_write_anything(settings: DjangoSettings) -> None:
         ("IDLE_INTERVAL", 0.5, 0.5),
         ("MAILER", "bulk", "bulk"),
         ("MAILER", None, None),
+        ("BULK_RATE", "100/m", 100 / 60),
+        ("STATS_TOKEN", "sixteen-or-more-", "sixteen-or-more-"),
+        ("STATS_TOKEN", "", ""),
+        ("ALERTS", "off", "off"),
+        ("ALERTS", "shop.alerts.tell", "shop.alerts.tell"),
     ],
 )
 def test_a_key_is_read(queue_settings: Callable[..., None], key: str, written: Any, read: Any) -> None:
@@ -79,6 +84,9 @@ def test_a_key_is_read(queue_settings: Callable[..., None], key: str, written: A
         ("JOB_TIMEOUT", True, "seconds"),
         ("MAILER", "", "MAILERS"),
         ("MAILER", 5, "MAILERS"),
+        ("BULK_RATE", "50", "'10/s'"),
+        ("ALERTS", "everybody", "'managers', 'off'"),
+        ("ALERTS", None, "dotted path"),
     ],
 )
 def test_a_bad_value_is_named_with_a_way_out(
@@ -105,6 +113,24 @@ def test_the_settings_must_be_a_dict(settings: DjangoSettings) -> None:
 
     with pytest.raises(ImproperlyConfigured, match="Use a dict"):
         get_settings()
+
+
+@pytest.mark.parametrize("token", ["too-short", 5, None])
+def test_a_token_that_is_too_short_is_refused_without_showing_it(
+    queue_settings: Callable[..., None], token: Any
+) -> None:
+    queue_settings(STATS_TOKEN=token)
+
+    with pytest.raises(ImproperlyConfigured, match="Use 16 random characters") as refused:
+        get_settings()
+
+    assert str(token) not in str(refused.value)
+
+
+def test_the_token_is_not_shown_with_the_settings(queue_settings: Callable[..., None]) -> None:
+    queue_settings(STATS_TOKEN="sixteen-or-more-")
+
+    assert "sixteen" not in repr(get_settings())
 
 
 @pytest.mark.parametrize(

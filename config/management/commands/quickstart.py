@@ -43,7 +43,7 @@ class Command(BaseCommand):
     def handle(self, **options: Any) -> None:
         folder = options["state"].resolve()
         if RUN not in os.environ:
-            _start_again_with(Workspace(folder=folder))
+            start_again_with(Workspace(folder=folder))
         # Explicitly: a process that a shell has started in the background ignores SIGINT.
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.default_int_handler)
@@ -77,7 +77,8 @@ class Command(BaseCommand):
         return tally
 
 
-def _start_again_with(workspace: Workspace) -> None:
+def start_again_with(workspace: Workspace) -> None:
+    """Become this very command with the settings of the quickstart."""
     # Settings are read once, from the environment, so that a second start is the only clean way to others.
     environ = workspace.environment(os.environ) | {RUN: workspace.run}
     os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environ)  # noqa: S606 - this very command

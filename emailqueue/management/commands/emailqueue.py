@@ -9,9 +9,9 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from emailqueue.errors import EmailQueueError
-from emailqueue.management.verbs import limit, pause, resume
+from emailqueue.management.verbs import limit, pause, purge, resume
 
-VERBS: Mapping[str, ModuleType] = {"limit": limit, "pause": pause, "resume": resume}
+VERBS: Mapping[str, ModuleType] = {"limit": limit, "pause": pause, "purge": purge, "resume": resume}
 """A verb's module has its help as docstring, add_arguments(parser), and run(**options), which returns what to print."""
 
 

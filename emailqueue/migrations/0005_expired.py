@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("emailqueue", "0003_verdict"),
+        ("emailqueue", "0004_review"),
     ]
 
     operations = [

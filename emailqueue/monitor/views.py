@@ -1,0 +1,132 @@
+"""The statistics page and its JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from django.contrib.admin import AdminSite
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.template.response import TemplateResponse
+from django.utils import timezone
+from django.utils.crypto import constant_time_compare
+from django.utils.translation import gettext as _
+from redis import RedisError
+
+from emailqueue.conf import get_settings
+from emailqueue.flow import limit_in
+from emailqueue.models import DeadLetter
+from emailqueue.monitor.panels import panels_of
+from emailqueue.monitor.plots import Line, plot
+from emailqueue.monitor.snapshot import Period, Snapshot
+from emailqueue.redis import connect
+from emailqueue.store import Store
+
+COUNTED = 10_000
+"""Open letters that are counted; above, the page says "more than"."""
+
+
+def stats_page(request: HttpRequest, *, site: AdminSite) -> HttpResponse:
+    """Return the page, or with ?part=1 its inner part, for which the script asks every few seconds."""
+    context: dict[str, Any] = {"title": _("E-mail queue: statistics")}
+    try:
+        context |= _shown(_snapshot())
+    except (RedisError, OSError) as error:
+        context["redis_error"] = type(error).__name__
+    if "part" in request.GET:
+        return TemplateResponse(request, "admin/emailqueue/stats/part.html", context)
+    return TemplateResponse(request, "admin/emailqueue/stats/page.html", {**site.each_context(request), **context})
+
+
+def stats_json(request: HttpRequest, *, site: AdminSite) -> HttpResponse:
+    """Return the figures for programs: to staff, or to who has the token."""
+    if not (_has_token(request) or site.has_permission(request)):
+        answer = {"error": "Send the token of EMAIL_QUEUE['STATS_TOKEN'] as a bearer, or log in as staff."}
+        return JsonResponse(answer, status=401, headers={"WWW-Authenticate": "Bearer", "Cache-Control": "no-store"})
+    try:
+        figures = _as_json(_snapshot())
+    except (RedisError, OSError):
+        return JsonResponse({"error": "Redis does not answer."}, status=503, headers={"Cache-Control": "no-store"})
+    return JsonResponse(figures, headers={"Cache-Control": "no-store"})
+
+
+def _snapshot() -> Snapshot:
+    return Snapshot.take(Store(connect()))
+
+
+def _has_token(request: HttpRequest) -> bool:
+    token = get_settings().stats_token
+    scheme, _space, sent = request.headers.get("Authorization", "").partition(" ")
+    return bool(token) and scheme.lower() == "bearer" and constant_time_compare(sent.strip(), token)
+
+
+def _open_letters(snapshot: Snapshot) -> int:
+    return DeadLetter.objects.open().order_by()[: COUNTED + 1].count() + snapshot.counts.inbox
+
+
+def _as_json(snapshot: Snapshot) -> dict[str, Any]:
+    limit = limit_in(snapshot.counts.flow, get_settings())
+    letters = _open_letters(snapshot)
+    return {
+        "at": datetime.fromtimestamp(snapshot.now, UTC).isoformat(),
+        "queues": {
+            queue: {"waiting": now[0], "active": now[1], "delayed": now[2], "oldest_seconds": snapshot.oldest[queue]}
+            for queue, now in snapshot.counts.now.items()
+        },
+        "dead_letters": {"open": letters, "more": letters > COUNTED},
+        "latency": {"p50": snapshot.latency(0.5), "p95": snapshot.latency(0.95)},
+        "rate": {"sent_per_second": snapshot.rate, "limit_per_second": limit.rate},
+        "suspended": snapshot.suspended,
+        "minutes": _series(snapshot.minutes),
+        "hours": _series(snapshot.hours),
+        "panels": {name: panel.as_json() for name, panel in panels_of(snapshot).items()},
+    }
+
+
+def _series(periods: Sequence[Period]) -> list[dict[str, Any]]:
+    return [
+        {
+            "at": datetime.fromtimestamp(period.begins, UTC).isoformat(),
+            "sent": period.sent,
+            "retried": period.retried,
+            "dead": period.dead,
+        }
+        for period in periods
+    ]
+
+
+def _shown(snapshot: Snapshot) -> dict[str, Any]:
+    limit = limit_in(snapshot.counts.flow, get_settings()).rate
+    letters = _open_letters(snapshot)
+    return {
+        "at": datetime.fromtimestamp(snapshot.now, UTC),
+        "waiting": sum(now[0] for now in snapshot.counts.now.values()),
+        "letters": min(letters, COUNTED),
+        "more": letters > COUNTED,
+        "p50": snapshot.latency(0.5),
+        "p95": snapshot.latency(0.95),
+        "rate": snapshot.rate,
+        "limit": limit,
+        "use": min(100, round(100 * snapshot.rate / limit)) if limit else None,
+        "suspended": snapshot.suspended,
+        "plots": [
+            _plot(snapshot.minutes, title=_("Per minute, the last hour"), form="%H:%M", every=10),
+            _plot(snapshot.hours, title=_("Per hour, the last two days"), form="%a %H:%M", every=6),
+        ],
+        "panels": panels_of(snapshot),
+    }
+
+
+def _plot(periods: Sequence[Period], *, title: str, form: str, every: int) -> dict[str, Any]:
+    moments = [timezone.localtime(datetime.fromtimestamp(period.begins, UTC)) for period in periods]
+    number = [moment.minute if every == 10 else moment.hour for moment in moments]
+    spans = [moment.strftime(form) for moment in moments]
+    lines = [
+        Line(name=_("sent"), kind="sent", values=[period.sent for period in periods]),
+        Line(name=_("retried"), kind="retried", values=[period.retried for period in periods]),
+        Line(name=_("dead"), kind="dead", values=[period.dead for period in periods]),
+    ]
+    ticks = [(index, moments[index].strftime("%H:%M")) for index, each in enumerate(number) if each % every == 0]
+    svg = plot(title=title, ticks=ticks, spans=spans, lines=lines)
+    return {"title": title, "svg": svg, "lines": [(line.kind, line.name, sum(line.values)) for line in lines]}

@@ -1,0 +1,1 @@
+"""How staff review dead letters: find, read, retry, discard, export."""
