@@ -858,10 +858,10 @@ def commands_of_a_claim(store: Store, **asked: Any) -> Mapping[str, int]:
     return commands(store.connection)
 
 
-def test_an_idle_claim_costs_nine_commands(store: Store) -> None:
+def test_an_idle_claim_costs_four_commands(store: Store) -> None:
     calls = commands_of_a_claim(store)
 
-    assert sum(calls.values()) <= 9, calls
+    assert sum(calls.values()) <= 4, calls
 
 
 @pytest.mark.parametrize("written", ["", "fast", "20"])
