@@ -98,18 +98,29 @@ local function to_head(id, queue)
   redis.call('HSET', job_key(id), 'place', 'queue', 'status', 'queued')
   local line = queue_key(queue)
   local order = tonumber(redis.call('HGET', job_key(id), 'order') or 0)
-  for at = 0, 1000 do
-    local other = redis.call('LINDEX', line, at)
-    if not other or at == 1000 or order < tonumber(redis.call('HGET', job_key(other), 'order') or FAR_FUTURE * 10000) then
-      if at == 0 then
-        redis.call('LPUSH', line, id)
-      elseif other then
-        redis.call('LINSERT', line, 'BEFORE', other, id)
-      else
-        redis.call('RPUSH', line, id)
-      end
-      return
+  local length = redis.call('LLEN', line)
+  -- Those that went back before stand at the head in their order; then come those that were never claimed.
+  local function goes_behind(at)
+    local its_order = redis.call('HGET', job_key(redis.call('LINDEX', line, at)), 'order')
+    return not its_order or tonumber(its_order) > order
+  end
+  if length == 0 or goes_behind(0) then
+    redis.call('LPUSH', line, id)
+    return
+  end
+  local before, behind = 0, length
+  while behind - before > 1 do
+    local middle = math.floor((before + behind) / 2)
+    if goes_behind(middle) then
+      behind = middle
+    else
+      before = middle
     end
+  end
+  if behind == length then
+    redis.call('RPUSH', line, id)
+  else
+    redis.call('LINSERT', line, 'BEFORE', redis.call('LINDEX', line, behind), id)
   end
 end
 
