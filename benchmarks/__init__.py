@@ -1,1 +1,1 @@
-"""Programs that measure: run each as `python -m benchmarks.NAME`."""
+"""What was promised about speed, measured: each module is a command that prints its figures."""

@@ -92,6 +92,7 @@ class Options:
             label=self.email_type.name,
             due=self.due,
             keyed=key is not None,
+            domain=ascii_domain(to),
         )
 
 
@@ -139,6 +140,15 @@ def valid_address(address: Any) -> str:
             f"{address!r} is not an e-mail address. Use one plain address such as 'ada@example.com'."
         ) from None
     return address
+
+
+def ascii_domain(address: str) -> str:
+    """Return the domain of an address as NewJob.domain has it; empty where there is none."""
+    domain = address.rpartition("@")[2] if "@" in address else ""
+    try:
+        return punycode(domain).lower()
+    except UnicodeError:  # a dead letter may hold any address
+        return ""
 
 
 def due(*, delay: Any = None, at: Any = None) -> str:

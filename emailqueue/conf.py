@@ -15,6 +15,8 @@ from django.core.signals import setting_changed
 from emailqueue.backoff import Backoff
 from emailqueue.errors import EmailQueueError
 
+RATES = "mails per time, for example '10/s' or '600/m', or '0' for no limit"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
@@ -28,6 +30,9 @@ class Settings:
 
     burst: int = 0
     """Mails that may go out at once after a pause; 0 chooses max(1, rate/20)."""
+
+    fair_share: float = 0.1
+    """Share of the mails, 0 to 1, that goes to the oldest mail while more urgent mail waits, so that none starves."""
 
     concurrency: int = 5
     """Mails that one worker sends at the same time."""
@@ -43,6 +48,9 @@ class Settings:
 
     outbox: Literal["failover", "always", "off"] = "failover"
     """When a job has a row in the database: while Redis is away, from the call to its end, or never."""
+
+    max_age: float = 172_800.0
+    """Seconds that a mail may wait since it was due, whatever holds it, before it becomes a dead letter: two days."""
 
     lease: float = 15.0
     """Seconds after which the jobs of a worker that died go to another one."""
@@ -77,7 +85,7 @@ class Settings:
     @property
     def tokens_at_once(self) -> int:
         """The burst that is in force."""
-        return self.burst or max(1, int(self.rate_limit / 20))
+        return self.burst or burst_of(self.rate_limit)
 
 
 @cache
@@ -109,12 +117,25 @@ def _url(key: str, value: Any) -> str:
     return value.rstrip("/")
 
 
-def _rate(key: str, value: Any) -> float:
+def parse_rate(value: Any) -> float:
+    """Return how many mails a second `value` ("10/s", "600/m", "0") means. Raises ValueError for anything else."""
     units = {"s": 1.0, "m": 60.0, "h": 3600.0}
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)(?:/([smh]))?", str(value).strip())
+    match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)(?:/([smh]))?", str(value).strip(), re.ASCII)
     if not match or (match[2] is None and float(match[1]) != 0):
-        raise _wrong(key, value, "mails per time, for example '10/s' or '600/m', or '0' for no limit")
+        raise ValueError(RATES)
     return float(match[1]) / units[match[2] or "s"]
+
+
+def burst_of(rate: float) -> int:
+    """Return how many mails may go out at once at a limit of `rate` a second, unless it is said."""
+    return max(1, int(rate / 20))
+
+
+def _rate(key: str, value: Any) -> float:
+    try:
+        return parse_rate(value)
+    except ValueError as error:
+        raise _wrong(key, value, RATES) from error
 
 
 def _whole(least: int) -> Callable[[str, Any], int]:
@@ -124,6 +145,12 @@ def _whole(least: int) -> Callable[[str, Any], int]:
         return int(value)
 
     return read
+
+
+def _share(key: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise _wrong(key, value, "a share from 0 to 1, for example 0.1 for one mail in ten")
+    return float(value)
 
 
 def _seconds(least: float) -> Callable[[str, Any], float]:
@@ -174,11 +201,13 @@ _readers: Mapping[str, Callable[[str, Any], Any]] = {
     "FRONTEND_URL": _url,
     "RATE_LIMIT": _rate,
     "BURST": _whole(0),
+    "FAIR_SHARE": _share,
     "CONCURRENCY": _whole(1),
     "ATTEMPTS": _whole(1),
     "BACKOFF": _backoff,
     "AMBIGUOUS": _one_of("resend", "hold"),
     "OUTBOX": _one_of("failover", "always", "off"),
+    "MAX_AGE": _seconds(1),
     "LEASE": _seconds(1),
     "IDLE_INTERVAL": _seconds(0.1),
     "STATS_INTERVAL": _seconds(0.1),

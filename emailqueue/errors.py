@@ -65,6 +65,14 @@ class InvalidAge(EmailQueueError, ValueError):
     """An age is not a number with a unit."""
 
 
+class UnknownQueue(EmailQueueError, LookupError):
+    """No queue of ours has that name."""
+
+
+class InvalidLimit(EmailQueueError, ValueError):
+    """The limit is not a number of mails per time, or its burst is not a whole number of 1 or more."""
+
+
 class NotRetryable(EmailQueueError, ValueError):
     """The dead letter cannot be retried, or not with these edits."""
 

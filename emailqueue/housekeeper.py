@@ -6,7 +6,8 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable
-from queue import SimpleQueue
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 
 from django.db import DatabaseError, close_old_connections, connections
 from redis import Redis, RedisError
@@ -22,10 +23,10 @@ logger = logging.getLogger("emailqueue.worker")
 
 INTERVAL = 5.0
 """Seconds between two looks at the outbox."""
-BUSY = 1.0
-"""Seconds between two looks while a bulk action runs."""
 RETRIES_INTERVAL = 20.0
 """Seconds between two looks at letters that are being retried."""
+BUSY = 1.0
+"""Seconds between two looks while a bulk action runs."""
 
 
 class Housekeeper(threading.Thread):
@@ -40,9 +41,10 @@ class Housekeeper(threading.Thread):
         self._rows_stay = get_settings().outbox == "always"
         self._sent: SimpleQueue[str] = SimpleQueue()
         self._failing = False
-        self._bulk = False
         self._next_retries = 0.0
         self._began = False
+        self._bulk = False
+        self._errands: SimpleQueue[Callable[[], object]] = SimpleQueue()
         self.open_letters = 0
         """Dead letters that wait for staff, as last counted."""
 
@@ -59,6 +61,11 @@ class Housekeeper(threading.Thread):
     def import_foreign(self) -> None:
         """Look now: there is a failure of a stock worker in one of our queues."""
         self._foreign = True
+        self._poked.set()
+
+    def run_errand(self, errand: Callable[[], object]) -> None:
+        """Do something that may take its time, which the main thread has not."""
+        self._errands.put(errand)
         self._poked.set()
 
     def stop(self) -> None:
@@ -79,6 +86,9 @@ class Housekeeper(threading.Thread):
     def _look(self) -> None:
         close_old_connections()
         try:
+            with suppress(Empty):
+                while True:
+                    self._errands.get_nowait()()
             if not self._began:
                 Store(self._connection).outbox_state()  # from here on Redis remembers; see relay.py
                 self._began = True
@@ -111,10 +121,6 @@ class Housekeeper(threading.Thread):
             lambda: housekeeping.tell(self._connection),
         ]
 
-    def _work_off(self) -> None:
-        self._bulk = False  # should it fail, the next look is not hurried
-        self._bulk = not self._stopped and bulk_run.work()
-
     def _push_retries(self) -> None:
         if time.monotonic() >= self._next_retries:
             housekeeping.push_retries(Store(self._connection))
@@ -127,6 +133,10 @@ class Housekeeper(threading.Thread):
             except DatabaseError:
                 self.forget(job_ids)
                 raise
+
+    def _work_off(self) -> None:
+        self._bulk = False  # should it fail, the next look is not hurried
+        self._bulk = not self._stopped and bulk_run.work()
 
     def _count(self) -> None:
         self.open_letters = housekeeping.open_letters()

@@ -105,6 +105,8 @@ class NewJob:
 
     ambiguous: bool = False
     """Whether it may have been sent already."""
+    domain: str = ""
+    """Domain of the recipient, in lower-case ASCII, which may ask us to go slower; empty for what is no mail."""
 
     created_at: str = field(default_factory=timestamp)
 
@@ -118,12 +120,22 @@ class NewJob:
             "origin": self.queue,
             "timeout": "180",
             "plan": json.dumps({"attempts": self.attempts, "backoff": self.backoff.as_json()}),
+            "due_at": f"{self.due_at():.6f}",
         }
-        if not self.due:
-            # The latency is counted from here, in Redis, which reads no dates. A mail for later has none.
-            fields["asked_at"] = f"{datetime.fromisoformat(self.created_at).timestamp():.3f}"
-        marks = {"letter": self.letter, "cause": self.cause, "ambiguous": "1" if self.ambiguous else ""}
+        marks = {
+            "letter": self.letter,
+            "cause": self.cause,
+            "ambiguous": "1" if self.ambiguous else "",
+            "domain": self.domain,
+        }
         return fields | {name: mark for name, mark in marks.items() if mark}
+
+    def due_at(self) -> float:
+        """Return the Unix time from which on the job waits, by the clock of this machine."""
+        created = datetime.fromisoformat(self.created_at).timestamp()
+        if self.due.startswith("+"):
+            return created + float(self.due)
+        return max(created, float(self.due or 0))
 
     def counted_in(self) -> str:
         """Return the queue in whose figures the job counts."""
@@ -156,10 +168,20 @@ class Job:
     cause: str = ""
     """Id of the event or the job that led to this one."""
 
+    due_at: float = 0.0
+    """Unix time from which on it has waited; 0 where nobody wrote it."""
+
+    claimed_at: float = 0.0
+    """Unix time of the claim, by the clock of Redis."""
+
+    fair: bool = False
+    """Whether it was handed out for its age, before others that are more urgent."""
+
     @classmethod
     def claimed(cls, reply: list[Any]) -> Job:
         """Read one job of the reply of claim.lua."""
-        job_id, queue, token, label, data, plan, history, crashes, ambiguous, letter, created_at, cause = reply
+        job_id, queue, token, label, data, plan, history, crashes, ambiguous, letter, created_at, *more = reply
+        cause, due_at, claimed_at, fair = more
         return cls(
             id=_text(job_id),
             queue=_text(queue),
@@ -173,6 +195,9 @@ class Job:
             letter=_text(letter),
             created_at=_text(created_at),
             cause=_text(cause),
+            due_at=_number(due_at),
+            claimed_at=_number(claimed_at),
+            fair=bool(fair),
         )
 
     def call(self) -> tuple[str, dict[str, Any]]:
@@ -225,6 +250,10 @@ class Job:
         """Return how many attempts are used up already."""
         return sum(1 for attempt in self.history if attempt.get("charged", True))
 
+    def waited(self) -> float:
+        """Return the seconds between the time when the job was due and its claim; 0 where nobody wrote the former."""
+        return self.claimed_at - self.due_at if self.due_at else 0.0
+
     def _plan(self) -> dict[str, Any]:
         plan: dict[str, Any] = _json_or(self.plan, {})
         return plan
@@ -233,6 +262,13 @@ class Job:
 def _text(value: bytes | None) -> str:
     # A stranger's bytes must not end the worker: another would claim the job, and end, too.
     return (value or b"").decode("utf-8", "replace")
+
+
+def _number(value: bytes | None) -> float:
+    try:
+        return float(value or 0)
+    except ValueError:
+        return 0.0
 
 
 def _json_or(text: bytes | None, otherwise: Any) -> Any:

@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy as _
 
 from emailqueue.backoff import Backoff
 from emailqueue.bulk import BulkAction
-from emailqueue.compose import mail_job
+from emailqueue.compose import ascii_domain, mail_job
 from emailqueue.derived import KEY, DerivedField, domain_of, text_key
 from emailqueue.errors import NotDiscardable, NotRetryable
 from emailqueue.jobs import Job, MalformedJob, NewJob
@@ -37,6 +37,7 @@ class Reason(models.TextChoices):
     EXHAUSTED = "exhausted", _("all tries failed")
     AMBIGUOUS = "ambiguous", _("maybe sent")
     CRASHED = "crashed", _("its workers crashed")
+    EXPIRED = "expired", _("waited too long")
     MALFORMED = "malformed", _("unreadable job")
 
 
@@ -229,6 +230,7 @@ class DeadLetter(models.Model):
             label=self.label,
             letter=self.pk,
             cause=self.cause,
+            domain=ascii_domain(self.recipient),
         )
 
 

@@ -28,12 +28,13 @@ from emailqueue.errors import RedisUnavailable
 from emailqueue.fencer import Fencer
 from emailqueue.jobs import Job, timestamp
 from emailqueue.listener import Listener, Woken
-from emailqueue.outcome import Kind
+from emailqueue.outage import server_name
+from emailqueue.outcome import UNSENT, Kind
 from emailqueue.priority import EMAIL_QUEUES, EVENT_QUEUE
 from emailqueue.redis import revive
 from emailqueue.settlement import after_run, before_run
 from emailqueue.slot import Done, Slot, Work
-from emailqueue.store import Settlement, Store
+from emailqueue.store import Settled, Settlement, Store
 
 logger = logging.getLogger("emailqueue.worker")
 
@@ -84,13 +85,16 @@ class Rounds:
         on_inbox: Callable[[], None],
         on_sent: Callable[[list[str]], None],
         on_figures: Callable[[Mapping[str, Any]], None],
+        on_outage: Callable[[Settled, Settlement], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = Store(connection)
         self._settings, self._name, self._ttl, self._limits = settings, name, ttl, limits
         self._mail_queues = [queue for queue in EMAIL_QUEUES if queue in queues]
         self._events = EVENT_QUEUE if EVENT_QUEUE in queues else ""
-        self._on_inbox, self._on_sent, self._on_figures, self._clock = on_inbox, on_sent, on_figures, clock
+        self._on_inbox, self._on_sent, self._on_figures, self._on_outage = on_inbox, on_sent, on_figures, on_outage
+        self._clock = clock
+        self._server = server_name(settings)
 
         self.inbox: SimpleQueue[Done | Woken | Stop] = SimpleQueue()
         self._work = Work()
@@ -178,10 +182,11 @@ class Rounds:
                 self._stop(force=force)
 
     def _done(self, done: Done) -> None:
-        if done.job.queue != EVENT_QUEUE:
+        if done.job.queue != EVENT_QUEUE and done.outcome.kind is Kind.SENT:
             self._pace = done.seconds if self._pace == float("inf") else 0.9 * self._pace + 0.1 * done.seconds
-        self.jobs_done += 1
-        self._log(done)
+        if done.outcome is not UNSENT:
+            self.jobs_done += 1
+            self._log(done)
         settlement = after_run(done.job, done.outcome, self._settings, worker=self._name, seconds=done.seconds)
         if settlement is None:
             self._held.pop(_lease(done.job), None)
@@ -216,6 +221,7 @@ class Rounds:
                 "ttl": self._ttl,
                 "now": timestamp(),
                 "state": ("busy" if self._held else "idle") if figures else "",
+                "server": self._server,
                 "queues": self._mail_queues,
                 "events": self._events,
                 "room": max(0, self._room()),
@@ -224,6 +230,7 @@ class Rounds:
                 "lease": settings.lease,
                 "interval": 1_000_000 / settings.rate_limit if settings.rate_limit else 0,
                 "burst": settings.tokens_at_once,
+                "fair": round(settings.fair_share * 1_000_000),
                 "idle": settings.idle_interval * 1000,
                 "figures": figures,
             }
@@ -262,6 +269,8 @@ class Rounds:
     def _to_settle(self, settlement: Settlement) -> None:
         if not self._ended:
             self._ended_at = self._clock()
+        if settlement.verb == "hold":  # at once, before the next claim: others would run into the same outage
+            self._ended_at = float("-inf")
         self._ended.append(settlement)
 
     def _settling_is_due(self) -> bool:
@@ -273,7 +282,9 @@ class Rounds:
 
     def _settle(self) -> None:
         batch = self._ended[:SETTLE_AT_MOST]
-        settled = self._store.settle(batch, worker=self._name, now=timestamp(), keep=self._settings.keep_sent)
+        settled = self._store.settle(
+            batch, worker=self._name, now=timestamp(), keep=self._settings.keep_sent, server=self._server
+        )
         # Only now: a batch whose call failed is settled again, which changes nothing twice.
         del self._ended[: len(batch)]
         done = zip(batch, settled, strict=True)
@@ -284,10 +295,13 @@ class Rounds:
                 logger.warning("lease was lost", extra={"job_id": settlement.job.id, "verb": settlement.verb})
             elif settlement.verb == "retry":
                 self._next_claim = min(self._next_claim, self._clock() + settlement.due)
-            elif settlement.verb == "head" or settlement.staged:
+            elif settlement.verb in ("head", "hold", "slow") or settlement.staged:
                 self._next_claim = 0.0
             elif settlement.verb == "dead":
                 self._on_inbox()
+            if changed > Settled.WRITTEN:
+                self._on_outage(changed, settlement)
+                self._next_claim = 0.0
         if not self._held:
             self._next_claim = 0.0 if self._alone or self._limits.burst else self._next_claim
             self._drained = self._limits.max_jobs is not None and self.jobs_done >= self._limits.max_jobs

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import count
-from queue import PriorityQueue, SimpleQueue
+from queue import Empty, PriorityQueue, SimpleQueue
 from typing import Any
 
 from django.db import close_old_connections, connections
@@ -42,7 +43,8 @@ class Work:
 
     def put(self, job: Job) -> None:
         """Add a job."""
-        self._jobs.put((_ranks[job.queue], next(self._numbers), job))
+        rank = 0 if job.fair else _ranks[job.queue]  # else more urgent ones would go before it without end
+        self._jobs.put((rank, next(self._numbers), job))
 
     def end(self) -> None:
         """Have one slot end when no job waits any more."""
@@ -51,6 +53,20 @@ class Work:
     def get(self) -> Job | None:
         """Wait for the next job; None is the end."""
         return self._jobs.get()[2]
+
+    def withdraw_mail(self) -> list[Job]:
+        """Take back the mails that wait; events stay."""
+        waiting: list[tuple[int, int, Job | None]] = []
+        with suppress(Empty):
+            while True:
+                waiting.append(self._jobs.get_nowait())
+        mails = []
+        for rank, number, job in waiting:
+            if job is None or job.queue == EVENT_QUEUE:
+                self._jobs.put((rank, number, job))
+            else:
+                mails.append(job)
+        return mails
 
     def get_nowait(self) -> Job | None:
         """Return the next job. Raises queue.Empty."""
@@ -91,6 +107,9 @@ class Slot(threading.Thread):
             outcome = self._attempt(job)
             self.running = None
             self._inbox.put(Done(job=job, outcome=outcome, seconds=time.monotonic() - began))
+            if outcome.kind is Kind.OUTAGE:  # at once, and not by way of the main thread: each would try to connect
+                for mail in self._work.withdraw_mail():
+                    self._inbox.put(Done(job=mail, outcome=UNSENT, seconds=0.0))
         self._mailer.close()
         connections.close_all()
 

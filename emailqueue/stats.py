@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from redis import RedisError
 
+from emailqueue.conf import get_settings
 from emailqueue.errors import RedisUnavailable
+from emailqueue.flow import Limit, limit_in, outages_in, paused_in
 from emailqueue.models import DeadLetter
 from emailqueue.priority import EMAIL_QUEUES
 from emailqueue.redis import connect
@@ -59,6 +62,18 @@ class QueueStats:
     queues: Mapping[str, QueueFigures]
     """Each mail queue by its name: critical, high, normal, low."""
 
+    limit: Limit
+    """The rate limit in force."""
+
+    paused: tuple[str, ...]
+    """Queues that are paused, "events" among them if it is."""
+
+    outages: Mapping[str, datetime]
+    """Mail servers that are away, and since when."""
+
+    slowed: Mapping[str, datetime]
+    """Domains that asked us to go slower, and when the next of their mails is tried; 100 at most."""
+
 
 def get_queue_stats() -> QueueStats:
     """
@@ -74,6 +89,10 @@ def get_queue_stats() -> QueueStats:
         main=figures_of(counts, *EMAIL_QUEUES),
         dlq=DeadLetterFigures(count=DeadLetter.objects.open().count() + counts.inbox),
         queues={queue: figures_of(counts, queue) for queue in EMAIL_QUEUES},
+        limit=limit_in(counts.flow, get_settings()),
+        paused=paused_in(counts.flow),
+        outages=outages_in(counts.flow),
+        slowed={domain: datetime.fromtimestamp(moment, tz=UTC) for domain, moment in counts.slowed.items()},
     )
 
 

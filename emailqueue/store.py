@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import random
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from enum import IntEnum
 from functools import cache
@@ -25,6 +26,8 @@ WAKE = "emailqueue:wake"
 INBOX = "emailqueue:dead"
 COUNTERS = "emailqueue:counters"
 REDELIVERED = "emailqueue:redelivered"
+FLOW = "emailqueue:flow"
+SLOWED = "emailqueue:slowed"
 SINCE = "emailqueue:since"
 REMEMBER_THE_BEGINNING = """
 local time = redis.call('TIME')
@@ -82,7 +85,7 @@ class Settlement:
 
     job: Job
     verb: str
-    """sent, retry, head or dead."""
+    """sent, retry, hold, slow, head or dead."""
 
     seconds: float = 0.0
     """How long the job ran."""
@@ -96,14 +99,50 @@ class Settlement:
     history: str = ""
     death: str = ""
     record: str = ""
+    reached: bool = False
+    """Whether the mail server answered as one that takes mail, if not this one."""
+
+    alert: bool = False
+    """Whether it refused our account."""
+
+    otherwise: Settlement | None = None
+    """What is written instead of a hold when the mail turns out to be to blame itself."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the entry as settle.lua reads it."""
         job = {name: getattr(self.job, name) for name in ("id", "queue", "label", "token", "letter")}
         staged = self.staged or Staged(key="", count=0)
-        names = ("verb", "seconds", "due", "charged", "ambiguous", "history", "death", "record")
+        names = ("verb", "seconds", "due", "charged", "ambiguous", "history", "death", "record", "reached", "alert")
         job["counted_in"] = self.job.counted_in()
-        return job | {name: getattr(self, name) for name in names} | {"staging": staged.key, "staged": staged.count}
+        written = {name: getattr(self, name) for name in names} | {"staging": staged.key, "staged": staged.count}
+        otherwise = {"otherwise": self.otherwise.as_json()} if self.otherwise else {}
+        return job | written | otherwise
+
+
+class Settled(IntEnum):
+    """What a settlement has changed; false when nothing, because the lease was lost."""
+
+    LEASE_LOST = 0
+    WRITTEN = 1
+    OUTAGE_BEGAN = 2
+    ACCOUNT_REFUSED = 3
+    """Written, and it is the first word in this outage that the mail server refuses our account."""
+    OUTAGE_ENDED = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Doubling:
+    """A wait that doubles each time, in seconds."""
+
+    first: float
+    most: float
+
+
+PROBING = Doubling(first=1.0, most=60.0)
+"""Between two probes of a mail server that is away."""
+SLOWING = Doubling(first=5.0, most=900.0)
+"""Between two tries of a domain that asks us to go slower."""
+_dice = random.Random()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +158,12 @@ class Counts:
 
     inbox: int
     """Dead letters that wait to be moved into the database."""
+
+    flow: Mapping[str, str]
+    """What holds mail back; flow.py reads it."""
+
+    slowed: Mapping[str, float]
+    """Domains that asked us to go slower, the next ones first, and the Unix time of their next try; 100 at most."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,10 +268,26 @@ class Store:
         """Prolong the leases of `jobs` by `lease` seconds; for each, whether it was still ours."""
         return [bool(renewed) for renewed in self._run("renew", lease, *_tokens(jobs))]
 
-    def settle(self, batch: Sequence[Settlement], *, worker: str, now: str, keep: float) -> list[bool]:
-        """Write what became of jobs; for each, whether it changed anything. Repeating a batch changes nothing."""
+    def settle(
+        self,
+        batch: Sequence[Settlement],
+        *,
+        worker: str,
+        now: str,
+        keep: float,
+        server: str = "",
+        probing: Doubling = PROBING,
+        slowing: Doubling = SLOWING,
+        rng: random.Random = _dice,
+    ) -> list[Settled]:
+        """
+        Write what became of jobs; for each, what that has changed. Repeating a batch changes nothing.
+
+        `server`: name of the mail server that was spoken to, whose circuit opens and closes by it.
+        """
         ask = {"worker": worker, "now": now, "keep": int(keep), "batch": [entry.as_json() for entry in batch]}
-        return [bool(settled) for settled in self._run("settle", json.dumps(ask))]
+        flow = {"server": server, "probing": asdict(probing), "slowing": asdict(slowing), "dice": rng.random()}
+        return [Settled(settled) for settled in self._run("settle", json.dumps(ask | flow))]
 
     def outbox_state(self) -> OutboxState:
         """Return how far the outbox has been offered."""
@@ -274,13 +335,36 @@ class Store:
                 pipeline.zcard(f"{RQ_KEY_PREFIX}:scheduled:{queue}")
             pipeline.hgetall(COUNTERS)
             pipeline.hlen(INBOX)
-            *now, counters, inbox = pipeline.execute()
+            pipeline.hgetall(FLOW)
+            pipeline.zrangebyscore(SLOWED, "(0", "+inf", start=0, num=100, withscores=True)
+            *now, counters, inbox, flow, slowed = pipeline.execute()
         counted = {name.decode(): int(number) for name, number in counters.items()}
         return Counts(
             now={queue: (now[3 * i], now[3 * i + 1], now[3 * i + 2]) for i, queue in enumerate(QUEUES)},
             counters=counted,
             inbox=inbox,
+            flow=_decoded(flow),
+            slowed={domain.decode(): next_try for domain, next_try in slowed},
         )
+
+    def flow(self) -> dict[str, str]:
+        """Return what holds mail back; flow.py reads it."""
+        return _decoded(self.connection.hgetall(FLOW))
+
+    def change_flow(self, *, put: Mapping[str, str] | None = None, drop: Iterable[str] = ()) -> None:
+        """Write and delete what holds mail back, and have a worker look at it; it wakes the next."""
+        with self.connection.pipeline() as pipeline:
+            for name, value in (put or {}).items():
+                pipeline.hset(FLOW, name, value)
+            if drop := list(drop):
+                pipeline.hdel(FLOW, *drop)
+            pipeline.lpush(WAKE, 1)
+            pipeline.ltrim(WAKE, 0, 0)
+            pipeline.execute()
+
+
+def _decoded(fields: Any) -> dict[str, str]:
+    return {name.decode(): value.decode("utf-8", "replace") for name, value in fields.items()}
 
 
 def staging_key() -> str:

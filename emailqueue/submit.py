@@ -91,7 +91,7 @@ def after_commit(action: Callable[[], None], *, using: str | None) -> None:
 def _in_transaction(using: str | None) -> bool:
     connection = transaction.get_connection(using)
     # Asked like this, a caller that has not touched the database opens no connection to it.
-    return connection.in_atomic_block or (connection.connection is not None and not connection.get_autocommit())
+    return connection.in_atomic_block or (connection.connection is not None and not connection.autocommit)
 
 
 def _submit(jobs: Sequence[NewJob], push: Push, *, using: str | None, has_row: bool) -> None:

@@ -96,6 +96,7 @@ _UNREACHED = (
 )  # fmt: skip
 _NO_NAME = ("gaierror", "herror", "NameResolutionError")
 _NO_TLS = ("SSLError", "CertificateError")
+_CUT = ("ConnectionResetError", "ConnectionAbortedError", "BrokenPipeError", "SMTPServerDisconnected")
 _LOST = (
     "TimeoutError", "ReadTimeout", "ReadTimeoutError", "ConnectionResetError", "ConnectionAbortedError",
     "BrokenPipeError", "RemoteDisconnected", "ProtocolError", "ChunkedEncodingError", "ConnectionClosedError",
@@ -240,6 +241,10 @@ RULES: tuple[Rule, ...] = (
         "The connection to the mail server was lost before the mail began. If it lasts, ask the provider.")),
     _maybe(name="lost-at-body", phases=("body",), sentence=_(  # RFC 5321, section 4.2.5; RFC 1047
         "The connection was lost when the server may have taken the mail already. Ask the recipient before a retry.")),
+    _retry(name="silent", phases=("rcpt", "data"), errors=("TimeoutError",), sentence=_LATER_SAYS),
+    # So an outage begins for mails that are on their way: no fault of theirs.
+    _hold(name="cut", phases=("rcpt", "data"), errors=_CUT, sentence=_(
+        "The mail server broke the connection before it had the mail. If it lasts, ask the provider.")),
     _retry(name="lost", phases=("rcpt", "data"), sentence=_LATER_SAYS),
     # Backends that call a provider's API: django-anymail by the names of its errors, others by HTTP status.
     _bad(name="api-no-address", phases=("api",), sentence=_(

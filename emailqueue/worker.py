@@ -15,12 +15,15 @@ from rq import Queue, Worker
 from emailqueue import logs
 from emailqueue.conf import get_settings
 from emailqueue.errors import ForeignQueue
+from emailqueue.flow import outages_in, paused_in
 from emailqueue.housekeeper import Housekeeper
 from emailqueue.listener import PATIENCE
+from emailqueue.outage import announce, server_name
 from emailqueue.priority import EMAIL_QUEUES, EVENT_QUEUE, QUEUES
 from emailqueue.redis import connect
 from emailqueue.redis_report import describe_redis
 from emailqueue.rounds import Limits, Rounds, Stop
+from emailqueue.store import Settled, Settlement
 
 logger = logging.getLogger("emailqueue.worker")
 
@@ -81,6 +84,7 @@ class EmailWorker(Worker):
             on_inbox=self._housekeeper.poke,
             on_sent=self._housekeeper.forget,
             on_figures=self._show_figures,
+            on_outage=self._announce,
         )
         self._sent_before: tuple[int, float] | None = None
         self._stop_requested_at = 0.0
@@ -122,6 +126,9 @@ class EmailWorker(Worker):
         self._stop_requested_at = now
         self._rounds.inbox.put(Stop(force=again))
 
+    def _announce(self, changed: Settled, settlement: Settlement) -> None:
+        self._housekeeper.run_errand(announce(changed, settlement, server=server_name(get_settings())))
+
     def _show_figures(self, figures: Mapping[str, Any]) -> None:
         """Write the statistics line."""
         queues, counters = figures["queues"], figures["counters"]
@@ -136,9 +143,16 @@ class EmailWorker(Worker):
         self._sent_before = (mails["completed"], now)
         letters = {"dead_letters": self._housekeeper.open_letters}
         rates = {"rate": f"{rate:.1f}/s", "limit": f"{figures['rate']:g}/s" if figures["rate"] else "none"}
-        logger.info("statistics", extra={**mails, **letters, **events, **rates})
+        logger.info("statistics", extra={**mails, **letters, **events, **rates, **_held_back(figures)})
         if any(queue["foreign"] for queue in queues.values()):
             self._housekeeper.import_foreign()
+
+
+def _held_back(figures: Mapping[str, Any]) -> dict[str, str]:
+    """Return what holds mail back, as pairs of the statistics line; nothing where nothing does."""
+    flow = figures["flow"]
+    told = {"paused": paused_in(flow), "outage": outages_in(flow), "slowed": figures["slowed"]}
+    return {what: ",".join(names) for what, names in told.items() if names}
 
 
 def _listed(queues: Any) -> list[Any]:

@@ -9,6 +9,7 @@ local LEASES = 'emailqueue:leases'
 local INBOX = 'emailqueue:dead'
 local COUNTERS = 'emailqueue:counters'
 local WAKE = 'emailqueue:wake'
+local FLOW = 'emailqueue:flow' -- what holds mail back: see flow.py
 local COMMITTED = 'emailqueue:committed' -- stagings whose jobs are on their way into the queues
 local DRAINED_AT_ONCE = 500
 local REMEMBER = 24 * 60 * 60 -- seconds that an idempotency key is known
@@ -27,7 +28,45 @@ end
 local function job_key(id) return RQ .. ':job:' .. id end
 local function queue_key(queue) return RQ .. ':queue:' .. queue end
 local function scheduled_key(queue) return RQ .. ':scheduled:' .. queue end
+local function slowed_key(domain) return 'emailqueue:slowed:' .. domain end
+local function parked_key(domain) return 'emailqueue:parked:' .. domain end
+local function outage_key(server) return 'emailqueue:outage:' .. server end
 local function known_key(id) return 'emailqueue:known:' .. id end
+
+-- One command tells of all that holds mail back, so that an idle worker costs little.
+local function read_flow()
+  local flow = {}
+  local pairs_of = redis.call('HGETALL', FLOW)
+  for i = 1, #pairs_of, 2 do
+    flow[pairs_of[i]] = pairs_of[i + 1]
+  end
+  return flow
+end
+
+-- The circuit of a mail server, or nil while it is closed. Its fields:
+--   since (s), token: when it opened, and the newest fencing token then
+--   failures, step (s), next (us): probes that failed, the wait after the last one, the time of the next one
+--   probe: "ID:TOKEN" of the mail that is tried, or ''; alerted: 1 when it was told that our account is refused
+local function read_circuit(server)
+  local circuit = {}
+  local pairs_of = redis.call('HGETALL', outage_key(server))
+  for i = 1, #pairs_of, 2 do
+    circuit[pairs_of[i]] = pairs_of[i + 1]
+  end
+  return circuit.next and circuit or nil
+end
+
+-- Domains that asked us to go slower. SLOWED holds when the next mail may be tried, by domain; 0: the domain is free
+-- again, and its mails return. slowed_key() has step (s), the wait, and scout, the id of the mail that was tried last.
+local SLOWED = 'emailqueue:slowed'
+
+-- A mail of a slowed domain waits in the schedule, where it can be seen, cancelled and moved, and in the line of its
+-- domain, from which it returns. Should that line be lost, the schedule brings it back after an hour.
+local function park(id, queue, domain, now)
+  redis.call('HSET', job_key(id), 'place', 'scheduled', 'status', 'scheduled', 'parked', '1', 'enqueue_at_front', '1')
+  redis.call('ZADD', scheduled_key(queue), seconds(now + 3600000000), id)
+  redis.call('RPUSH', parked_key(domain), id)
+end
 
 -- Counted since the beginning, by queue ("low:completed") and by label ("completed=progress-update").
 local function count(what, queue, label)
@@ -52,11 +91,26 @@ local function release(id, queue, token)
   redis.call('DEL', RQ .. ':execution:' .. execution)
 end
 
--- Put the job at the head of its queue, as one that waited there before.
+-- Put the job at the head of its queue, as one that waited there before: behind those that were claimed before it first
+-- (`order`), so that the order holds although several workers give their jobs back, each at its time.
 local function to_head(id, queue)
-  redis.call('HDEL', job_key(id), 'lease', 'fence', 'worker_name', 'started_at')
+  redis.call('HDEL', job_key(id), 'lease', 'fence', 'worker_name', 'started_at', 'parked')
   redis.call('HSET', job_key(id), 'place', 'queue', 'status', 'queued')
-  redis.call('LPUSH', queue_key(queue), id)
+  local line = queue_key(queue)
+  local order = tonumber(redis.call('HGET', job_key(id), 'order') or 0)
+  for at = 0, 1000 do
+    local other = redis.call('LINDEX', line, at)
+    if not other or at == 1000 or order < tonumber(redis.call('HGET', job_key(other), 'order') or FAR_FUTURE * 10000) then
+      if at == 0 then
+        redis.call('LPUSH', line, id)
+      elseif other then
+        redis.call('LINSERT', line, 'BEFORE', other, id)
+      else
+        redis.call('RPUSH', line, id)
+      end
+      return
+    end
+  end
 end
 
 local function due_us(due, now)

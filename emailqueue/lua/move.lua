@@ -14,8 +14,10 @@ if due == 'cancel' then
   remember_ended({ run_of(id, letter) }) -- and its outbox row must not bring it back
   return letter or 1
 end
+redis.call('HDEL', key, 'parked') -- it leaves the line of a slowed domain, too
 local now = now_us()
 local at = due_us(due, now)
+redis.call('HSET', key, 'due_at', seconds(math.max(at, now)))
 if at > now then
   redis.call('HSET', key, 'place', 'scheduled', 'status', 'scheduled')
   redis.call('ZADD', scheduled_key(queue), seconds(at), id)

@@ -12,11 +12,11 @@ local function note(what, queue)
   end
 end
 
--- asked_at: Unix time, which only mails have that were due at once.
-local function note_latency(queue, asked_at, now)
-  local asked = tonumber(asked_at or nil)
-  if asked then
-    local ms = math.max(1, now / 1000 - asked * 1000)
+-- due_at: Unix time from which on the mail waited.
+local function note_latency(queue, due_at, now)
+  local due = tonumber(due_at or nil)
+  if due then
+    local ms = math.max(1, now / 1000 - due * 1000)
     note('latency:' .. math.floor(math.log(ms) / math.log(1.25)), queue)
   end
 end

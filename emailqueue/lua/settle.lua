@@ -1,11 +1,17 @@
 -- Write what became of jobs that a worker had.
--- ARGV  one JSON object: worker, now (its clock, for display), keep (s that a sent job stays visible), batch: a list of
---   {id, queue, counted_in (see add), label, token, letter, verb, seconds (that it ran), ...} with verb
+-- ARGV  one JSON object: worker, now (its clock, for display), keep (s that a sent job stays visible),
+--   server (name of the mail server), probing: {first, most} (s between two probes), slowing: likewise, of a domain,
+--   dice (0 to 1), batch: a list of
+--   {id, queue, counted_in (see add), label, token, letter, verb, seconds (that it ran), reached (the server answered as
+--   one that takes mail), ...} with verb
 --     sent    staging, staged: key and number of the jobs that it queued, which become visible now; '' for none
+--     hold    history, alert (our account is refused), otherwise: another entry, for a mail that is to blame itself
+--     slow    history: its domain asks us to go slower
 --     retry   history, due (s from now), charged (false: held, no attempt was used)
 --     head    back to the head of its queue, as if it had not been claimed
 --     dead    death: id of this death, record: the entry for the inbox
--- Result  for each 1, or 0 when it changed nothing because the lease was lost
+-- Result  for each 1, or 0 when it changed nothing because the lease was lost; 2 when it opened the circuit of the mail
+--   server, 3 when our account is refused for the first time in this outage, 4 when it closed the circuit
 -- Invariant  only the holder of the lease moves a job, except that sent always wins; repeating a batch changes nothing.
 --   What a Redis that has forgotten the job is told of its end is kept, too: it was sent, or it is a dead letter.
 local ask = cjson.decode(ARGV[1])
@@ -46,7 +52,7 @@ function verbs.sent(entry)
   redis.call('EXPIRE', key, ask.keep)
   local finished = RQ .. ':finished:' .. entry.queue
   redis.call('ZADD', finished, seconds(now + ask.keep * 1000000), entry.id)
-  note_latency(entry.counted_in, redis.call('HGET', key, 'asked_at'), now)
+  note_latency(entry.counted_in, redis.call('HGET', key, 'due_at'), now)
   completes(entry)
   return true
 end
@@ -55,6 +61,9 @@ function verbs.retry(entry)
   local key = job_key(entry.id)
   redis.call('HDEL', key, 'lease', 'fence', 'worker_name', 'started_at')
   redis.call('HSET', key, 'place', 'scheduled', 'status', 'scheduled', 'enqueue_at_front', '1', 'history', entry.history)
+  if entry.reached then
+    redis.call('HDEL', key, 'held')
+  end
   redis.call('ZADD', scheduled_key(entry.queue), seconds(now + entry.due * 1000000), entry.id)
   if entry.ambiguous then
     redis.call('HSET', key, 'ambiguous', '1')
@@ -72,6 +81,56 @@ function verbs.head(entry)
   return true
 end
 
+-- The mail server is away: no fault of this mail.
+function verbs.hold(entry)
+  redis.call('HSET', job_key(entry.id), 'history', entry.history, 'held', '1')
+  to_head(entry.id, entry.queue)
+  count('held', entry.counted_in, entry.label)
+  return true
+end
+
+local function slow_down(domain, is_scout)
+  local next_at = tonumber(redis.call('ZSCORE', SLOWED, domain) or 0)
+  if not is_scout and next_at * 1000000 > now then
+    return -- it was claimed before the domain was slowed
+  end
+  local step = tonumber(redis.call('HGET', slowed_key(domain), 'step'))
+  step = step and math.min(step * 2, ask.slowing.most) or ask.slowing.first
+  redis.call('HSET', slowed_key(domain), 'step', step)
+  redis.call('EXPIRE', slowed_key(domain), 2 * math.ceil(step) + 3600)
+  redis.call('ZADD', SLOWED, seconds(now + step * 1000000 * (1 - ask.dice / 4)), domain)
+end
+
+function verbs.slow(entry, job)
+  local key = job_key(entry.id)
+  redis.call('HDEL', key, 'lease', 'fence', 'worker_name', 'started_at', 'held', 'scout')
+  redis.call('HSET', key, 'history', entry.history)
+  count('held', entry.counted_in, entry.label)
+  if job.domain then
+    slow_down(job.domain, job.scout)
+    park(entry.id, entry.queue, job.domain, now)
+  else
+    redis.call('HSET', key, 'place', 'scheduled', 'status', 'scheduled', 'enqueue_at_front', '1')
+    redis.call('ZADD', scheduled_key(entry.queue), seconds(now + ask.slowing.first * 1000000), entry.id)
+  end
+  return true
+end
+
+-- What the end of a scout says about its domain. One that goes back into its queue stays the scout.
+local function heed_scout(entry, job)
+  if not (job.scout and job.domain) or entry.verb == 'head' or entry.verb == 'hold' or entry.verb == 'slow' then
+    return
+  end
+  redis.call('HDEL', job_key(entry.id), 'scout')
+  if entry.reached then
+    redis.call('ZADD', SLOWED, 'XX', 0, job.domain)
+    redis.call('DEL', slowed_key(job.domain))
+  else -- it ended without a word to the domain: another one at once
+    redis.call('ZADD', SLOWED, 'XX', seconds(now), job.domain)
+  end
+  wake()
+end
+
 function verbs.dead(entry)
   redis.call('HSET', INBOX, entry.death, entry.record)
   redis.call('DEL', job_key(entry.id))
@@ -81,16 +140,78 @@ function verbs.dead(entry)
   return true
 end
 
+-- Mails that were held stand in the way of nothing: `circuit` is nil while the server takes mail.
+local server = ask.server or ''
+local circuit = redis.call('EXISTS', outage_key(server)) == 1 and read_circuit(server) or nil
+
+local function probe_again_in(step)
+  circuit.step = step
+  circuit.next = string.format('%.0f', now + step * 1000000 * (1 - ask.dice / 4))
+  circuit.probe = ''
+  redis.call('HSET', outage_key(server), 'step', step, 'next', circuit.next, 'probe', '', 'failures', circuit.failures)
+  redis.call('HSET', FLOW, 'outage:' .. server, circuit.since .. ' ' .. seconds(tonumber(circuit.next)))
+end
+
+local function open_circuit()
+  circuit = { since = seconds(now), token = redis.call('GET', 'emailqueue:token') or '0', failures = 0 }
+  redis.call('HSET', outage_key(server), 'since', circuit.since, 'token', circuit.token)
+  probe_again_in(ask.probing.first)
+end
+
+local function close_circuit()
+  circuit = nil
+  redis.call('DEL', outage_key(server))
+  redis.call('HDEL', FLOW, 'outage:' .. server)
+  wake()
+end
+
+-- What the end of a mail says about the server. Return the entry's result.
+local function heed(entry)
+  local is_probe = circuit and circuit.probe == entry.id .. ':' .. entry.token
+  local result = 1
+  if entry.verb == 'hold' then
+    if not circuit then
+      open_circuit()
+      result = 2
+    elseif is_probe then
+      circuit.failures = tonumber(circuit.failures) + 1
+      probe_again_in(math.min(tonumber(circuit.step) * 2, ask.probing.most))
+    end
+    if entry.alert and not circuit.alerted then
+      circuit.alerted = '1'
+      redis.call('HSET', outage_key(server), 'alerted', '1')
+      result = 3
+    end
+  -- A mail that was claimed before the circuit opened says nothing about the server since.
+  elseif circuit and entry.reached and tonumber(entry.token) > tonumber(circuit.token) then
+    close_circuit()
+    result = 4
+  elseif is_probe then -- ended without a word to the server
+    circuit.probe, circuit.next = '', string.format('%.0f', now)
+    redis.call('HSET', outage_key(server), 'probe', '', 'next', circuit.next)
+  end
+  return result
+end
+
+-- A mail that was held before, while the server has taken others since, is to blame itself.
+local function fairly(entry, was_held)
+  if entry.verb == 'hold' and entry.otherwise and was_held and not circuit then
+    return entry.otherwise
+  end
+  return entry
+end
 -- Of a job that Redis has forgotten only the end counts. What it queued is forgotten, too; see `always` in submit.py.
 local forgotten = { sent = completes, dead = verbs.dead }
 
 -- Backwards, so that jobs which return to the head keep their order.
 for i = #ask.batch, 1, -1 do
   local entry = ask.batch[i]
-  local job = redis.call('HMGET', job_key(entry.id), 'place', 'lease')
+  local job = redis.call('HMGET', job_key(entry.id), 'place', 'lease', 'held', 'domain', 'scout')
+  local about = { domain = job[4], scout = job[5] }
   if job[1] == 'lease' and job[2] == entry.token then
+    entry = fairly(entry, job[3])
     release(entry.id, entry.queue, entry.token)
-    settled[i] = verbs[entry.verb](entry) and 1 or 0
+    settled[i] = verbs[entry.verb](entry, about) and 1 or 0
   elseif entry.verb == 'sent' and job[1] and job[1] ~= 'sent' then
     if job[1] == 'lease' then
       release(entry.id, entry.queue, job[2])
@@ -105,14 +226,18 @@ for i = #ask.batch, 1, -1 do
   else
     settled[i] = 0
   end
+  if settled[i] == 1 then
+    heed_scout(entry, about)
+    settled[i] = heed(entry)
+  end
   ran = ran + entry.seconds
 end
 
-write_series(now)
 remember_ended(ended)
 if redis.call('EXISTS', COMMITTED) == 1 then
   wake()
 end
+write_series(now)
 
 -- RQ's registry of finished jobs keeps the newest thousand of each queue, and their hashes no longer.
 local tidied = {}

@@ -81,6 +81,9 @@ class Snapshot:
                 },
                 counters={name: int(number) for name, number in raw["counters"].items()},
                 inbox=raw["inbox"],
+                # An empty table of Lua is an object in JSON, whatever it stands for.
+                flow=dict(raw["flow"] or {}),
+                slowed=_pairs(list(raw["slowed"] or [])),
             ),
             oldest={name: _age(queues[name]["oldest"], now) for name in QUEUES},
             minutes=_periods(raw["minutes"], seconds=60),
@@ -140,6 +143,10 @@ def _workers(found: Any, now: float) -> list[Worker]:
         for worker in (found or [])
         if len(worker) > 1 and any(queue in QUEUES for queue in worker.get("queues", "").split(","))
     ]
+
+
+def _pairs(flat: Sequence[str]) -> dict[str, float]:
+    return {domain: float(next_try) for domain, next_try in zip(flat[::2], flat[1::2], strict=True)}
 
 
 def _age(moment: str, now: float) -> float | None:

@@ -15,6 +15,7 @@ from django.utils.translation import gettext as _
 from redis import RedisError
 
 from emailqueue.conf import get_settings
+from emailqueue.flow import limit_in
 from emailqueue.models import DeadLetter
 from emailqueue.monitor.panels import panels_of
 from emailqueue.monitor.plots import Line, plot
@@ -65,7 +66,7 @@ def _open_letters(snapshot: Snapshot) -> int:
 
 
 def _as_json(snapshot: Snapshot) -> dict[str, Any]:
-    settings = get_settings()
+    limit = limit_in(snapshot.counts.flow, get_settings())
     letters = _open_letters(snapshot)
     return {
         "at": datetime.fromtimestamp(snapshot.now, UTC).isoformat(),
@@ -75,7 +76,7 @@ def _as_json(snapshot: Snapshot) -> dict[str, Any]:
         },
         "dead_letters": {"open": letters, "more": letters > COUNTED},
         "latency": {"p50": snapshot.latency(0.5), "p95": snapshot.latency(0.95)},
-        "rate": {"sent_per_second": snapshot.rate, "limit_per_second": settings.rate_limit},
+        "rate": {"sent_per_second": snapshot.rate, "limit_per_second": limit.rate},
         "suspended": snapshot.suspended,
         "minutes": _series(snapshot.minutes),
         "hours": _series(snapshot.hours),
@@ -96,7 +97,7 @@ def _series(periods: Sequence[Period]) -> list[dict[str, Any]]:
 
 
 def _shown(snapshot: Snapshot) -> dict[str, Any]:
-    limit = get_settings().rate_limit
+    limit = limit_in(snapshot.counts.flow, get_settings()).rate
     letters = _open_letters(snapshot)
     return {
         "at": datetime.fromtimestamp(snapshot.now, UTC),

@@ -14,6 +14,7 @@ STORIES = {
     Reason.EXHAUSTED: _("All tries failed: %(tries)d of %(allowed)d."),
     Reason.AMBIGUOUS: _("It may have been delivered: contact was lost while it was being sent."),
     Reason.CRASHED: _("Its workers died while they had it, so it is given to no other."),
+    Reason.EXPIRED: _("It waited for longer than a mail may (MAX_AGE), so it was not sent any more."),
     Reason.MALFORMED: _("The job could not be read or calls an unknown function, so nothing was run."),
 }
 ADVICE = {
@@ -21,6 +22,7 @@ ADVICE = {
     Reason.EXHAUSTED: _("Retry it once the cause is gone; the last attempt below says what it was."),
     Reason.AMBIGUOUS: _("Ask the recipient or the mail server's log before you retry: it may arrive twice."),
     Reason.CRASHED: _("Read the workers' logs of that time first: a retry may end another worker."),
+    Reason.EXPIRED: _("Retry it if it is still of use to its reader; discard it otherwise."),
     Reason.MALFORMED: _("Discard it, or deploy the function that it calls and retry."),
 }
 CLOSED = {

@@ -168,10 +168,10 @@ def test_a_mail_is_sent(mailbox: MailServer, mailer: Mailer) -> None:
         ("rcpt", "550 no such mailbox", Kind.PERMANENT),
         ("rcpt", "550 5.7.1 too many mails from you", Kind.SLOWED),
         ("rcpt", "530 authenticate first", Kind.OUTAGE),
-        ("rcpt", "drop", Kind.TRANSIENT),
+        ("rcpt", "drop", Kind.OUTAGE),
         ("data", "451 later", Kind.TRANSIENT),
         ("data", "554 no", Kind.PERMANENT),
-        ("data", "drop", Kind.TRANSIENT),
+        ("data", "drop", Kind.OUTAGE),
         ("body", "451 later", Kind.TRANSIENT),
         ("body", "421 later", Kind.SLOWED),
         ("body", "554 spam", Kind.PERMANENT),
@@ -332,7 +332,7 @@ def test_a_reply_that_makes_no_sense_breaks_the_connection(answering: Answering,
 
     outcome = send(mailer)
 
-    assert failure(outcome) == (Kind.TRANSIENT, "rcpt", None)
+    assert failure(outcome) == (Kind.OUTAGE, "rcpt", None)
 
 
 def test_a_connection_that_is_lost_after_a_refusal_does_not_change_it(answering: Answering, mailer: Mailer) -> None:
@@ -382,7 +382,7 @@ def test_another_thread_breaks_the_connection(mailbox: MailServer, mailer: Maile
         mailer.abort()
         outcome = sending.result(5)
 
-    assert failure(outcome) == (Kind.TRANSIENT, "rcpt", None)
+    assert failure(outcome) == (Kind.OUTAGE, "rcpt", None)
     assert send(mailer) == SENT
 
 

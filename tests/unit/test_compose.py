@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from emailqueue import Backoff, EmailType
-from emailqueue.compose import MAX_RECIPIENTS, Options, checked_recipients, due, mail_job, valid_address
+from emailqueue.compose import MAX_RECIPIENTS, Options, ascii_domain, checked_recipients, due, mail_job, valid_address
 from emailqueue.email_types import VOTE_CONFIRMATION
 from emailqueue.errors import (
     EmailQueueError,
@@ -234,3 +234,19 @@ def test_options_are_checked_once_for_many_mails() -> None:
     assert [job.keyed for job in jobs] == [True, True, False]
     assert len({job.id for job in jobs}) == 3
     assert all(json.loads(job.fields()["data"])[3]["to"] == ADA for job in jobs)
+
+
+@pytest.mark.parametrize(
+    ("address", "domain"),
+    [
+        ("ada@Example.COM", "example.com"),
+        ("ada@bücher.example", "xn--bcher-kva.example"),
+        ("nobody", ""),
+        ("", ""),
+        ("ada@" + "ü" * 80 + ".example", ""),
+    ],
+)
+def test_the_ascii_domain_an_address_is_told_as_mail_servers_know_it(address: str, domain: str) -> None:
+    found = ascii_domain(address)
+
+    assert found == domain

@@ -47,8 +47,8 @@ def claimed(fields: Mapping[str, str | bytes]) -> Job:
         return written.encode() if isinstance(written, str) else written
 
     names = ("description", "data", "plan", "history")
-    last = ("ambiguous", "letter", "created_at", "cause")
-    return Job.claimed([b"ab12", b"normal", b"7", *map(value, names), 0, *map(value, last)])
+    last = ("ambiguous", "letter", "created_at", "cause", "due_at", "claimed_at")
+    return Job.claimed([b"ab12", b"normal", b"7", *map(value, names), 0, *map(value, last), 0])
 
 
 def calling(*call: Any) -> Job:
@@ -66,6 +66,22 @@ def test_a_job_is_read_back_as_it_was_written() -> None:
     assert (job.attempts(), job.backoff(), job.charged()) == (5, Backoff(delay=1), 0)
     assert job.function() is allowed
     assert job.arguments() == {"to": "ada@example.com"}
+
+
+@pytest.mark.parametrize(("due", "waits_since"), [("", 1000), ("+60", 1060), ("2000.5", 2000.5), ("500.0", 1000)])
+def test_a_job_waits_since_it_was_due_and_not_before_it_was_made(due: str, waits_since: float) -> None:
+    new = new_job(created_at="1970-01-01T00:16:40.000000Z", due=due)
+
+    job = claimed(new.fields())
+
+    assert job.due_at == waits_since
+
+
+@pytest.mark.parametrize("written", ["", "soon"])
+def test_a_strangers_time_is_none(written: str) -> None:
+    job = claimed({"due_at": written})
+
+    assert job.due_at == 0
 
 
 def test_rq_reads_the_hash_for_its_dashboard() -> None:

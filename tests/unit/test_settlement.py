@@ -9,7 +9,7 @@ from emailqueue import Backoff
 from emailqueue.conf import Settings
 from emailqueue.jobs import Job
 from emailqueue.outcome import LOST, SENT, UNSENT, Failure, Kind, Outcome
-from emailqueue.settlement import HELD, after_run, before_run
+from emailqueue.settlement import after_run, before_run
 from emailqueue.store import Settlement
 
 DATA = json.dumps(["emailqueue.deliver.deliver", None, [], {"to": "ada@example.com"}]).encode()
@@ -23,8 +23,9 @@ def job(**fields: Any) -> Job:
     return Job(**values)
 
 
-def failed(kind: Kind) -> Outcome:
-    return Outcome(kind=kind, failure=Failure(error_class="Refused", message="no", smtp_code=450))
+def failed(kind: Kind, *, smtp_code: int | None = 450, phase: str = "", rule: str = "") -> Outcome:
+    failure = Failure(error_class="Refused", message="no", smtp_code=smtp_code, phase=phase, rule=rule)
+    return Outcome(kind=kind, failure=failure)
 
 
 def settled(job: Job, outcome: Outcome, settings: Settings | None = None) -> Settlement:
@@ -106,7 +107,7 @@ def test_a_job_that_cannot_be_read_dies_with_its_raw_bytes() -> None:
 def test_an_outage_is_not_charged() -> None:
     settlement = settled(job(attempts=1, history=(CHARGED,)), failed(Kind.OUTAGE))
 
-    assert (settlement.verb, settlement.due, settlement.charged) == ("retry", HELD, False)
+    assert (settlement.verb, settlement.charged, settlement.reached) == ("hold", False, False)
     assert [attempt["charged"] for attempt in json.loads(settlement.history)] == [True, False]
 
 
@@ -116,6 +117,74 @@ def test_one_outage_is_one_entry_however_often_the_mail_is_held() -> None:
         held = job(history=tuple(json.loads(settled(held, failed(Kind.OUTAGE)).history)))
 
     assert [attempt["times"] for attempt in held.history] == [3]
+
+
+def test_an_outage_and_what_else_charges_nothing_are_two_entries() -> None:
+    slowed = {"kind": "slowed", "charged": False, "times": 3}
+
+    settlement = settled(job(history=(slowed,)), failed(Kind.OUTAGE))
+
+    assert [(attempt["kind"], attempt["times"]) for attempt in json.loads(settlement.history)] == [
+        ("slowed", 3),
+        ("outage", 1),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("code", "rule", "alert"),
+    [
+        (535, "login", True),
+        (530, "", True),
+        (554, "our-login", True),
+        (None, "api-login", True),
+        (421, "server-busy", False),
+        (None, "not-reached", False),
+    ],
+)
+def test_a_refused_account_raises_an_alert(code: int | None, rule: str, alert: bool) -> None:
+    settlement = settled(job(), failed(Kind.OUTAGE, smtp_code=code, rule=rule, phase="connect"))
+
+    assert settlement.alert is alert
+
+
+@pytest.mark.parametrize(("phase", "rule"), [("connect", "server-busy"), ("", "not-reached")])
+def test_a_mail_that_cannot_even_connect_is_not_to_blame(phase: str, rule: str) -> None:
+    settlement = settled(job(attempts=1), failed(Kind.OUTAGE, phase=phase, rule=rule))
+
+    assert settlement.otherwise is None
+
+
+@pytest.mark.parametrize(("attempts", "verb"), [(3, "retry"), (1, "dead")])
+def test_a_mail_that_fails_later_may_be_to_blame_itself(attempts: int, verb: str) -> None:
+    settlement = settled(job(attempts=attempts), failed(Kind.OUTAGE, phase="mail"))
+
+    assert settlement.otherwise is not None
+    assert (settlement.otherwise.verb, settlement.otherwise.charged) == (verb, True)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "reached"),
+    [
+        (SENT, True),
+        (UNSENT, False),
+        (failed(Kind.TRANSIENT, phase="rcpt"), True),
+        (failed(Kind.PERMANENT, phase="body"), True),
+        (failed(Kind.TRANSIENT), False),
+        (failed(Kind.TRANSIENT, phase="mail"), False),
+        (failed(Kind.OUTAGE, phase="rcpt"), False),
+        (failed(Kind.AMBIGUOUS, smtp_code=None, phase="body"), False),
+    ],
+)
+def test_what_shows_that_the_server_takes_mail(outcome: Outcome, reached: bool) -> None:
+    settlement = settled(job(), outcome)
+
+    assert settlement.reached is reached
+
+
+def test_an_event_says_nothing_about_the_mail_server() -> None:
+    settlement = settled(job(queue="events"), SENT)
+
+    assert not settlement.reached
 
 
 def test_two_outages_with_an_attempt_between_them_are_two_entries() -> None:
@@ -174,3 +243,46 @@ def test_a_mail_whose_worker_died_after_the_fence_runs_again_unless_it_is_to_be_
     assert held is not None
     assert not held.ambiguous, "it was counted when its lease ran out"
     assert death(held)["reason"] == "ambiguous"
+
+
+@pytest.mark.parametrize("history", [(), (CHARGED, HELD_ONCE)])
+def test_a_mail_that_has_waited_for_too_long_is_a_dead_letter_that_says_so(history: tuple[dict[str, Any], ...]) -> None:
+    old = job(due_at=1000.0, claimed_at=1000.0 + 3601, history=history)
+
+    record = death(before_run(old, Settings(max_age=3600), worker="w1"))
+
+    assert record["reason"] == "expired"
+    last = record["history"][-1]
+    assert (last["kind"], last["charged"]) == ("unsent", False)
+    assert "waited 1.0 hours since it was due" in last["message"]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"due_at": 1000.0, "claimed_at": 1000.0 + 3600},
+        {"due_at": 0.0, "claimed_at": 1_700_000_000.0},  # written before jobs had that field
+        {"due_at": 1000.0, "claimed_at": 9000.0, "queue": "events"},
+    ],
+    ids=["in time", "unknown", "event"],
+)
+def test_what_is_not_too_old_runs(fields: dict[str, Any]) -> None:
+    settlement = before_run(job(**fields), Settings(max_age=3600), worker="w1")
+
+    assert settlement is None
+
+
+def test_an_old_mail_that_was_maybe_sent_says_that_too() -> None:
+    old = job(due_at=1000.0, claimed_at=9000.0, ambiguous=True)
+
+    record = death(before_run(old, Settings(max_age=3600), worker="w1"))
+
+    assert record["history"][-1]["message"].endswith("An earlier try may have delivered it.")
+
+
+def test_a_domain_that_asks_to_go_slower_costs_no_attempt_and_shows_that_the_server_takes_mail() -> None:
+    settlement = settled(job(attempts=1), failed(Kind.SLOWED, phase="rcpt"))
+
+    assert (settlement.verb, settlement.charged, settlement.reached) == ("slow", False, True)
+    [attempt] = json.loads(settlement.history)
+    assert (attempt["kind"], attempt["charged"]) == ("slowed", False)

@@ -1,41 +1,34 @@
-"""`manage.py emailqueue VERB`: the queue from the command line."""
+"""`manage.py emailqueue VERB`: each verb is a module of its own."""
 
 from __future__ import annotations
 
-from argparse import ArgumentParser
+from collections.abc import Mapping
+from types import ModuleType
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from emailqueue.errors import EmailQueueError
-from emailqueue.retention import age, purge
+from emailqueue.management.verbs import limit, pause, purge, resume
+
+VERBS: Mapping[str, ModuleType] = {"limit": limit, "pause": pause, "purge": purge, "resume": resume}
+"""A verb's module has its help as docstring, add_arguments(parser), and run(**options), which returns what to print."""
 
 
 class Command(BaseCommand):
-    """One sub-command a verb."""
+    """Looks after the e-mail queue."""
 
     help = "Look after the e-mail queue."
 
-    def add_arguments(self, parser: ArgumentParser) -> None:
-        verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
-        purging = verbs.add_parser("purge", help="Delete dead letters that were closed long ago.")
-        purging.add_argument(
-            "--older-than", default="90d", metavar="AGE", help="Since they were closed: 90d, 12h, 2w. Default: 90d."
-        )
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Give each verb a parser of its own."""
+        verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+        for name, verb in VERBS.items():
+            verb.add_arguments(verbs.add_parser(name, help=verb.__doc__, description=verb.__doc__))
 
-    def handle(self, *args: Any, verb: str, **options: Any) -> None:
+    def handle(self, *args: Any, verb: str, **options: Any) -> str:
+        """Run the verb; its errors end the command with their sentence."""
         try:
-            getattr(self, f"_{verb}")(**options)
+            return str(VERBS[verb].run(**options))
         except EmailQueueError as error:
             raise CommandError(str(error)) from error
-
-    def _purge(self, *, older_than: str, verbosity: int = 1, **options: Any) -> None:
-        def show(letters: int) -> None:
-            if verbosity > 1:
-                self.stdout.write(f"{letters:,} letters deleted so far")
-
-        purged = purge(older_than=age(older_than), progress=show)
-        self.stdout.write(
-            f"Deleted {purged.letters:,} closed letters with {purged.attempts:,} attempts, and "
-            f"{purged.bulk_actions:,} ended bulk actions, all older than {older_than}."
-        )

@@ -1,0 +1,31 @@
+"""Show or change how many mails all workers together send in a time."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from typing import Any
+
+from emailqueue import flow
+from emailqueue.conf import get_settings
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Take a rate and a burst, both optional."""
+    parser.add_argument(
+        "rate", nargs="?", help="20/s, 600/m, 0 for no limit, or default for that of EMAIL_QUEUE; left out: show it"
+    )
+    parser.add_argument("--burst", type=int, help="mails that may go out at once after a pause; 1 is strict")
+
+
+def run(*, rate: str | None, burst: int | None, **options: Any) -> str:
+    """Change the limit where a rate is given, and say which one is in force."""
+    if rate is None:
+        limit = flow.current_limit() if burst is None else _with_burst(burst)
+    else:
+        limit = flow.reset_limit() if rate == "default" else flow.set_limit(rate, burst=burst)
+    origin = f"set by staff; EMAIL_QUEUE says {flow.limit_in({}, get_settings())}" if limit.set_by_staff else "default"
+    return f"{limit} ({origin})"
+
+
+def _with_burst(burst: int) -> flow.Limit:
+    return flow.set_limit(f"{flow.current_limit().rate:.9f}/s", burst=burst)

@@ -1,0 +1,24 @@
+"""Delete dead letters that were closed long ago."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from typing import Any
+
+from emailqueue import retention
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Take an age."""
+    parser.add_argument(
+        "--older-than", default="90d", metavar="AGE", help="since they were closed: 90d, 12h, 2w; default: 90d"
+    )
+
+
+def run(*, older_than: str, **options: Any) -> str:
+    """Delete them, some at a time, and say how many there were."""
+    purged = retention.purge(older_than=retention.age(older_than))
+    return (
+        f"Deleted {purged.letters:,} closed letters with {purged.attempts:,} attempts, and "
+        f"{purged.bulk_actions:,} ended bulk actions, all older than {older_than}."
+    )
