@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from redis import Redis
 
 from emailqueue.conf import Settings
 from emailqueue.models import DeadLetter
@@ -14,7 +15,7 @@ from emailqueue.monitor.snapshot import Snapshot
 from emailqueue.review.letter_admin import DeadLetterAdmin
 from emailqueue.review.rights import VERBS
 from emailqueue.signals import dead_lettered
-from emailqueue.store import Counts
+from emailqueue.store import Store
 
 PAGE = (Path(__file__).parents[2] / "docs" / "review.md").read_text()
 
@@ -32,14 +33,16 @@ def example() -> Iterator[dict[str, Any]]:
     _makers.update(before)
 
 
-def test_the_examples_of_the_page_work(example: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
-    counts = Counts(now={"low": (7, 0, 2)}, counters={}, inbox=0)
-    snapshot = Snapshot(now=0, counts=counts, oldest={}, minutes=[], hours=[], workers=[], suspended=False, raw={})
+def test_the_examples_of_the_page_work(
+    example: dict[str, Any], valkey: Redis, capsys: pytest.CaptureFixture[str]
+) -> None:
+    valkey.rpush("rq:queue:low", "a", "b")
+    snapshot = Snapshot.take(Store(valkey))
 
     panel = _makers["backlog"](snapshot)
     dead_lettered.send(DeadLetter, letter=DeadLetter(label="offer", reason="permanent"))
 
-    assert panel.rows == [(7, 2)]
+    assert panel.rows == [(2, 0)]
     assert capsys.readouterr().out == "offer permanent\n"
     assert example["OFFER"].stale_after.days == 2
 
