@@ -14,7 +14,7 @@ from emailqueue.models import DeadLetter, Status
 from emailqueue.review.origins import origins_of
 from emailqueue.review.rendition import is_stale, render_now
 from emailqueue.review.rights import may
-from emailqueue.review.story import advice, story
+from emailqueue.review.story import advice, story, verdict_of
 
 
 def page_context(request: HttpRequest, letter: DeadLetter) -> dict[str, Any]:
@@ -25,7 +25,7 @@ def page_context(request: HttpRequest, letter: DeadLetter) -> dict[str, Any]:
         "story": story(letter),
         "advice": advice(letter),
         "stale": is_stale(letter),
-        "attempts": letter.attempts.all(),
+        "attempts": [(attempt, verdict_of(attempt)) for attempt in letter.attempts.all()],
         "may_retry": open_to["retry"] and letter.arguments is not None,
         "may_edit": open_to["retry"] and bool(letter.email_type and letter.arguments),
         "may_discard": open_to["discard"],

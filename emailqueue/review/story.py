@@ -6,7 +6,7 @@ from django.utils.text import Truncator
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from emailqueue.models import DeadLetter, Reason, Status
+from emailqueue.models import Attempt, DeadLetter, Reason, Status
 from emailqueue.verdict import sentence
 
 STORIES = {
@@ -35,8 +35,12 @@ CLOSED = {
 
 def plain_words(letter: DeadLetter) -> str:
     """Return why the letter died, in a few words: what its verdict says first, or else the reason."""
-    verdict = sentence(letter.rule) or sentence(letter.verdict)
-    return verdict.partition(". ")[0] or letter.get_reason_display()
+    return verdict_of(letter).partition(". ")[0] or letter.get_reason_display()
+
+
+def verdict_of(failed: DeadLetter | Attempt) -> str:
+    """Return what the verdict on an attempt, or on a letter's last one, says; empty where none was kept."""
+    return sentence(failed.rule) or sentence(failed.verdict)
 
 
 def error_line(letter: DeadLetter) -> str:
@@ -51,7 +55,7 @@ def story(letter: DeadLetter) -> str:
     told = str(text) % {"tries": letter.tries, "allowed": letter.attempts_allowed}
     reply = f"{letter.smtp_code} {letter.smtp_reply}".strip() if letter.smtp_code else letter.smtp_reply
     what = reply or letter.message or letter.error_class
-    return " ".join(filter(None, [told, what, sentence(letter.rule) or sentence(letter.verdict)]))
+    return " ".join(filter(None, [told, what, verdict_of(letter)]))
 
 
 def advice(letter: DeadLetter) -> str:
