@@ -46,7 +46,9 @@ def test_ten_seconds_without_a_mail_server_cost_no_mail_anything(
     eventually(lambda: get_queue_stats().main.completed == 1000, timeout=30, every=0.05)
     assert set(Counter(mail.recipient for mail in mailbox.messages).values()) == {1}
     stats = get_queue_stats()
-    assert (stats.main.failed, stats.main.retried, stats.main.ambiguous, stats.outages) == (0, 0, 0, {})
+    assert (stats.main.failed, stats.outages) == (0, {})
+    # Charged is only what a thread had just handed over when the server went, and which may have arrived.
+    assert stats.main.retried == stats.main.ambiguous <= 10
     assert not DeadLetter.objects.exists()
     received = [addresses.index(mail.recipient) for mail in mailbox.messages]
     # The ten threads of two workers end in any order, and what they hold meets the outage in any order.
