@@ -30,12 +30,13 @@ class KeptFilesQuerySet(models.QuerySet["KeptFiles"]):
 
     def note(self, job_ids: Iterable[str], *, message: str, names: Sequence[str]) -> None:
         """Store that these jobs need the files of `names`. A job that is queued again needs those, too."""
-        for job_id in job_ids:
-            row, created = self.get_or_create(job_id=job_id, defaults={"message": message, "names": list(names)})
-            if not created:
-                row.names = [*row.names, *(name for name in names if name not in row.names)]
-                row.ended, row.created_at = False, timezone.now()
-                row.save(update_fields=["names", "ended", "created_at"])
+        ids = list(job_ids)
+        for row in self.filter(job_id__in=ids):
+            row.names = [*row.names, *(name for name in names if name not in row.names)]
+            row.ended, row.created_at = False, timezone.now()
+            row.save(update_fields=["names", "ended", "created_at"])
+        rows = [KeptFiles(job_id=job_id, message=message, names=list(names)) for job_id in ids]
+        self.bulk_create(rows, batch_size=500, ignore_conflicts=True)
 
     def hand_on(self, old_job: str, new_job: str) -> None:
         """Have a job need the same files as the one that it replaces."""

@@ -23,7 +23,7 @@ from django.urls import include, path
 from pytest_django import Settings
 from redis import Redis
 
-from emailqueue import get_queue_stats
+from emailqueue import EmailType, get_queue_stats, register
 from emailqueue.backends import QueuedEmailBackend
 from emailqueue.backoff import Backoff
 from emailqueue.conf import get_settings
@@ -495,6 +495,33 @@ def test_a_backend_that_is_no_smtp_gets_each_message_once_and_whole(
     assert message.to == ["Ada <ada@example.com>", "bob@example.com"]
     assert (message.cc, message.bcc) == (["cy@example.com"], ["hidden@example.com"])
     assert message.recipients() == full_message().recipients()
+
+
+class Signed(EmailMessage):
+    """Builds its MIME by itself, as packages that sign do."""
+
+    def message(self, **options: Any) -> Any:
+        built = super().message(**options)
+        built["X-Signature"] = "of what was built"
+        return built
+
+
+def test_a_message_that_builds_itself_is_built_at_the_call_and_not_again(queued: MailServer, work: Work) -> None:
+    message = Signed("Grüße", "Body", OFFICE, ["ada@example.com"], headers={"X-Queue-Priority": "low"})
+    message.attach("large.bin", LARGE, "application/octet-stream")
+
+    message.send()
+    work()
+
+    received = queued.messages[0].message
+    assert received["X-Signature"] == "of what was built"
+    assert received["X-Queue-Priority"] is None
+    assert LARGE in [part.get_content() for part in received.iter_attachments()]
+
+
+def test_the_name_of_these_mails_is_no_e_mail_type(queued: MailServer) -> None:
+    with pytest.raises(ValueError, match="cannot be named 'message'"):
+        register(EmailType(name="message", template="a.html"))
 
 
 # Dead letters
