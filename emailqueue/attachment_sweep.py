@@ -56,15 +56,9 @@ def sweep_lost(*, today: date | None = None) -> int:
 
 def _unheld() -> QuerySet[KeptFiles]:
     """Return the rows whose jobs the database does not hold."""
-    held = [
-        DeadLetter.objects.filter(job_id=OuterRef("job_id")),
-        DeadLetter.objects.filter(retried_job_id=OuterRef("job_id")),
-        OutboxRow.objects.filter(job_id=OuterRef("job_id")),
-    ]
-    rows = KeptFiles.objects.all()
-    for holder in held:
-        rows = rows.exclude(Exists(holder))
-    return rows
+    letters = DeadLetter.objects.filter(job_id=OuterRef("job_id"))
+    outbox = OutboxRow.objects.filter(job_id=OuterRef("job_id"))
+    return KeptFiles.objects.exclude(Exists(letters)).exclude(Exists(outbox))
 
 
 def _ended(rows: list[KeptFiles], store: Store, *, now: datetime | None = None) -> list[int]:
