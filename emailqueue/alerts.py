@@ -22,8 +22,8 @@ from django.utils.translation import gettext, ngettext
 from redis import Redis
 
 from emailqueue.conf import get_settings
+from emailqueue.mailers import new_backend
 from emailqueue.models import DeadLetter
-from emailqueue.smtp import new_backend
 
 logger = logging.getLogger(__name__)
 

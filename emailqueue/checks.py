@@ -1,4 +1,4 @@
-"""What the system checks say about RQ_QUEUES and the Redis behind it."""
+"""What the system checks say about the settings, and about the Redis behind RQ_QUEUES."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ from typing import Any
 from django.core.checks import CheckMessage, Error, Info
 from django.core.checks import Warning as CheckWarning
 from django.core.exceptions import ImproperlyConfigured
+from django.core.files.storage import FileSystemStorage, InvalidStorageError
 from rq.serializers import JSONSerializer, resolve_serializer
 
+from emailqueue.conf import get_settings
+from emailqueue.mailers import queue_is_used, require_delivery
 from emailqueue.priority import QUEUES, Priority
 from emailqueue.redis_report import describe_redis
 
@@ -39,6 +42,37 @@ def check_alerts(**kwargs: Any) -> list[CheckMessage]:
     except ImportError as error:
         hint = "Write the dotted path of a function that takes a Digest, 'managers' or 'off'."
         return [Error(f"EMAIL_QUEUE['ALERTS'] leads nowhere: {error}.", hint=hint, id="emailqueue.E021")]
+    return []
+
+
+def check_mailer(**kwargs: Any) -> list[CheckMessage]:
+    """Find what really delivers: it must be there, and must not be the queue."""
+    try:
+        require_delivery(get_settings())
+    except ImproperlyConfigured as error:
+        return [Error(str(error), id="emailqueue.E031")]
+    return []
+
+
+def check_attachment_storage(**kwargs: Any) -> list[CheckMessage]:
+    """Warn where large attachments would land in the folder of the project."""
+    from emailqueue.attachments import FOLDER, storage
+
+    alias = get_settings().attachment_storage
+    try:
+        place = storage()
+    except InvalidStorageError as error:
+        hint = "Set EMAIL_QUEUE['ATTACHMENT_STORAGE'] to an alias in STORAGES that works."
+        return [Error(f"The storage {alias!r} cannot be made: {error}.", hint=hint, id="emailqueue.E032")]
+    if queue_is_used() and isinstance(place, FileSystemStorage) and not place.base_location:
+        return [
+            CheckWarning(
+                f"The storage {alias!r} has no folder of its own, so large attachments would lie in the working "
+                f"directory of each process, in {FOLDER}.",
+                hint="Set MEDIA_ROOT, or EMAIL_QUEUE['ATTACHMENT_STORAGE'] to an alias in STORAGES that is private.",
+                id="emailqueue.W033",
+            )
+        ]
     return []
 
 

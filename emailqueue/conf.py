@@ -14,6 +14,7 @@ from django.core.signals import setting_changed
 
 from emailqueue.backoff import Backoff
 from emailqueue.errors import EmailQueueError
+from emailqueue.priority import Priority
 
 RATES = "mails per time, for example '10/s' or '600/m', or '0' for no limit"
 
@@ -72,6 +73,12 @@ class Settings:
 
     mailer: str | None = None
     """What really delivers: dotted path of an e-mail backend, or an alias in MAILERS; None is Django's default."""
+
+    backend_priority: Priority = Priority.NORMAL
+    """Priority of what comes through the e-mail backend, unless the message or the backend's options say otherwise."""
+
+    attachment_storage: str = "default"
+    """Alias in STORAGES of where large attachments of the e-mail backend are kept until their jobs have ended."""
 
     bulk_rate: float = 50.0
     """Letters a second that a bulk action of the admin retries or discards; 0 is no limit. Written as "50/s"."""
@@ -184,6 +191,19 @@ def _mailer(key: str, value: Any) -> str | None:
     return value
 
 
+def _priority(key: str, value: Any) -> Priority:
+    try:
+        return Priority.parse(value)
+    except EmailQueueError as error:
+        raise _wrong(key, value, "'critical', 'high', 'normal' or 'low'") from error
+
+
+def _alias(key: str, value: Any) -> str:
+    if not isinstance(value, str) or value not in django_settings.STORAGES:
+        raise _wrong(key, value, f"an alias in STORAGES: {', '.join(map(repr, django_settings.STORAGES))}")
+    return value
+
+
 def _token(key: str, value: Any) -> str:
     if not isinstance(value, str) or (value and len(value) < 16):
         # Without the value: it is a secret.
@@ -215,6 +235,8 @@ _readers: Mapping[str, Callable[[str, Any], Any]] = {
     "JOB_TIMEOUT": _seconds(1),
     "KEEP_SENT": _seconds(1),
     "MAILER": _mailer,
+    "BACKEND_PRIORITY": _priority,
+    "ATTACHMENT_STORAGE": _alias,
     "BULK_RATE": _rate,
     "STATS_TOKEN": _token,
     "ALERTS": _alerts,

@@ -11,6 +11,7 @@ from typing import Any
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
+from emailqueue.messages import DELIVER_MESSAGE, MESSAGE
 from emailqueue.models import Attempt, DeadLetter, Reason
 from emailqueue.outcome import Failure
 from emailqueue.priority import EMAIL_QUEUES, Priority
@@ -38,7 +39,7 @@ def rows(death: str, entry: bytes) -> Rows:
 
 def _read(death: str, record: Mapping[str, Any]) -> Rows:
     arguments = record["arguments"]
-    mail = arguments if isinstance(arguments, dict) and "email_type" in arguments else {}
+    mail = _mail(arguments, function=record["function"])
     history = record["history"]
     last = history[-1] if history else {}
     letter = DeadLetter(
@@ -78,6 +79,15 @@ def _read(death: str, record: Mapping[str, Any]) -> Rows:
         )
         for number, attempt in enumerate(history, start=1)
     ]
+
+
+def _mail(arguments: Any, *, function: Any) -> Mapping[str, Any]:
+    """Return the arguments of a mail with its type; nothing for what is no mail."""
+    if not isinstance(arguments, dict):
+        return {}
+    if function == DELIVER_MESSAGE:
+        return {"email_type": MESSAGE, **arguments}
+    return arguments if "email_type" in arguments else {}
 
 
 def _failure(attempt: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from email.utils import parseaddr
-
-from django.conf import settings as django_settings
-
 from emailqueue.email_types import get_email_type
-from emailqueue.errors import InvalidContext, UnknownEmailType
+from emailqueue.errors import AttachmentGone, InvalidContext, UnknownEmailType
 from emailqueue.jobs import Job, MalformedJob, Run, job_function
+from emailqueue.messages import message_of
 from emailqueue.outcome import Kind, Outcome
-from emailqueue.rendering import render
+from emailqueue.rendering import message_id, render
 
 
 @job_function
@@ -33,7 +30,18 @@ def deliver(job: Job, run: Run) -> Outcome:
     return run.mailer().send(message, fence=run.fence)
 
 
-def message_id(job_id: str) -> str:
-    """Return the Message-ID of a job: always the same, so that a mail sent twice can be told by its receiver."""
-    domain = parseaddr(django_settings.DEFAULT_FROM_EMAIL)[1].rpartition("@")[2] or "localhost"
-    return f"<{job_id}@{domain}>"
+@job_function
+def deliver_message(job: Job, run: Run) -> Outcome:
+    """
+    Send a message that came through the e-mail backend.
+
+    An attachment that is gone does not come back: the mail becomes a dead letter at once. A storage that is away is
+    waited for.
+    """
+    try:
+        message = message_of(job.arguments())
+    except AttachmentGone as error:
+        return Outcome.failed(Kind.PERMANENT, error)
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise MalformedJob(f"Job {job.id} holds no message: {error!r}.") from error
+    return run.mailer().send(message, fence=run.fence)

@@ -105,13 +105,19 @@ class EmailType:
             raise InvalidContext(f"{key!r} of {self.name!r} holds a NUL character, which databases refuse: {value!r}.")
 
 
+RESERVED = "message"
+"""What the mail is called that has no type, since it came through the e-mail backend."""
+
+
 def register(email_type: EmailType) -> EmailType:
     """
     Make `email_type` known under its name and return it.
 
     Call it where the project starts, for example in AppConfig.ready(), in the web and in the
-    workers. Raises ValueError when another type already has the name.
+    workers. Raises ValueError when another type already has the name, or the e-mail backend.
     """
+    if email_type.name == RESERVED:
+        raise ValueError(f"An e-mail type cannot be named {RESERVED!r}: so the mail of the e-mail backend is called.")
     known = _registry.setdefault(email_type.name, email_type)
     if known != email_type:
         raise ValueError(f"The e-mail type {email_type.name!r} is registered already, with other values: {known!r}.")

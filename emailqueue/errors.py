@@ -49,6 +49,14 @@ class EmptyMessage(EmailQueueError, ValueError):
     """A template rendered no subject or no body."""
 
 
+class InvalidMessage(EmailQueueError, ValueError):
+    """A message of Django's holds something that cannot be queued."""
+
+
+class AttachmentGone(EmailQueueError, LookupError):
+    """The storage has no attachment of that name and size any more."""
+
+
 class RedisUnavailable(EmailQueueError, ConnectionError):
     """Redis did not answer, so nothing is known to be queued."""
 

@@ -12,7 +12,7 @@ from queue import Empty, SimpleQueue
 from django.db import DatabaseError, close_old_connections, connections
 from redis import Redis, RedisError
 
-from emailqueue import housekeeping
+from emailqueue import attachment_sweep, housekeeping
 from emailqueue.conf import get_settings
 from emailqueue.outbox import OutboxRow
 from emailqueue.relay import relay
@@ -25,6 +25,10 @@ INTERVAL = 5.0
 """Seconds between two looks at the outbox."""
 RETRIES_INTERVAL = 20.0
 """Seconds between two looks at letters that are being retried."""
+SWEEP_INTERVAL = 60.0
+"""Seconds between two looks at the files of attachments whose jobs may have ended."""
+LOST_INTERVAL = 6 * 3600.0
+"""Seconds between two looks through the storage for files of which no row knows."""
 BUSY = 1.0
 """Seconds between two looks while a bulk action runs."""
 
@@ -41,7 +45,7 @@ class Housekeeper(threading.Thread):
         self._rows_stay = get_settings().outbox == "always"
         self._sent: SimpleQueue[str] = SimpleQueue()
         self._failing = False
-        self._next_retries = 0.0
+        self._next_retries = self._next_sweep = self._next_lost = 0.0
         self._began = False
         self._bulk = False
         self._errands: SimpleQueue[Callable[[], object]] = SimpleQueue()
@@ -119,12 +123,22 @@ class Housekeeper(threading.Thread):
             self._count,
             self._work_off,
             lambda: housekeeping.tell(self._connection),
+            self._sweep,  # last: a storage that is away keeps nothing else from being done
         ]
 
     def _push_retries(self) -> None:
         if time.monotonic() >= self._next_retries:
             housekeeping.push_retries(Store(self._connection))
             self._next_retries = time.monotonic() + RETRIES_INTERVAL
+
+    def _sweep(self) -> None:
+        now = time.monotonic()
+        if now >= self._next_sweep:
+            self._next_sweep = now + SWEEP_INTERVAL
+            attachment_sweep.sweep(Store(self._connection))
+        if now >= self._next_lost:
+            self._next_lost = now + LOST_INTERVAL
+            attachment_sweep.sweep_lost()
 
     def _forget_sent(self) -> None:
         while job_ids := [self._sent.get() for _ in range(min(self._sent.qsize(), 500))]:

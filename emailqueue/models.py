@@ -14,18 +14,20 @@ from django.db import models, router, transaction
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from emailqueue.attachments import KeptFiles
 from emailqueue.backoff import Backoff
 from emailqueue.bulk import BulkAction
 from emailqueue.compose import ascii_domain, mail_job
 from emailqueue.derived import KEY, DerivedField, domain_of, text_key
 from emailqueue.errors import NotDiscardable, NotRetryable
 from emailqueue.jobs import Job, MalformedJob, NewJob
+from emailqueue.messages import MESSAGE, edited_job
 from emailqueue.outbox import OutboxRow
 from emailqueue.priority import Priority
 from emailqueue.submit import submit
 from emailqueue.verdict import Action
 
-__all__ = ["Attempt", "BulkAction", "DeadLetter", "OutboxRow", "Reason", "Status"]
+__all__ = ["Attempt", "BulkAction", "DeadLetter", "KeptFiles", "OutboxRow", "Reason", "Status"]
 
 EDITABLE = ("to", "context", "priority")
 
@@ -145,7 +147,8 @@ class DeadLetter(models.Model):
         Put the job back into its queue once the transaction commits, and return the job's id.
 
         Without edits it is the same job again, so that a mail keeps its Message-ID. Edits are `to`, `context`
-        and `priority` of a mail; what they change makes it a new job. Raises NotRetryable, or what
+        and `priority` of a mail; what they change makes it a new job. One that came through the e-mail backend has
+        no context, and keeps its Message-ID. Raises NotRetryable, or what
         queue_email() raises for edits that are wrong.
         """
         alias = router.db_for_write(DeadLetter, instance=self)
@@ -157,6 +160,8 @@ class DeadLetter(models.Model):
             if not changes:
                 self._require_retryable(alias)
             job = self._new_job(changes) if changes else self._same_job()
+            if changes:
+                KeptFiles.objects.hand_on(self.job_id, job.id)
             self._become(Status.RETRYING, retried_job_id=job.id, retried_at=timezone.now(), edits=changes)
             # The letter is its own outbox row: what Redis does not take now, housekeeping offers it again.
             submit([job], using=alias, has_row=True)
@@ -188,10 +193,11 @@ class DeadLetter(models.Model):
 
     def _changes(self, edits: Mapping[str, Any]) -> dict[str, Any]:
         """Return the edits that differ from what the mail has, as they are stored."""
-        unknown = [name for name in edits if name not in EDITABLE]
+        editable = [name for name in EDITABLE if name != "context" or self.email_type != MESSAGE]
+        unknown = [name for name in edits if name not in editable]
         if unknown:
             raise NotRetryable(
-                f"A retry cannot change {', '.join(map(repr, unknown))}. It can change {', '.join(EDITABLE)}."
+                f"A retry cannot change {', '.join(map(repr, unknown))}. It can change {', '.join(editable)}."
             )
         if edits and not self.email_type:
             raise NotRetryable(f"Dead letter {self.pk} is no e-mail, so it can only be retried as it is.")
@@ -201,14 +207,14 @@ class DeadLetter(models.Model):
 
     def _new_job(self, changes: Mapping[str, Any]) -> NewJob:
         arguments = self.arguments or {}
-        job = mail_job(
-            self.email_type,
-            changes.get("to", arguments.get("to")),
-            changes.get("context", arguments.get("context")),
-            priority=changes.get("priority", self.priority),
-            attempts=self.attempts_allowed,
-            backoff=self.backoff,
-        )
+        to = changes.get("to", arguments.get("to"))
+        priority = changes.get("priority", self.priority)
+        plan: Any = {"attempts": self.attempts_allowed, "backoff": self.backoff}
+        if self.email_type == MESSAGE:
+            job = edited_job(arguments, to, priority=priority, **plan)
+        else:
+            context = changes.get("context", arguments.get("context"))
+            job = mail_job(self.email_type, to, context, priority=priority, **plan)
         return replace(job, letter=self.pk, cause=self.cause)
 
     def _require_retryable(self, alias: str) -> None:

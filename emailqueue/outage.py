@@ -7,8 +7,8 @@ import logging
 from collections.abc import Callable
 
 from emailqueue.conf import Settings
+from emailqueue.mailers import new_backend
 from emailqueue.signals import outage_began, outage_ended
-from emailqueue.smtp import new_backend
 from emailqueue.store import Settled, Settlement
 
 logger = logging.getLogger("emailqueue.worker")

@@ -8,6 +8,7 @@ from email.utils import format_datetime, parseaddr
 from typing import Any
 from urllib.parse import urlsplit
 
+from django.conf import settings
 from django.core.mail import EmailMultiAlternatives
 from django.template import Context, Engine
 from django.template.base import Node, NodeList
@@ -51,6 +52,12 @@ def render(
     )
     message.render()
     return message
+
+
+def message_id(job_id: str) -> str:
+    """Return the Message-ID of a job: always the same, so that a mail sent twice can be told by its receiver."""
+    domain = parseaddr(settings.DEFAULT_FROM_EMAIL)[1].rpartition("@")[2] or "localhost"
+    return f"<{job_id}@{domain}>"
 
 
 class TemplatedEmail(BaseEmailMessage):  # type: ignore[misc]  # django-templated-mail ships no types

@@ -13,16 +13,13 @@ from io import BytesIO
 from typing import Any
 from urllib.error import HTTPError
 
-import django
-from django.conf import settings as django_settings
-from django.core import mail
 from django.core.mail import EmailMessage
 from django.core.mail.backends.base import BaseEmailBackend
-from django.core.mail.backends.smtp import EmailBackend as SMTPBackend
 from django.utils.encoding import punycode
 
 from emailqueue.conf import Settings
 from emailqueue.errors import RedisUnavailable
+from emailqueue.mailers import new_backend
 from emailqueue.outcome import LOST, SENT, Kind, Outcome
 from emailqueue.verdict import Verdict, judge
 
@@ -209,19 +206,11 @@ class _Dialogue:
             self.broken = True
 
     def _envelope(self) -> tuple[str, str]:
-        (recipient,) = self._message.recipients()
+        recipients = self._message.recipients()
+        if len(recipients) != 1:  # queued where another mailer was configured; see mailers.is_smtp()
+            raise ValueError(f"A mail goes to one recipient by SMTP, and this one has {len(recipients)}.")
+        recipient = recipients[0]
         return _envelope_address(self._message.from_email), _envelope_address(recipient)
-
-
-def new_backend(settings: Settings) -> BaseEmailBackend:
-    """Return a new backend of the mailer that really delivers, with a time-out on its socket."""
-    if django.VERSION >= (6, 1) and hasattr(django_settings, "MAILERS"):
-        backend: BaseEmailBackend = mail.mailers[settings.mailer or "default"]  # type: ignore[attr-defined,unused-ignore]  # Django 6.1
-    else:
-        backend = mail.get_connection(settings.mailer)
-    if isinstance(backend, SMTPBackend) and not backend.timeout:
-        backend.timeout = settings.send_timeout  # Django's default is to wait for ever
-    return backend
 
 
 def _smtp(backend: BaseEmailBackend | None) -> smtplib.SMTP | None:

@@ -56,6 +56,16 @@ class Added(IntEnum):
     """It was sent, cancelled or dead-lettered some minutes ago, or its idempotency key is known: nothing was added."""
 
 
+class Whereabouts(IntEnum):
+    """What Redis knows of a job."""
+
+    UNKNOWN = 0
+    ON_ITS_WAY = 1
+    SENT = 2
+    ENDED = 3
+    """It was cancelled or died some minutes ago."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
     """The answer to a claim."""
@@ -289,6 +299,11 @@ class Store:
         ask = {"worker": worker, "now": now, "keep": int(keep), "batch": [entry.as_json() for entry in batch]}
         flow = {"server": server, "probing": asdict(probing), "slowing": asdict(slowing), "dice": rng.random()}
         return [Settled(settled) for settled in self._run("settle", json.dumps(ask | flow))]
+
+    def whereabouts(self, job_ids: Sequence[str]) -> tuple[list[Whereabouts], int]:
+        """Return of each job whether it may still run, and how many deaths wait to be moved into the database."""
+        *answers, inbox = self._run("whereabouts", *job_ids)
+        return [Whereabouts(answer) for answer in answers], inbox
 
     def outbox_state(self) -> OutboxState:
         """Return how far the outbox has been offered."""

@@ -12,6 +12,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from emailqueue.email_types import email_types
+from emailqueue.messages import MESSAGE
 from emailqueue.models import DeadLetter, Reason, Status
 from emailqueue.review.selection import AGES, NO_MAIL
 from emailqueue.verdict import Action
@@ -78,7 +79,7 @@ class TypeFilter(ChoiceFilter):
 
     def lookups(self, request: HttpRequest, model_admin: LetterAdmin) -> list[tuple[str, Any]]:
         """Return the registered types."""
-        self.offered = [*((name, name) for name in email_types()), (NO_MAIL, _("no mail"))]
+        self.offered = [*((name, name) for name in [*email_types(), MESSAGE]), (NO_MAIL, _("no mail"))]
         return super().lookups(request, model_admin)
 
 

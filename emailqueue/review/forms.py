@@ -11,6 +11,7 @@ from django.utils.translation import gettext_lazy as _
 
 from emailqueue.compose import mail_job
 from emailqueue.errors import EmailQueueError, InvalidAddress, InvalidContext
+from emailqueue.messages import MESSAGE, edited_job
 from emailqueue.models import DeadLetter
 from emailqueue.priority import Priority
 
@@ -70,7 +71,8 @@ class EditForm(forms.Form):
         self.context_now = arguments.get("context")
         initial = {"to": arguments.get("to"), "context": self.context_now, "priority": letter.priority}
         super().__init__(content, initial=initial)
-        if not may_view_body:
+        self.is_message = letter.email_type == MESSAGE
+        if not may_view_body or self.is_message:
             del self.fields["context"]
         if not stale:
             del self.fields["stale"]
@@ -86,7 +88,10 @@ class EditForm(forms.Form):
             return cleaned
         context: Any = cleaned.get("context", self.context_now)
         try:
-            mail_job(self.letter.email_type, cleaned["to"], context, priority=cleaned["priority"])
+            if self.is_message:
+                edited_job(self.letter.arguments or {}, cleaned["to"], priority=cleaned["priority"])
+            else:
+                mail_job(self.letter.email_type, cleaned["to"], context, priority=cleaned["priority"])
         except InvalidAddress as error:
             self.add_error("to", str(error))
         except InvalidContext as error:

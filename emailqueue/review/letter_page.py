@@ -10,6 +10,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
 
+from emailqueue.messages import MESSAGE, readable
 from emailqueue.models import DeadLetter, Status
 from emailqueue.review.origins import origins_of
 from emailqueue.review.rendition import is_stale, render_now
@@ -31,7 +32,7 @@ def page_context(request: HttpRequest, letter: DeadLetter) -> dict[str, Any]:
         "may_discard": open_to["discard"],
         "may_read": may_read,
         "mail": render_now(letter) if may_read and letter.email_type else None,
-        "content": laid_out(letter.arguments) if may_read else "",
+        "content": laid_out(_content(letter)) if may_read else "",
         "neighbours": _neighbours(letter),
         "origins": origins_of(letter, request.user),
     }
@@ -45,6 +46,11 @@ def address_of(letter: DeadLetter, verb: str = "change") -> str:
 def laid_out(value: Any) -> str:
     """Return JSON as people read it."""
     return format_html("<pre>{}</pre>", json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def _content(letter: DeadLetter) -> Any:
+    arguments = letter.arguments
+    return readable(arguments) if letter.email_type == MESSAGE and isinstance(arguments, dict) else arguments
 
 
 def _neighbours(letter: DeadLetter) -> dict[str, DeadLetter | None]:

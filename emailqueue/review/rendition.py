@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.utils import timezone
+from django.utils.html import linebreaks
 
-from emailqueue.deliver import message_id
 from emailqueue.email_types import EmailType, email_types
+from emailqueue.messages import MESSAGE, preview_of
 from emailqueue.models import DeadLetter
-from emailqueue.rendering import render
+from emailqueue.rendering import message_id, render
 
 UNKNOWN = "unknown"
 MOST_LINES = 200
@@ -27,6 +30,7 @@ class Rendition:
     subject: str = ""
     text: str = ""
     html: str = ""
+    attachments: tuple[str, ...] = ()
     error: str = ""
 
     def as_json(self) -> dict[str, str]:
@@ -38,6 +42,8 @@ def render_now(letter: DeadLetter) -> Rendition:
     """Render the mail of a letter. What goes wrong is told in `error`: templates raise anything."""
     arguments = letter.arguments if isinstance(letter.arguments, dict) else {}
     try:
+        if letter.email_type == MESSAGE:
+            return _of_message(arguments)
         message = render(
             email_types()[letter.email_type],
             arguments["to"],
@@ -49,6 +55,23 @@ def render_now(letter: DeadLetter) -> Rendition:
     html = next((str(part[0]) for part in message.alternatives), "")
     return Rendition(
         sender=message.from_email, to=arguments["to"], subject=str(message.subject), text=str(message.body), html=html
+    )
+
+
+def _of_message(arguments: Mapping[str, Any]) -> Rendition:
+    message = preview_of(arguments)
+    html = next((str(content) for content, mimetype in message.alternatives if mimetype == "text/html"), "")
+    text = str(message.body)
+    if message.content_subtype == "html":
+        text, html = "", text
+    attached = arguments["message"].get("attachments", ())
+    return Rendition(
+        sender=message.from_email,
+        to=arguments["to"],
+        subject=str(message.subject),
+        text=text,
+        html=html or linebreaks(text, autoescape=True),
+        attachments=tuple(str(entry.get("filename") or entry.get("mimetype", "…")) for entry in attached),
     )
 
 

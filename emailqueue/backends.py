@@ -1,0 +1,70 @@
+"""The e-mail backend that puts Django's own mail into the queue."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from django.core.mail import EmailMessage
+from django.core.mail.backends.base import BaseEmailBackend
+
+from emailqueue.conf import get_settings
+from emailqueue.mailers import is_smtp, require_delivery
+from emailqueue.messages import prepare
+from emailqueue.priority import Priority
+from emailqueue.store import PIECE
+from emailqueue.submit import submit, submit_bulk
+
+logger = logging.getLogger(__name__)
+
+
+class QueuedEmailBackend(BaseEmailBackend):
+    """
+    Queues messages instead of sending them; EMAIL_QUEUE["MAILER"] sends them later, from a worker.
+
+    `priority`: of messages that do not say one. `database`: alias of the database whose transaction they wait for.
+    Both are options of the backend. User name and password, which Django's functions pass on, are not used here.
+    """
+
+    is_queue = True
+
+    def __init__(
+        self,
+        fail_silently: bool = False,  # noqa: FBT001, FBT002 - as Django calls it
+        *,
+        priority: Priority | int | str | None = None,
+        database: str | None = None,
+        username: str | None = None,
+        password: str | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        self.fail_silently = fail_silently
+        self._priority = None if priority is None else Priority.parse(priority)
+        self._database = database
+
+    def send_messages(self, email_messages: Sequence[EmailMessage]) -> int:
+        """
+        Queue messages, all or none, and return how many. Inside a transaction they are queued on commit.
+
+        All are checked first. A wrong one raises what Django raises when it sends it, also with `fail_silently`;
+        that is for a Redis (with EMAIL_QUEUE["OUTBOX"] "off") or a storage that is away.
+        """
+        settings = get_settings()
+        require_delivery(settings)
+        apart = is_smtp(settings)
+        wanted = [message for message in email_messages if message.recipients()]
+        prepared = [prepare(message, priority=self._priority, apart=apart) for message in wanted]
+        try:
+            jobs = [job for message in prepared for job in message.jobs()]
+            if len(jobs) <= PIECE:
+                submit(jobs, using=self._database)
+            else:
+                submit_bulk(jobs, idempotency_key=None, using=self._database)
+        except OSError as error:  # RedisUnavailable is one
+            if not self.fail_silently:
+                raise
+            logger.warning("messages are not queued", extra={"messages": len(wanted), "error": str(error)})
+            return 0
+        return len(wanted)

@@ -1,0 +1,89 @@
+"""Which of Django's e-mail backends really delivers."""
+
+from __future__ import annotations
+
+import django
+from django.conf import settings as django_settings
+from django.core import mail
+from django.core.exceptions import ImproperlyConfigured
+from django.core.mail.backends.base import BaseEmailBackend
+from django.core.mail.backends.smtp import EmailBackend as SMTPBackend
+from django.utils.module_loading import import_string
+
+from emailqueue.conf import Settings
+
+SMTP = "django.core.mail.backends.smtp.EmailBackend"
+
+
+def new_backend(settings: Settings) -> BaseEmailBackend:
+    """
+    Return a new backend of the mailer that really delivers, with a time-out on its socket.
+
+    Raises ImproperlyConfigured when that would be the queue itself.
+    """
+    require_delivery(settings)
+    if _has_mailers():
+        backend: BaseEmailBackend = mail.mailers[_alias(settings)]  # type: ignore[attr-defined,unused-ignore]  # Django 6.1
+    else:
+        backend = mail.get_connection(settings.mailer)
+    if isinstance(backend, SMTPBackend) and not backend.timeout:
+        backend.timeout = settings.send_timeout  # Django's default is to wait for ever
+    return backend
+
+
+def require_delivery(settings: Settings) -> None:
+    """Raise ImproperlyConfigured when what delivers is missing, or would be the queue itself, in a circle."""
+    path = _path(settings)
+    try:
+        backend = import_string(path)
+    except ImportError as error:
+        raise ImproperlyConfigured(f"What delivers the mail cannot be imported: {error}. {_way_out()}") from error
+    if getattr(backend, "is_queue", False):
+        named = f"EMAIL_QUEUE['MAILER'] is {settings.mailer!r}" if settings.mailer else "EMAIL_QUEUE has no 'MAILER'"
+        raise ImproperlyConfigured(f"{named}, so the queue would deliver to itself ({path}). {_way_out()}")
+
+
+def is_smtp(settings: Settings) -> bool:
+    """Return whether mail is delivered by SMTP, and so to one recipient at a time. Others take a message as a whole."""
+    backend = import_string(_path(settings))
+    return isinstance(backend, type) and issubclass(backend, SMTPBackend)
+
+
+def queue_is_used() -> bool:
+    """Return whether the queue is among what Django sends mail by."""
+    if _has_mailers():
+        paths = [str(mailer.get("BACKEND", SMTP)) for mailer in django_settings.MAILERS.values()]
+    else:
+        paths = [str(django_settings.EMAIL_BACKEND)]
+    return any(_is_queue(path) for path in paths)
+
+
+def _is_queue(path: str) -> bool:
+    try:
+        return bool(getattr(import_string(path), "is_queue", False))
+    except ImportError:
+        return False
+
+
+def _path(settings: Settings) -> str:
+    """Return the dotted path of the backend that delivers."""
+    if not _has_mailers():
+        return settings.mailer or str(django_settings.EMAIL_BACKEND)
+    mailers = django_settings.MAILERS
+    if _alias(settings) not in mailers:
+        raise ImproperlyConfigured(f"MAILERS has no {_alias(settings)!r} that would deliver the mail. {_way_out()}")
+    return str(mailers[_alias(settings)].get("BACKEND", SMTP))
+
+
+def _alias(settings: Settings) -> str:
+    return settings.mailer or "default"
+
+
+def _has_mailers() -> bool:
+    return django.VERSION >= (6, 1) and hasattr(django_settings, "MAILERS")
+
+
+def _way_out() -> str:
+    if _has_mailers():
+        return "Set EMAIL_QUEUE['MAILER'] to the alias in MAILERS that really delivers."
+    return f"Set EMAIL_QUEUE['MAILER'] to the e-mail backend that really delivers, for example {SMTP!r}."

@@ -1,0 +1,228 @@
+"""
+How one of Django's messages is taken apart into JSON, and put together again.
+
+It is the message's own parts that are kept, not its wire form, so that a backend which speaks to an API finds what it
+looks for. Of a message whose class builds its MIME by itself (it is signed, for example) the wire form is kept, too,
+and goes out as it was.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
+from email import message_from_bytes, policy
+from email.charset import Charset
+from email.generator import BytesGenerator
+from email.message import EmailMessage as MIMEMessage
+from email.message import Message, MIMEPart
+from email.mime.base import MIMEBase
+from io import BytesIO
+from typing import Any
+
+from django.core.mail import EmailAlternative, EmailAttachment, EmailMessage, EmailMultiAlternatives
+
+from emailqueue.errors import InvalidMessage
+
+Parts = dict[str, Any]
+"""What a message consists of, as JSON values; only the contents that contents() walks may be bytes."""
+
+SUBTYPES = ("content_subtype", "mixed_subtype", "alternative_subtype")
+ESP = (
+    *("envelope_sender", "esp_extra", "merge_data", "merge_global_data", "merge_headers", "merge_metadata", "metadata"),
+    *("send_at", "tags", "template_id", "track_clicks", "track_opens"),
+)
+"""What django-anymail reads from a message beside Django's own fields."""
+
+
+class WireMessage(EmailMultiAlternatives):
+    """A message that goes out as it was built before."""
+
+    wire: bytes = b""
+
+    def message(self, **_policy: Any) -> Any:
+        """Return the MIME message that was built before, whose headers are not folded again."""
+        return message_from_bytes(self.wire)
+
+
+def take_apart(message: EmailMessage) -> Parts:
+    """Return the parts of a message, the contents of its attachments as bytes. Raises InvalidMessage."""
+    alternatives = getattr(message, "alternatives", None) or ()
+    parts = {
+        "subject": str(message.subject),
+        "from": str(message.from_email),
+        **{name: [str(address) for address in getattr(message, name)] for name in ("to", "cc", "bcc", "reply_to")},
+        "headers": [[str(name), str(value)] for name, value in message.extra_headers.items()],
+        "body": _text(str(message.body)),
+        "encoding": _encoding(message.encoding),
+        "subtypes": _subtypes(message),
+        "alternatives": [_alternative(*alternative) for alternative in alternatives],
+        "attachments": [_attachment(attachment) for attachment in message.attachments],
+        "esp": {name: _plain(getattr(message, name)) for name in ESP if hasattr(message, name)},
+    }
+    return {name: part for name, part in parts.items() if part}
+
+
+def put_together(parts: Mapping[str, Any]) -> EmailMultiAlternatives:
+    """Return the message of parts whose contents are bytes again. Raises LookupError, TypeError or ValueError."""
+    message = WireMessage() if "wire" in parts else EmailMultiAlternatives()
+    message.subject, message.from_email = parts.get("subject", ""), parts["from"]
+    message.body = _untext(parts.get("body", ""))
+    for name in ("to", "cc", "bcc", "reply_to"):
+        setattr(message, name, list(parts.get(name, ())))
+    message.extra_headers = dict(parts.get("headers", ()))
+    message.encoding = _read_encoding(parts.get("encoding"))
+    for name, value in {**parts.get("subtypes", {}), **parts.get("esp", {})}.items():
+        if name in SUBTYPES or name in ESP:
+            setattr(message, name, value)
+    message.alternatives = [
+        EmailAlternative(_read(entry["kind"], entry["content"]), entry["mimetype"])
+        for entry in parts.get("alternatives", ())
+    ]
+    message.attachments = [_read_attachment(entry) for entry in parts.get("attachments", ())]
+    if isinstance(message, WireMessage):
+        message.wire = parts["wire"]
+    return message
+
+
+def builds_itself(message: EmailMessage) -> bool:
+    """Return whether the message's class has a way of its own to build the MIME message."""
+    return type(message).message is not EmailMessage.message
+
+
+def as_bytes(message: Message) -> bytes:
+    """Return a MIME message as it is kept."""
+    written = BytesIO()
+    BytesGenerator(written, mangle_from_=False).flatten(message)
+    return written.getvalue()
+
+
+def contents(parts: Mapping[str, Any]) -> Iterator[bytes]:
+    """Walk over all contents that are bytes."""
+    found: list[bytes] = []
+    replaced(parts, lambda content: found.append(content) if isinstance(content, bytes) else content)
+    return iter(found)
+
+
+def replaced(parts: Mapping[str, Any], change: Callable[[Any], Any]) -> Parts:
+    """Return the parts with each content put through `change`."""
+    changed = {name: change(parts[name]) for name in ("body", "wire") if name in parts}
+    for name in ("alternatives", "attachments"):
+        if name in parts:
+            changed[name] = [{**entry, "content": change(entry["content"])} for entry in parts[name]]
+    return {**parts, **changed}
+
+
+def inline(content: Any) -> Any:
+    """Return a content as JSON carries it."""
+    return {"base64": base64.b64encode(content).decode()} if isinstance(content, bytes) else content
+
+
+def read_inline(content: Any) -> Any:
+    """Return a content that inline() has written."""
+    is_packed = isinstance(content, Mapping) and "base64" in content
+    return base64.b64decode(content["base64"], validate=True) if is_packed else content
+
+
+def _text(text: str) -> str | bytes:
+    """Return a text, as bytes if it holds what databases refuse in JSON."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "surrogatepass")
+    return text.encode() if "\0" in text else text
+
+
+def _untext(text: str | bytes) -> str:
+    return text.decode("utf-8", "surrogatepass") if isinstance(text, bytes) else text
+
+
+def _subtypes(message: EmailMessage) -> dict[str, str]:
+    """Return those that are not Django's choice; some versions refuse to be told even that one."""
+    chosen = {name: getattr(message, name, None) for name in SUBTYPES}
+    return {
+        name: value for name, value in chosen.items() if value and value != getattr(EmailMultiAlternatives, name, None)
+    }
+
+
+def _encoding(encoding: Any) -> Any:
+    if not isinstance(encoding, Charset):
+        return encoding
+    fields = ("input_charset", "header_encoding", "body_encoding", "output_charset")
+    return {name: getattr(encoding, name) for name in fields}
+
+
+def _read_encoding(encoding: Any) -> Any:
+    if not isinstance(encoding, Mapping):
+        return encoding
+    charset = Charset(encoding["input_charset"])
+    charset.header_encoding, charset.body_encoding = encoding["header_encoding"], encoding["body_encoding"]
+    charset.output_charset = encoding["output_charset"]
+    return charset
+
+
+def _alternative(content: Any, mimetype: str) -> dict[str, Any]:
+    kind, packed = _content(content)
+    return {"kind": kind, "content": _text(content) if kind == "text" else packed, "mimetype": mimetype}
+
+
+def _attachment(attachment: Any) -> dict[str, Any]:
+    if isinstance(attachment, Message):
+        kind, content = _content(attachment)
+        return {"kind": f"whole {kind}", "content": content}
+    filename, content, mimetype = attachment
+    kind, content = _content(content)
+    filename = None if filename is None else str(filename)
+    return {"kind": kind, "content": content, "filename": filename, "mimetype": mimetype}
+
+
+def _read_attachment(entry: Mapping[str, Any]) -> Any:
+    if entry["kind"].startswith("whole "):
+        return _read(entry["kind"].removeprefix("whole "), entry["content"], whole=True)
+    return EmailAttachment(entry["filename"], _read(entry["kind"], entry["content"]), entry["mimetype"])
+
+
+def _content(content: Any) -> tuple[str, bytes]:
+    """Return what a content is, and its bytes."""
+    if isinstance(content, bytes | bytearray | memoryview):
+        return "bytes", bytes(content)
+    if isinstance(content, EmailMessage):  # Django's, to be attached as message/rfc822
+        content = content.message()
+    if isinstance(content, MIMEPart | MIMEMessage):
+        return "part", as_bytes(content)
+    if isinstance(content, Message):
+        return "legacy part", as_bytes(content)
+    return "text", str(content).encode("utf-8", "surrogatepass")
+
+
+def _read(kind: str, content: Any, *, whole: bool = False) -> Any:
+    if kind == "bytes":
+        return content
+    if kind == "text":
+        return _untext(content)
+    if kind == "part":
+        part_class: type[Any] = MIMEPart if whole else MIMEMessage
+        return message_from_bytes(content, _class=part_class, policy=policy.default)
+    if kind == "legacy part":
+        return message_from_bytes(content, _class=_LegacyPart if whole else Message)
+    raise ValueError(f"{kind!r} is no kind of content.")
+
+
+class _LegacyPart(MIMEBase):
+    """A part as the parser makes it, and as Django wants it."""
+
+    def __init__(self, policy: Any = policy.compat32) -> None:
+        Message.__init__(self, policy=policy)
+
+
+def _plain(value: Any) -> Any:
+    """Return what django-anymail reads from a message as JSON values; times become Unix times, which it takes, too."""
+    if isinstance(value, datetime):
+        return value.timestamp()
+    if isinstance(value, Mapping):
+        return {str(key): _plain(part) for key, part in value.items()}
+    if isinstance(value, Sequence | set) and not isinstance(value, str | bytes):
+        return [_plain(part) for part in value]
+    if value is None or isinstance(value, str | int | float):
+        return value
+    raise InvalidMessage(f"The message holds {value!r}, which cannot be queued.")

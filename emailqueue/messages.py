@@ -1,0 +1,244 @@
+"""Which jobs one of Django's messages becomes, and which message such a job sends."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from email.utils import formataddr, formatdate, getaddresses, parseaddr
+from typing import Any
+
+from django.conf import settings as django_settings
+from django.core.mail import EmailMessage, EmailMultiAlternatives
+
+from emailqueue.attachments import INLINE, KeptFiles, fetch, keep
+from emailqueue.backoff import Backoff
+from emailqueue.compose import ascii_domain, valid_address
+from emailqueue.conf import get_settings
+from emailqueue.email_types import RESERVED
+from emailqueue.errors import InvalidAddress, InvalidMessage
+from emailqueue.jobs import NewJob
+from emailqueue.message_json import (
+    Parts,
+    as_bytes,
+    builds_itself,
+    contents,
+    inline,
+    put_together,
+    read_inline,
+    replaced,
+    take_apart,
+)
+from emailqueue.priority import Priority
+from emailqueue.rendering import message_id
+from emailqueue.staging import fresh_id
+
+DELIVER_MESSAGE = "emailqueue.deliver.deliver_message"
+MESSAGE = RESERVED
+"""Label and e-mail type of these jobs. A subject would say too much in a dashboard."""
+
+PRIORITY = "x-queue-priority"
+"""Header that says the priority and is not sent."""
+X_PRIORITY = {"1": Priority.HIGH, "2": Priority.HIGH, "3": Priority.NORMAL, "4": Priority.LOW, "5": Priority.LOW}
+"""What the header means that mail clients show, and that is sent. CRITICAL is for who says so."""
+NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A message that was found to be in order, and of which nothing is stored yet."""
+
+    id: str
+    parts: Parts
+    recipients: Sequence[str]
+    """Whom each of its jobs is for."""
+
+    priority: Priority
+
+    def jobs(self) -> list[NewJob]:
+        """Return the jobs, their large attachments stored. Raises what the storage raises when it is away."""
+        size = sum(map(len, contents(self.parts))) * len(self.recipients)
+        kept: list[str] = []
+
+        def put(content: Any) -> Any:
+            if size <= INLINE or not isinstance(content, bytes):
+                return inline(content)
+            entry = keep(content, message=self.id)
+            kept.append(entry["file"])
+            return entry
+
+        message = replaced(self.parts, put)
+        jobs = [
+            _job({"to": to, "message": message}, id=self._id_for(to), priority=self.priority) for to in self.recipients
+        ]
+        if kept:
+            KeptFiles.objects.note([job.id for job in jobs], message=self.id, names=kept)
+        return jobs
+
+    def _id_for(self, to: str) -> str:
+        return self.id if len(self.recipients) == 1 else fresh_id(None, {"message": self.id, "to": to})
+
+
+def prepare(message: EmailMessage, *, priority: Priority | None = None, apart: bool = True) -> Prepared:
+    """
+    Check a message as Django does when it sends one, and say what its jobs will be.
+
+    `priority`: unless its headers say another. `apart`: one job a recipient; otherwise one for all of them. Raises
+    what Django raises for its headers (ValueError, of which BadHeaderError is one), InvalidAddress, InvalidMessage
+    or InvalidPriority.
+    """
+    message = copy.copy(message)
+    named = {str(name).lower(): str(value) for name, value in message.extra_headers.items()}
+    # A copy: the caller's message may be sent again.
+    message.extra_headers = {name: value for name, value in message.extra_headers.items() if name.lower() != PRIORITY}
+    parts = take_apart(message)
+    job_id = fresh_id(None, {"message": replaced(parts, _digest)})
+    if "date" not in named:
+        # RFC 5322, section 3.6.1: when the user has queued the message, not when it is transmitted.
+        message.extra_headers["Date"] = formatdate(localtime=django_settings.EMAIL_USE_LOCALTIME)
+    if "message-id" not in named:
+        message.extra_headers["Message-ID"] = message_id(job_id)
+    parts["headers"] = [[str(name), str(value)] for name, value in message.extra_headers.items()]
+    built = message.message()
+    if builds_itself(message):
+        parts = {**parts, "wire": as_bytes(built)}
+        parts.pop("attachments", None)
+    _require_storable(parts)
+    _plain_address(message.from_email)
+    addresses = list(dict.fromkeys(_plain_address(address) for address in message.recipients()))
+    return Prepared(
+        id=job_id,
+        parts=parts,
+        recipients=addresses if apart else [", ".join(addresses)],
+        priority=_priority(named) or priority or get_settings().backend_priority,
+    )
+
+
+def message_of(arguments: Mapping[str, Any]) -> EmailMultiAlternatives:
+    """
+    Return the message that a job sends, to whom it sends it.
+
+    Raises AttachmentGone, LookupError, TypeError or ValueError for arguments that are none, or what the storage
+    raises when it is away.
+    """
+    message = put_together(replaced(arguments["message"], lambda content: fetch(read_inline(content))))
+    to = arguments["to"]
+    addresses = [_plain_address(address) for address in message.recipients()]
+    is_whole = to == ", ".join(dict.fromkeys(addresses)) and (len(addresses) == 1 or ", " in to)
+    if not is_whole:
+        # Its headers name all recipients, its envelope one.
+        for name, named in (("To", message.to), ("Cc", message.cc)):
+            if named:
+                message.extra_headers.setdefault(name, ", ".join(named))
+        message.to, message.cc, message.bcc = [], [], [to]
+    return message
+
+
+def preview_of(arguments: Mapping[str, Any]) -> EmailMultiAlternatives:
+    """Return the message that a job sends, without its attachments: they may be large. Raises as message_of() does."""
+    parts = {name: part for name, part in arguments["message"].items() if name not in ("attachments", "wire")}
+    return message_of({**arguments, "message": parts})
+
+
+def readable(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a job's arguments for people: with the sizes of its contents instead of their bytes."""
+
+    def told(content: Any) -> Any:
+        if not isinstance(content, Mapping):
+            return content
+        return {"bytes": content["size"] if "file" in content else len(read_inline(content))}
+
+    try:
+        return {**arguments, "message": replaced(arguments["message"], told)}
+    except (LookupError, TypeError, ValueError):  # a dead letter may hold anything
+        return dict(arguments)
+
+
+def edited_job(
+    arguments: Mapping[str, Any],
+    to: Any,
+    *,
+    priority: Priority | int | str | None,
+    attempts: int | None = None,
+    backoff: Backoff | Mapping[str, Any] | None = None,
+) -> NewJob:
+    """
+    Return the job of the same message for a recipient who may be another. Raises InvalidAddress or InvalidPriority.
+
+    The new address takes the place of the old one in the headers. Date and Message-ID stay: it is the same message.
+    """
+    if to != arguments["to"]:
+        arguments = {"to": valid_address(to), "message": _readdressed(arguments["message"], arguments["to"], to)}
+    urgency = get_settings().backend_priority if priority is None else Priority.parse(priority)
+    return _job(arguments, id=fresh_id(None, arguments), priority=urgency, attempts=attempts, backoff=backoff)
+
+
+def _job(
+    arguments: Mapping[str, Any],
+    *,
+    id: str,  # noqa: A002 - as NewJob has it
+    priority: Priority,
+    attempts: int | None = None,
+    backoff: Backoff | Mapping[str, Any] | None = None,
+) -> NewJob:
+    settings = get_settings()
+    return NewJob(
+        id=id,
+        queue=priority.queue,
+        function=DELIVER_MESSAGE,
+        arguments=arguments,
+        attempts=settings.attempts if attempts is None else attempts,
+        backoff=settings.backoff if backoff is None else Backoff.parse(backoff),
+        label=MESSAGE,
+        domain=ascii_domain(str(arguments["to"]).partition(", ")[0]),
+    )
+
+
+def _readdressed(parts: Mapping[str, Any], old: str, new: str) -> Parts:
+    if ", " in old:  # it went to all of them at once
+        return {**{name: part for name, part in parts.items() if name not in ("cc", "bcc")}, "to": [new]}
+    changed = {}
+    for name in ("to", "cc", "bcc"):
+        pairs = [(address, *parseaddr(address)) for address in parts.get(name, ())]
+        changed[name] = [formataddr((title, new)) if plain == old else given for given, title, plain in pairs]
+    return {**parts, **changed}
+
+
+def _priority(headers: Mapping[str, str]) -> Priority | None:
+    if PRIORITY in headers:
+        value = headers[PRIORITY].strip()
+        return Priority.parse(int(value) if value.isdecimal() else value)
+    return X_PRIORITY.get(headers.get("x-priority", "").strip()[:1])
+
+
+def _plain_address(address: Any) -> str:
+    """Return the address without a display name, as the envelope has it. Raises InvalidAddress."""
+    text = str(address).strip()
+    pairs = getaddresses([text])
+    plain = pairs[0][1] if len(pairs) == 1 else ""
+    local = plain.rpartition("@")[0] or plain
+    # The parser mends what it can, and drops the rest.
+    is_meant = plain == text or (plain in text and ("<" in text or "(" in text))
+    if not plain or not is_meant or not local.isascii() or re.search(r"[\s\x00-\x1f]", plain):
+        raise InvalidAddress(f"{address!r} is not one address. Use 'ada@example.com' or 'Ada <ada@example.com>'.")
+    if "@" in plain and not ascii_domain(plain):
+        raise InvalidAddress(f"{address!r} has a domain that no mail server can be told.")
+    return plain
+
+
+def _require_storable(parts: Parts) -> None:
+    try:
+        text = json.dumps(replaced(parts, lambda content: "" if isinstance(content, bytes) else content))
+        json.loads(text)
+        json.dumps(json.loads(text), ensure_ascii=False).encode()
+    except (TypeError, ValueError) as error:
+        raise InvalidMessage(f"The message cannot be queued: {error}.") from error
+    if NUL.search(text):
+        raise InvalidMessage("A header of the message holds a NUL character, which mail servers and databases refuse.")
+
+
+def _digest(content: Any) -> Any:
+    return hashlib.sha256(content).hexdigest() if isinstance(content, bytes) else content

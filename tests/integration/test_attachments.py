@@ -1,0 +1,337 @@
+"""Large attachments: where they are kept, and when they go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.mail import EmailMessage
+from django.db import transaction
+from django.utils import timezone
+from pytest_django import Settings
+from redis import Redis
+
+from emailqueue import cancel_email
+from emailqueue.attachment_sweep import LOST, YOUNG, sweep, sweep_lost
+from emailqueue.attachments import FOLDER, INLINE, KeptFiles, storage
+from emailqueue.backends import QueuedEmailBackend
+from emailqueue.backoff import Backoff
+from emailqueue.housekeeper import Housekeeper
+from emailqueue.jobs import Job, NewJob, Run, job_function, new_id, path_of
+from emailqueue.models import DeadLetter, OutboxRow
+from emailqueue.outcome import SENT, Outcome
+from emailqueue.retention import purge
+from emailqueue.store import INBOX, Store
+from emailqueue.testing import MailServer
+from tests.conftest import Work, claim_and_vanish, eventually
+
+LARGE = bytes(range(256)) * (INLINE // 256) + b"more"
+OFFICE = "office@sender.example"
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def media(settings: Settings, tmp_path: Path) -> Path:
+    settings.MEDIA_ROOT = tmp_path / "media"
+    return tmp_path / "media"
+
+
+@pytest.fixture
+def store(valkey: Redis) -> Store:
+    return Store(valkey)
+
+
+def send(*to: str, content: bytes = LARGE) -> None:
+    message = EmailMessage("Subject", "Body", OFFICE, list(to or ["ada@example.com"]))
+    message.attach("large.bin", content, "application/octet-stream")
+    QueuedEmailBackend().send_messages([message])
+
+
+def files(media: Path) -> list[Path]:
+    return [path for path in media.rglob("*") if path.is_file()]
+
+
+def grow_old(age: timedelta = YOUNG) -> None:
+    KeptFiles.objects.update(created_at=timezone.now() - 2 * age)
+
+
+def forget_the_ended(valkey: Redis) -> None:
+    """Have Redis be as it is some minutes later."""
+    for key in valkey.scan_iter("emailqueue:ended:*"):
+        valkey.delete(key)
+
+
+def job_ids(valkey: Redis) -> list[str]:
+    waiting: list[Any] = valkey.lrange("rq:queue:normal", 0, -1)
+    return [job_id.decode() for job_id in waiting]
+
+
+def test_large_attachments_lie_in_the_storage_and_small_ones_in_the_job(valkey: Redis, media: Path) -> None:
+    send(content=LARGE[:INLINE])
+    small = files(media)
+
+    send(content=LARGE[: INLINE + 1])
+
+    sizes = [len(valkey.hget(f"rq:job:{job_id}", "data") or b"") for job_id in job_ids(valkey)]
+    assert small == []
+    assert [path.stat().st_size for path in files(media)] == [INLINE + 1]
+    assert sizes[0] > INLINE
+    assert sizes[1] < 2000
+
+
+def test_what_counts_is_what_all_copies_carry_together(mailbox: MailServer, valkey: Redis, media: Path) -> None:
+    send("a@example.com", "b@example.com", content=LARGE[: INLINE // 2])
+    two = files(media)
+
+    send("a@example.com", "b@example.com", "c@example.com", content=LARGE[: INLINE // 2])
+
+    assert two == []
+    assert len(files(media)) == 1
+
+
+def test_the_name_of_a_file_does_not_follow_from_the_message_id(valkey: Redis, media: Path) -> None:
+    send()
+
+    (path,) = files(media)
+    (job_id,) = job_ids(valkey)
+    assert path.relative_to(media).parts[0] == FOLDER
+    assert job_id not in str(path)
+
+
+def test_a_file_goes_when_the_mails_of_all_recipients_are_sent(
+    mailbox: MailServer, work: Work, store: Store, media: Path
+) -> None:
+    mailbox.rules.append(("bob@*", ["451 4.3.0 later", "250 ok"]))
+    send("ada@example.com", "bob@example.com")
+    KeptFiles.objects.update(created_at=timezone.now() - 2 * YOUNG)
+
+    work()
+    swept_between = sweep(store)
+    kept_between = files(media)
+    work(seconds=15)
+    sweep(store)  # unless the worker has
+
+    assert (swept_between, len(kept_between)) == (0, 1)
+    assert len(mailbox.messages) == 2
+    for received in mailbox.messages:
+        (part,) = received.message.iter_attachments()
+        assert part.get_content() == LARGE
+    assert list(media.rglob("*")) == [media / FOLDER, next((media / FOLDER).iterdir())]
+    assert not KeptFiles.objects.exists()
+
+
+def test_the_worker_sweeps(mailbox: MailServer, work: Work, valkey: Redis, media: Path) -> None:
+    send()
+    before = files(media)
+    work()
+
+    housekeeper = Housekeeper(valkey)  # unless the one of the worker was late enough
+    housekeeper.start()
+    eventually(lambda: not files(media))
+
+    housekeeper.stop()
+    assert len(before) == 1
+
+
+def test_a_dead_letter_keeps_its_files_until_it_is_purged(
+    mailbox: MailServer, work: Work, store: Store, media: Path
+) -> None:
+    mailbox.replies = ["550 5.1.1 no such mailbox"]
+    send()
+    work()
+    grow_old()
+    forget_the_ended(store.connection)
+    swept_open = sweep(store)
+    letter = DeadLetter.objects.get()
+
+    letter.retry(to="bob@example.com")
+    work()
+    swept_delivered = sweep(store)
+    kept = files(media)
+    purge(older_than=timedelta(), now=timezone.now() + timedelta(days=1))
+    grow_old()
+    forget_the_ended(store.connection)
+    swept = sweep(store)
+
+    (part,) = mailbox.messages[0].message.iter_attachments()
+    assert part.get_content() == LARGE
+    assert (swept_open, swept_delivered, len(kept)) == (0, 0, 1)
+    assert (swept, files(media)) == (1, [])
+
+
+def test_a_letter_that_follows_from_a_retry_keeps_the_files_too(
+    mailbox: MailServer, work: Work, store: Store, media: Path
+) -> None:
+    mailbox.replies = ["550 5.1.1 no such mailbox", "550 5.1.1 no such mailbox"]
+    send()
+    work()
+    DeadLetter.objects.get().retry(to="bob@example.com")
+    work()
+    purge(older_than=timedelta(), now=timezone.now() + timedelta(days=1))
+    grow_old()
+    forget_the_ended(store.connection)
+
+    swept = sweep(store)
+    letter = DeadLetter.objects.get()
+    letter.retry()
+    work()
+
+    assert swept == 0
+    assert letter.recipient == "bob@example.com"
+    (part,) = mailbox.messages[0].message.iter_attachments()
+    assert part.get_content() == LARGE
+
+
+def test_a_death_that_is_not_in_the_database_yet_keeps_its_files(
+    mailbox: MailServer, work: Work, store: Store, media: Path
+) -> None:
+    mailbox.replies = ["550 5.1.1 no such mailbox"]
+    send()
+    work()
+    grow_old()
+    DeadLetter.objects.get().delete()
+    store.connection.hset(INBOX, "d1", "{}")
+
+    swept = sweep(store)
+
+    assert (swept, len(files(media))) == (0, 1)
+
+
+def test_a_mail_that_a_worker_has_or_that_waits_keeps_its_files(store: Store, media: Path) -> None:
+    send()
+    send()
+    grow_old()
+    claim_and_vanish(store.connection, jobs=1, lease=60)
+
+    swept = sweep(store)
+
+    assert (swept, len(files(media))) == (0, 2)
+
+
+def test_a_mail_in_the_outbox_keeps_its_files(store: Store, media: Path, queue_settings: Callable[..., None]) -> None:
+    queue_settings(OUTBOX="always")
+    send()
+    store.connection.flushall()
+    grow_old()
+
+    swept = sweep(store)
+
+    assert OutboxRow.objects.count() == 1
+    assert (swept, len(files(media))) == (0, 1)
+
+
+def test_the_files_of_a_cancelled_mail_go(store: Store, media: Path) -> None:
+    send()
+    cancel_email(*job_ids(store.connection))
+
+    swept = sweep(store)
+
+    assert (swept, files(media)) == (1, [])
+
+
+def test_a_mail_that_nobody_knows_has_an_hour_to_be_committed(store: Store, media: Path) -> None:
+    send()
+    store.connection.flushall()
+
+    swept_young = sweep(store)
+    grow_old()
+    swept_old = sweep(store)
+
+    assert (swept_young, swept_old) == (0, 1)
+    assert files(media) == []
+
+
+def test_the_files_of_a_transaction_that_was_rolled_back_go_days_later(store: Store, media: Path) -> None:
+    send()
+    with transaction.atomic():
+        send()
+        transaction.set_rollback(True)
+    (media / FOLDER / "of-somebody-else").mkdir()
+    today = timezone.now().date()
+
+    early = sweep_lost(today=today + LOST - timedelta(days=1))
+    deleted = sweep_lost(today=today + LOST)
+
+    assert (early, deleted) == (0, 1)
+    assert len(files(media)) == 1
+
+
+def test_a_storage_without_the_folder_has_nothing_to_sweep() -> None:
+    assert sweep_lost(today=date(2036, 1, 1)) == 0
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(b"short")], ids=["gone", "cut"])
+def test_a_mail_whose_attachment_is_gone_becomes_a_letter_at_once(
+    mailbox: MailServer, work: Work, media: Path, damage: Callable[[Path], object]
+) -> None:
+    send()
+    damage(files(media)[0])
+
+    work()
+
+    letter = DeadLetter.objects.get()
+    assert letter.error_class == "emailqueue.errors.AttachmentGone"
+    assert letter.tries == 1
+    assert mailbox.messages == []
+
+
+def test_a_storage_that_is_away_is_waited_for(mailbox: MailServer, work: Work, media: Path) -> None:
+    send()
+    folder = files(media)[0].parent
+    held = folder.rename(folder.with_name("held"))
+    folder.write_bytes(b"not a folder")  # to open a file in it is another error than that it is gone
+
+    work()
+    folder.unlink()
+    held.rename(folder)
+    work(seconds=15)
+
+    assert len(mailbox.messages) == 1
+
+
+@job_function
+def queue_and_fail_once(job: Job, run: Run) -> Outcome:
+    """Queue a message, and end as told by how often it has run."""
+    send()
+    if not job.history:
+        raise RuntimeError("later")
+    return SENT
+
+
+def test_a_job_that_runs_again_queues_its_message_once(
+    mailbox: MailServer, work: Work, store: Store, media: Path
+) -> None:
+    job = NewJob(
+        id=new_id(),
+        queue="normal",
+        function=path_of(queue_and_fail_once),
+        arguments={},
+        attempts=2,
+        backoff=Backoff(type="fixed", delay=0.1),
+        label="test",
+    )
+    store.enqueue([job])
+
+    work(seconds=15)
+    sweep(store)
+
+    assert len(mailbox.messages) == 1
+    assert files(media) == []
+
+
+def test_the_storage_is_the_one_that_the_setting_names(
+    settings: Settings, tmp_path: Path, queue_settings: Callable[..., None], valkey: Redis, media: Path
+) -> None:
+    private = {"BACKEND": "django.core.files.storage.FileSystemStorage", "OPTIONS": {"location": tmp_path / "private"}}
+    settings.STORAGES = {**settings.STORAGES, "private": private}
+    queue_settings(ATTACHMENT_STORAGE="private")
+
+    send()
+
+    assert files(media) == []
+    assert len(files(tmp_path / "private")) == 1
+    assert storage().listdir(FOLDER)[0]
