@@ -107,6 +107,11 @@ def get_settings() -> Settings:
     return Settings(**{known[key]: _readers[key](key, value) for key, value in given.items()})
 
 
+def is_debugging() -> bool:
+    """Return whether Django runs for a developer."""
+    return bool(django_settings.DEBUG)
+
+
 def _wrong(key: str, value: Any, use: str) -> ImproperlyConfigured:
     return ImproperlyConfigured(f"EMAIL_QUEUE[{key!r}] is {value!r}. Use {use}.")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Self
@@ -55,7 +56,7 @@ class Snapshot:
 
     counts: Counts
     oldest: Mapping[str, float | None]
-    """Per queue: seconds since its first job was queued."""
+    """Per queue: seconds that its first job has waited since it was due."""
 
     minutes: Sequence[Period]
     """Oldest first; the last is the one that runs."""
@@ -150,7 +151,12 @@ def _pairs(flat: Sequence[str]) -> dict[str, float]:
 
 
 def _age(moment: str, now: float) -> float | None:
-    try:
-        return max(0.0, now - datetime.fromisoformat(moment).timestamp())
-    except ValueError:
-        return None
+    """Return the seconds since `moment`, a Unix time or an ISO one; None for neither."""
+    for read in (float, _iso):
+        with suppress(ValueError):
+            return max(0.0, now - read(moment))
+    return None
+
+
+def _iso(moment: str) -> float:
+    return datetime.fromisoformat(moment).timestamp()
