@@ -85,6 +85,7 @@ EMAIL_QUEUE: dict[str, Any] = {
         "RATE_LIMIT": "EMAIL_RATE_LIMIT",
         "AMBIGUOUS": "EMAIL_AMBIGUOUS",
         "OUTBOX": "EMAIL_OUTBOX",
+        "HEARTBEAT_FILE": "EMAIL_HEARTBEAT_FILE",
     }.items()
     if text(variable)
 }

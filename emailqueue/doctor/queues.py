@@ -9,6 +9,7 @@ from emailqueue.conf import Settings
 from emailqueue.doctor.finding import Finding, error, ok, warning
 from emailqueue.flow import outages_in, paused_in
 from emailqueue.monitor.snapshot import Snapshot
+from emailqueue.presence import is_fresh
 from emailqueue.priority import EVENT_QUEUE, QUEUES, Priority
 
 START = "manage.py rqworker critical high normal low events"
@@ -16,11 +17,6 @@ LATE = 60.0
 """Seconds after its time from which on a scheduled mail is overdue."""
 CRITICAL_SLOW, CRITICAL_STUCK = 60.0, 600.0
 """Seconds that a critical mail waits until that is a warning, and an error."""
-
-
-def is_fresh(heartbeat: float | None, settings: Settings) -> bool:
-    """Return whether a worker that was last heard of so many seconds ago is alive: it may miss two lines."""
-    return heartbeat is not None and heartbeat < 3 * settings.stats_interval + 5
 
 
 def workers(snapshot: Snapshot, settings: Settings) -> Iterator[Finding]:

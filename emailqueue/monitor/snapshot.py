@@ -38,6 +38,9 @@ class Worker:
     """One worker, as RQ keeps it."""
 
     name: str
+    host: str
+    """Name of its machine."""
+
     state: str
     queues: str
     heartbeat: float | None
@@ -134,6 +137,7 @@ def _workers(found: Any, now: float) -> list[Worker]:
     return [
         Worker(
             name=worker["name"],
+            host=worker.get("hostname", ""),
             state=worker.get("state", ""),
             queues=worker.get("queues", ""),
             heartbeat=_age(worker.get("last_heartbeat", ""), now),

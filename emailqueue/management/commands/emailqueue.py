@@ -11,9 +11,10 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from emailqueue.errors import EmailQueueError
 from emailqueue.management.answer import Answer
-from emailqueue.management.verbs import doctor, limit, pause, purge, resume
+from emailqueue.management.verbs import alive, doctor, limit, pause, purge, resume
 
 VERBS: Mapping[str, ModuleType] = {
+    "alive": alive,
     "doctor": doctor,
     "limit": limit,
     "pause": pause,
