@@ -12,9 +12,8 @@ from django.utils import timezone
 from emailqueue.conf import Settings
 from emailqueue.doctor.finding import Finding, error, ok, warning
 from emailqueue.models import DeadLetter, OutboxRow
+from emailqueue.monitor.figures import COUNTED
 
-COUNTED = 10_000
-"""Rows that are counted at most."""
 LATE = timedelta(minutes=1)
 """Age from which on a row of the outbox should have reached Redis."""
 STUCK = timedelta(minutes=10)

@@ -11,7 +11,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from emailqueue.errors import EmailQueueError
 from emailqueue.management.answer import Answer
-from emailqueue.management.verbs import alive, doctor, limit, pause, purge, resume
+from emailqueue.management.verbs import alive, doctor, limit, pause, purge, resume, stats
 
 VERBS: Mapping[str, ModuleType] = {
     "alive": alive,
@@ -20,6 +20,7 @@ VERBS: Mapping[str, ModuleType] = {
     "pause": pause,
     "purge": purge,
     "resume": resume,
+    "stats": stats,
 }
 """A verb's module has its help as docstring, add_arguments(parser), and run(**options), which returns what to print."""
 
@@ -40,7 +41,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, verb: str, **options: Any) -> str:
         """Run the verb; its errors end the command with their sentence."""
         try:
-            answer = VERBS[verb].run(**options)
+            answer = VERBS[verb].run(out=self.stdout, **options)
         except EmailQueueError as error:
             raise CommandError(str(error)) from error
         if isinstance(answer, Answer) and answer.status:
