@@ -6,13 +6,14 @@ from django.urls import path, reverse_lazy
 from django.views.generic import RedirectView
 
 from config.mailbox import mailbox
-from emailqueue import views
+from emailqueue import prometheus, views
 
 urlpatterns = [
     path("", RedirectView.as_view(url=reverse_lazy("admin:index"))),
     path("admin/", admin.site.urls),
     path("alive/", views.alive),
     path("health/", views.health),
+    path("metrics/", prometheus.metrics),
 ]
 if settings.MAILBOX:
     # Before the admin, whose last address takes everything.

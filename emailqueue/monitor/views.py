@@ -38,7 +38,7 @@ def stats_page(request: HttpRequest, *, site: AdminSite) -> HttpResponse:
 
 def stats_json(request: HttpRequest, *, site: AdminSite) -> HttpResponse:
     """Return the figures for programs: to staff, or to who has the token."""
-    if not (_has_token(request) or site.has_permission(request)):
+    if not (has_token(request) or site.has_permission(request)):
         answer = {"error": "Send the token of EMAIL_QUEUE['STATS_TOKEN'] as a bearer, or log in as staff."}
         return JsonResponse(answer, status=401, headers={"WWW-Authenticate": "Bearer", "Cache-Control": "no-store"})
     try:
@@ -48,7 +48,8 @@ def stats_json(request: HttpRequest, *, site: AdminSite) -> HttpResponse:
     return JsonResponse(figures, headers={"Cache-Control": "no-store"})
 
 
-def _has_token(request: HttpRequest) -> bool:
+def has_token(request: HttpRequest) -> bool:
+    """Return whether the request brings the token of EMAIL_QUEUE["STATS_TOKEN"]."""
     token = get_settings().stats_token
     scheme, _space, sent = request.headers.get("Authorization", "").partition(" ")
     return bool(token) and scheme.lower() == "bearer" and constant_time_compare(sent.strip(), token)
