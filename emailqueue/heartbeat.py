@@ -8,9 +8,11 @@ a worker that waits for Redis is alive. It exits with 0 while the file is younge
 from __future__ import annotations
 
 import logging
+import os
+import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -23,26 +25,40 @@ STALE_AFTER = 30.0
 
 
 class Heartbeat:
-    """Touches a file at most every two seconds, or nothing when `path` is empty. A failure ends no worker."""
+    """
+    Touches a file at most every two seconds, or none when `path` is empty. A failure ends no worker.
 
-    def __init__(self, path: str, *, clock: Callable[[], float] = time.monotonic) -> None:
+    Under systemd it tells its watchdog, too: the socket that `environ` names in NOTIFY_SOCKET (see sd_notify(3)).
+    """
+
+    def __init__(
+        self,
+        path: str,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        environ: Mapping[str, str] = os.environ,
+    ) -> None:
         self._path = Path(path) if path else None
+        self._watchdog = environ.get("NOTIFY_SOCKET", "") if environ.get("WATCHDOG_USEC") else ""
         self._clock = clock
         self._failing = False
-        self.next = 0.0 if path else float("inf")
+        self.next = 0.0 if path or self._watchdog else float("inf")
         """When the next beat is due, by `clock`."""
 
     def beat(self) -> None:
-        """Touch the file if it is due."""
+        """Touch the file, and tell the watchdog, if it is time."""
         now = self._clock()
-        if self._path is None or now < self.next:
+        if now < self.next or self.next == float("inf"):
             return
         self.next = now + EVERY
         try:
-            self._path.touch()
+            if self._path is not None:
+                self._path.touch()
+            if self._watchdog:
+                self._notify(b"WATCHDOG=1")
         except OSError as error:
             if not self._failing:
-                logger.warning("heartbeat file cannot be written", extra={"error": str(error)})
+                logger.warning("heartbeat cannot be told", extra={"error": str(error)})
             self._failing = True
         else:
             self._failing = False
@@ -52,6 +68,12 @@ class Heartbeat:
         if self._path is not None:
             with suppress(OSError):
                 self._path.unlink()
+
+    def _notify(self, state: bytes) -> None:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+            notify.setblocking(False)
+            # A name that begins with @ has no file: its first byte is NUL.
+            notify.sendto(state, self._watchdog.replace("@", "\0", 1) if self._watchdog[0] == "@" else self._watchdog)
 
 
 def age(path: str, *, clock: Callable[[], float] = time.time) -> float | None:

@@ -89,7 +89,23 @@ def test_a_file_that_cannot_be_written_is_told_once_and_ends_no_worker(
     for now[0] in (0.0, 10.0, 20.0):
         heart.beat()
 
-    assert [record.message for record in caplog.records] == ["heartbeat file cannot be written"]
+    assert [record.message for record in caplog.records] == ["heartbeat cannot be told"]
+
+
+@pytest.mark.parametrize("abstract", [True, False])
+def test_the_watchdog_of_systemd_is_told_when_it_wants_to_be(tmp_path: Path, *, abstract: bool) -> None:
+    name = f"@emailqueue-{os.getpid()}" if abstract else str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(name.replace("@", "\0"))
+        systemd.settimeout(5)
+
+        Heartbeat("", environ={"NOTIFY_SOCKET": name, "WATCHDOG_USEC": "60000000"}).beat()
+        Heartbeat("", environ={"NOTIFY_SOCKET": name}).beat()
+
+        assert systemd.recv(100) == b"WATCHDOG=1"
+        systemd.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            systemd.recv(100)
 
 
 def test_the_probe_tells_a_fresh_file_from_a_stale_and_a_missing_one(tmp_path: Path) -> None:
