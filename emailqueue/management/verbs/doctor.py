@@ -38,5 +38,5 @@ def _as_text(findings: Sequence[Finding]) -> str:
         if finding.way_out:
             lines.append(f"         → {finding.way_out}")
     bad = [finding.level for finding in findings]
-    lines.append(f"{bad.count(Level.ERROR)} errors, {bad.count(Level.WARNING)} warnings.")
+    lines.append(f"Errors: {bad.count(Level.ERROR)}, warnings: {bad.count(Level.WARNING)}.")
     return "\n".join(lines)
