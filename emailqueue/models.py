@@ -117,6 +117,7 @@ class DeadLetter(models.Model):
             ("discard_deadletter", _("Can discard dead letters")),
             ("view_body_deadletter", _("Can view the content of dead letters")),
             ("export_deadletter", _("Can export dead letters")),
+            ("control_queues", _("Can pause queues and set the rate limit")),
         )
         # Each filter of the list with its order, newest first.
         indexes = (

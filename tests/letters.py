@@ -68,7 +68,8 @@ def create_many(count: int, **fields: Any) -> None:
 
 def staff(*permissions: str) -> Client:
     user = User.objects.create_user("mary", password="secret", is_staff=True)
-    user.user_permissions.set(Permission.objects.filter(codename__in=[f"{name}_deadletter" for name in permissions]))
+    codenames = [*(f"{name}_deadletter" for name in permissions), *permissions]
+    user.user_permissions.set(Permission.objects.filter(codename__in=codenames))
     client = Client()
     client.force_login(user)
     return client

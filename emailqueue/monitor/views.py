@@ -15,12 +15,14 @@ from django.utils.translation import gettext as _
 from redis import RedisError
 
 from emailqueue.conf import get_settings
-from emailqueue.flow import limit_in
+from emailqueue.flow import limit_in, outages_in, paused_in
 from emailqueue.models import DeadLetter
 from emailqueue.monitor.panels import panels_of
 from emailqueue.monitor.plots import Line, plot
 from emailqueue.monitor.snapshot import Period, Snapshot
+from emailqueue.priority import QUEUES
 from emailqueue.redis import connect
+from emailqueue.review.rights import may_control
 from emailqueue.store import Store
 
 COUNTED = 10_000
@@ -29,7 +31,7 @@ COUNTED = 10_000
 
 def stats_page(request: HttpRequest, *, site: AdminSite) -> HttpResponse:
     """Return the page, or with ?part=1 its inner part, for which the script asks every few seconds."""
-    context: dict[str, Any] = {"title": _("E-mail queue: statistics")}
+    context: dict[str, Any] = {"title": _("E-mail queue: statistics"), "may_control": may_control(request.user)}
     try:
         context |= _shown(_snapshot())
     except (RedisError, OSError) as error:
@@ -78,6 +80,9 @@ def _as_json(snapshot: Snapshot) -> dict[str, Any]:
         "latency": {"p50": snapshot.latency(0.5), "p95": snapshot.latency(0.95)},
         "rate": {"sent_per_second": snapshot.rate, "limit_per_second": limit.rate},
         "suspended": snapshot.suspended,
+        "paused": list(paused_in(snapshot.counts.flow)),
+        "outages": {server: since.isoformat() for server, since in outages_in(snapshot.counts.flow).items()},
+        "slowed": {name: datetime.fromtimestamp(at, UTC).isoformat() for name, at in snapshot.counts.slowed.items()},
         "minutes": _series(snapshot.minutes),
         "hours": _series(snapshot.hours),
         "panels": {name: panel.as_json() for name, panel in panels_of(snapshot).items()},
@@ -97,7 +102,9 @@ def _series(periods: Sequence[Period]) -> list[dict[str, Any]]:
 
 
 def _shown(snapshot: Snapshot) -> dict[str, Any]:
-    limit = limit_in(snapshot.counts.flow, get_settings()).rate
+    counts = snapshot.counts
+    in_force = limit_in(counts.flow, get_settings())
+    limit, paused = in_force.rate, paused_in(counts.flow)
     letters = _open_letters(snapshot)
     return {
         "at": datetime.fromtimestamp(snapshot.now, UTC),
@@ -110,6 +117,11 @@ def _shown(snapshot: Snapshot) -> dict[str, Any]:
         "limit": limit,
         "use": min(100, round(100 * snapshot.rate / limit)) if limit else None,
         "suspended": snapshot.suspended,
+        "in_force": in_force,
+        "queues": [(queue, queue in paused) for queue in QUEUES],
+        "paused": ", ".join(paused),
+        "outages": outages_in(counts.flow).items(),
+        "slowed": ", ".join(counts.slowed),
         "plots": [
             _plot(snapshot.minutes, title=_("Per minute, the last hour"), form="%H:%M", every=10),
             _plot(snapshot.hours, title=_("Per hour, the last two days"), form="%a %H:%M", every=6),

@@ -19,6 +19,7 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.cache import never_cache
 
 from emailqueue.models import DeadLetter
+from emailqueue.monitor.control import control
 from emailqueue.monitor.views import stats_json, stats_page
 from emailqueue.review import letter_page, several, single
 from emailqueue.review.counting import BoundedPaginator
@@ -165,9 +166,11 @@ class DeadLetterAdmin(ModelAdmin):
     def _stats_urls(self) -> list[URLPattern]:
         page = self.admin_site.admin_view(partial(stats_page, site=self.admin_site))
         # Not admin_view: it sends whom it does not know to the login page, and a program has a token.
+        verbs = partial(control, site=self.admin_site)
         as_json = never_cache(partial(stats_json, site=self.admin_site))
         return [
             path("stats/", page, name="emailqueue_stats"),
+            path("stats/control/", self.admin_site.admin_view(verbs), name="emailqueue_stats_control"),
             path("stats.json", as_json, name="emailqueue_stats_json"),
         ]
 

@@ -55,6 +55,8 @@ def story(letter: DeadLetter) -> str:
     told = str(text) % {"tries": letter.tries, "allowed": letter.attempts_allowed}
     reply = f"{letter.smtp_code} {letter.smtp_reply}".strip() if letter.smtp_code else letter.smtp_reply
     what = reply or letter.message or letter.error_class
+    if what and what[-1] not in ".!?":
+        what += "."
     return " ".join(filter(None, [told, what, verdict_of(letter)]))
 
 
