@@ -27,7 +27,9 @@ def deliver(job: Job, run: Run) -> Outcome:
     except KeyError as error:
         raise MalformedJob(f"Job {job.id} is a mail without {error}.") from error
     try:
-        message = render(get_email_type(name), to, context, message_id=message_id(job.id))
+        message = render(
+            get_email_type(name), to, context, message_id=message_id(job.id), language=arguments.get("language")
+        )
     except (UnknownEmailType, InvalidContext) as error:
         return Outcome.failed(Kind.PERMANENT, error)
     return run.mailer().send(message, fence=run.fence)

@@ -208,6 +208,7 @@ class DeadLetter(models.Model):
             priority=changes.get("priority", self.priority),
             attempts=self.attempts_allowed,
             backoff=self.backoff,
+            language=arguments.get("language"),
         )
         return replace(job, letter=self.pk, cause=self.cause)
 

@@ -8,10 +8,12 @@ from email.utils import format_datetime, parseaddr
 from typing import Any
 from urllib.parse import urlsplit
 
+from django.conf import settings as django_settings
 from django.core.mail import EmailMultiAlternatives
 from django.template import Context, Engine
 from django.template.base import Node, NodeList
 from django.template.loader_tags import BLOCK_CONTEXT_KEY, BlockContext, BlockNode, ExtendsNode
+from django.utils import translation
 from django.utils.html import escape
 from django.utils.safestring import SafeString
 from templated_mail.mail import BaseEmailMessage
@@ -30,27 +32,49 @@ def render(
     context: Mapping[str, Any],
     *,
     message_id: str,
+    language: str | None = None,
     now: datetime | None = None,
 ) -> EmailMultiAlternatives:
     """
     Render one mail of `email_type` to the one recipient `to`.
 
-    `message_id` is the header's value with its angle brackets; `now` is an aware datetime. Beside
-    `context` the template sees frontend_url, brand, email_type (the name) and recipient. Raises
+    `message_id` is the header's value with its angle brackets; `language` is that of the call; `now` is an
+    aware datetime. Beside `context` the template sees frontend_url, brand, email_type (the name) and recipient. Raises
     EmptyMessage, and whatever Django raises for a template that is missing or wrong.
     """
-    message = TemplatedEmail(
+    # Whatever is active here: the worker's language, or that of the staff who look at a preview.
+    with translation.override(language_of(email_type, to, context, called=language)):
+        message = _new_message(email_type, to, context, message_id=message_id, now=now)
+        message.render()
+        for attachment in email_type.attachments(context) if email_type.attachments else ():
+            message.attach(*attachment)
+    return message
+
+
+def language_of(email_type: EmailType, to: str, context: Mapping[str, Any], *, called: str | None) -> str:
+    """Return the language of a mail: that of the call, of its type's function, or LANGUAGE_CODE."""
+    language = called or (email_type.language(to, context) if email_type.language else None)
+    try:
+        return translation.get_supported_language_variant(language or "")
+    except LookupError:  # also one that the project has given up since
+        return django_settings.LANGUAGE_CODE
+
+
+def _new_message(
+    email_type: EmailType, to: str, context: Mapping[str, Any], *, message_id: str, now: datetime | None
+) -> TemplatedEmail:
+    return TemplatedEmail(
         template_name=email_type.template,
         context={"email_type": email_type.name, "recipient": to, **context},
         to=[to],
+        from_email=email_type.from_email or None,
+        reply_to=list(email_type.reply_to),
         headers={
             "Message-ID": message_id,
             "Date": format_datetime(now or datetime.now(UTC)),
             "Auto-Submitted": "auto-generated",  # RFC 3834 section 5: nobody's holiday notice answers it
         },
     )
-    message.render()
-    return message
 
 
 class TemplatedEmail(BaseEmailMessage):  # type: ignore[misc]  # django-templated-mail ships no types

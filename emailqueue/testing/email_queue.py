@@ -42,6 +42,9 @@ class Said(TypedDict, total=False):
     at: datetime
     """Time at which it is due."""
 
+    language: str
+    """What the call says."""
+
 
 class EmailQueue:
     """

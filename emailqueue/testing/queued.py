@@ -37,6 +37,9 @@ class QueuedEmail:
     attempts: int
     """Times that it is tried in all."""
 
+    language: str | None
+    """What the call said."""
+
     arguments: Mapping[str, Any] = field(repr=False)
     """All that its job holds."""
 
@@ -59,6 +62,7 @@ class QueuedEmail:
             queued_at=queued_at,
             due=max(queued_at, datetime.fromtimestamp(job.due_at, tz=UTC)),
             attempts=job.attempts(),
+            language=arguments.get("language"),
             arguments=arguments,
         )
 
@@ -82,6 +86,7 @@ class Expected:
     """From the call to the time when it is due; 0 is at once."""
 
     at: datetime | None = None
+    language: str | None = None
 
     def fits(self, email: QueuedEmail) -> bool:
         """Return whether the mail is what the test says."""
@@ -96,6 +101,8 @@ class Expected:
 
     def _fits_place(self, email: QueuedEmail) -> bool:
         if self.priority is not None and Priority.parse(self.priority) is not email.priority:
+            return False
+        if self.language not in (None, email.language):
             return False
         if self.delay is not None:
             delay = self.delay if isinstance(self.delay, timedelta) else timedelta(seconds=self.delay)
@@ -112,6 +119,7 @@ class Expected:
             "priority": self.priority,
             "delay": self.delay,
             "at": self.at and self.at.isoformat(),
+            "language": self.language,
         }
         return ", ".join(f"{what} {value!r}" for what, value in said.items() if value is not None) or "any"
 
