@@ -9,9 +9,15 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from emailqueue.errors import EmailQueueError
-from emailqueue.management.verbs import limit, pause, purge, resume
+from emailqueue.management.verbs import limit, pause, preview, purge, resume
 
-VERBS: Mapping[str, ModuleType] = {"limit": limit, "pause": pause, "purge": purge, "resume": resume}
+VERBS: Mapping[str, ModuleType] = {
+    "limit": limit,
+    "pause": pause,
+    "preview": preview,
+    "purge": purge,
+    "resume": resume,
+}
 """A verb's module has its help as docstring, add_arguments(parser), and run(**options), which returns what to print."""
 
 
