@@ -339,7 +339,7 @@ def test_a_type_has_its_own_sender_reply_address_and_attachments(write: Callable
         from_email="Shop <shop@example.com>",
         reply_to=["help@example.com"],
         attachments=lambda context: [
-            (f"{context['name']}.txt", translation.get_language(), None),
+            (f"{context['name']}.txt", f"{translation.get_language()}\n", None),
             ("a.pdf", b"%PDF", "application/pdf"),
         ],
     )
