@@ -2,7 +2,7 @@
 
 from django.conf import settings
 from django.contrib import admin
-from django.urls import path, reverse_lazy
+from django.urls import include, path, reverse_lazy
 from django.views.generic import RedirectView
 
 from config.mailbox import mailbox
@@ -10,6 +10,7 @@ from config.mailbox import mailbox
 urlpatterns = [
     path("", RedirectView.as_view(url=reverse_lazy("admin:index"))),
     path("admin/", admin.site.urls),
+    path("email/", include("emailqueue.urls")),
 ]
 if settings.MAILBOX:
     # Before the admin, whose last address takes everything.

@@ -6,11 +6,14 @@ import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from django.conf import settings
 from django.core.checks import CheckMessage, Error, Info
 from django.core.checks import Warning as CheckWarning
 from django.core.exceptions import ImproperlyConfigured
 from rq.serializers import JSONSerializer, resolve_serializer
 
+from emailqueue.email_types import email_types
+from emailqueue.errors import EmailQueueError
 from emailqueue.priority import QUEUES, Priority
 from emailqueue.redis_report import describe_redis
 
@@ -39,6 +42,32 @@ def check_alerts(**kwargs: Any) -> list[CheckMessage]:
     except ImportError as error:
         hint = "Write the dotted path of a function that takes a Digest, 'managers' or 'off'."
         return [Error(f"EMAIL_QUEUE['ALERTS'] leads nowhere: {error}.", hint=hint, id="emailqueue.E021")]
+    return []
+
+
+def check_unsubscribe(**kwargs: Any) -> list[CheckMessage]:
+    """See that the links to unsubscribe of subscribed e-mail types lead somewhere, without a redirect."""
+    from emailqueue.subscriptions import unsubscribe_url
+
+    if not any(email_type.subscribed for email_type in email_types().values()):
+        return []
+    try:
+        address = unsubscribe_url("token")
+    except EmailQueueError as error:
+        return [
+            Error(
+                "There are subscribed e-mail types, and no page to unsubscribe.", hint=str(error), id="emailqueue.E031"
+            )
+        ]
+    if settings.SECURE_SSL_REDIRECT and not address.startswith("https:"):
+        hint = "Write https:// in EMAIL_QUEUE['SITE_URL']: mail programs follow no redirect (RFC 8058)."
+        return [
+            Error(
+                f"Links to unsubscribe begin with {address[:-5]!r}, which is redirected.",
+                hint=hint,
+                id="emailqueue.E032",
+            )
+        ]
     return []
 
 

@@ -7,9 +7,10 @@ from email.utils import parseaddr
 from django.conf import settings as django_settings
 
 from emailqueue.email_types import get_email_type
-from emailqueue.errors import InvalidContext, UnknownEmailType
+from emailqueue.errors import InvalidContext, Suppressed, UnknownEmailType
 from emailqueue.jobs import Job, MalformedJob, Run, job_function
-from emailqueue.outcome import Kind, Outcome
+from emailqueue.models import Subscription
+from emailqueue.outcome import SKIPPED, Kind, Outcome
 from emailqueue.rendering import render
 
 
@@ -19,7 +20,8 @@ def deliver(job: Job, run: Run) -> Outcome:
     Render the mail and send it.
 
     A type that nobody registers any more, or a context that does not fit it, cannot heal by
-    waiting: the mail becomes a dead letter at once. Other errors of rendering are retried.
+    waiting: the mail becomes a dead letter at once. Other errors of rendering are retried. A mail of a
+    subscribed type is skipped when its recipient has left.
     """
     arguments = job.arguments()
     try:
@@ -27,12 +29,33 @@ def deliver(job: Job, run: Run) -> Outcome:
     except KeyError as error:
         raise MalformedJob(f"Job {job.id} is a mail without {error}.") from error
     try:
+        kind = get_email_type(name)
+        subscription = Subscription.objects.of(to, name) if kind.subscribed else None
+        if subscription and subscription.is_suppressed:
+            return _skip(job, subscription)
         message = render(
-            get_email_type(name), to, context, message_id=message_id(job.id), language=arguments.get("language")
+            kind,
+            to,
+            context,
+            message_id=message_id(job.id),
+            language=arguments.get("language"),
+            unsubscribe_url=subscription.url() if subscription else "",
         )
     except (UnknownEmailType, InvalidContext) as error:
         return Outcome.failed(Kind.PERMANENT, error)
     return run.mailer().send(message, fence=run.fence)
+
+
+def _skip(job: Job, subscription: Subscription) -> Outcome:
+    """End the job without a mail. Staff who have retried a letter are told so by another letter."""
+    subscription.count_skipped()
+    if not job.letter:
+        return SKIPPED
+    error = Suppressed(
+        f"The recipient gets no mails of this type: {subscription.get_state_display()}. Whoever gets them again is "
+        "chosen among the subscriptions, in the admin."
+    )
+    return Outcome.failed(Kind.PERMANENT, error)
 
 
 def message_id(job_id: str) -> str:

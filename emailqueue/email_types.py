@@ -59,6 +59,9 @@ class EmailType:
     language: Callable[[str, Mapping[str, Any]], str | None] | None = None
     """Called with recipient and context at delivery, for a mail whose call names no language. None: LANGUAGE_CODE."""
 
+    subscribed: bool = False
+    """Whether recipients may unsubscribe: mails carry List-Unsubscribe, and are skipped once they have."""
+
     sample: Context | None = None
     """Context of previews."""
 

@@ -45,6 +45,14 @@ class MissingSample(EmailQueueError, LookupError):
     """The e-mail type has no sample, so it cannot be previewed."""
 
 
+class NoUnsubscribePage(EmailQueueError, LookupError):
+    """The project has no address at which a subscription ends."""
+
+
+class Suppressed(EmailQueueError):
+    """The recipient gets no mails of this type."""
+
+
 class InvalidIdempotencyKey(EmailQueueError, ValueError):
     """The idempotency key is empty, too long or not a string."""
 

@@ -23,9 +23,10 @@ from emailqueue.jobs import Job, MalformedJob, NewJob
 from emailqueue.outbox import OutboxRow
 from emailqueue.priority import Priority
 from emailqueue.submit import submit
+from emailqueue.subscriptions import Subscription
 from emailqueue.verdict import Action
 
-__all__ = ["Attempt", "BulkAction", "DeadLetter", "OutboxRow", "Reason", "Status"]
+__all__ = ["Attempt", "BulkAction", "DeadLetter", "OutboxRow", "Reason", "Status", "Subscription"]
 
 EDITABLE = ("to", "context", "priority")
 

@@ -21,9 +21,12 @@ from templated_mail.mail import BaseEmailMessage
 from emailqueue.conf import get_settings
 from emailqueue.email_types import EmailType
 from emailqueue.errors import EmptyMessage
+from emailqueue.unfolded import unfold
 
 PARTS = ("subject", "text_body", "html_body")
 """The blocks of a template that make up a message."""
+ONE_CLICK = "List-Unsubscribe=One-Click"
+"""Value of List-Unsubscribe-Post (RFC 8058, section 3.1)."""
 
 
 def render(
@@ -33,18 +36,24 @@ def render(
     *,
     message_id: str,
     language: str | None = None,
+    unsubscribe_url: str = "",
     now: datetime | None = None,
 ) -> EmailMultiAlternatives:
     """
     Render one mail of `email_type` to the one recipient `to`.
 
-    `message_id` is the header's value with its angle brackets; `language` is that of the call; `now` is an
-    aware datetime. Beside `context` the template sees frontend_url, brand, email_type (the name) and recipient. Raises
+    `message_id` is the header's value with its angle brackets; `language` is that of the call;
+    `unsubscribe_url` ends the recipient's subscription; `now` is an aware datetime. Beside `context`
+    the template sees frontend_url, brand, email_type (the name), recipient and unsubscribe_url. Raises
     EmptyMessage, and whatever Django raises for a template that is missing or wrong.
     """
     # Whatever is active here: the worker's language, or that of the staff who look at a preview.
     with translation.override(language_of(email_type, to, context, called=language)):
-        message = _new_message(email_type, to, context, message_id=message_id, now=now)
+        message = _new_message(
+            email_type, to, {"unsubscribe_url": unsubscribe_url, **context}, message_id=message_id, now=now
+        )
+        if unsubscribe_url:
+            message.extra_headers |= {"List-Unsubscribe": f"<{unsubscribe_url}>", "List-Unsubscribe-Post": ONE_CLICK}
         message.render()
         for attachment in email_type.attachments(context) if email_type.attachments else ():
             message.attach(*attachment)
@@ -90,6 +99,12 @@ class TemplatedEmail(BaseEmailMessage):  # type: ignore[misc]  # django-template
 
     # The base's send() takes the recipient, renders and then drops cc and from_email.
     send = EmailMultiAlternatives.send
+
+    def message(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the MIME message, with the link to unsubscribe in one piece."""
+        message = super().message(*args, **kwargs)
+        unfold(message, "List-Unsubscribe")
+        return message
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         """Return what the template sees: no request, no site and no guessed protocol."""

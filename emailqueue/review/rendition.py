@@ -11,6 +11,7 @@ from typing import Any
 from django.template.defaultfilters import filesizeformat
 from django.utils import timezone
 
+from emailqueue.conf import get_settings
 from emailqueue.deliver import message_id
 from emailqueue.email_types import EmailType, email_types
 from emailqueue.models import DeadLetter
@@ -60,7 +61,9 @@ def rendition(
     email_type: EmailType, to: str, context: Mapping[str, Any], *, job_id: str = UNKNOWN, language: str | None = None
 ) -> Rendition:
     """Render a mail as it would go out now. Raises whatever its template raises."""
-    message = render(email_type, to, context, message_id=message_id(job_id), language=language)
+    # A link that works is for the recipient alone.
+    link = f"{get_settings().frontend_url}/…" if email_type.subscribed else ""
+    message = render(email_type, to, context, message_id=message_id(job_id), language=language, unsubscribe_url=link)
     return Rendition(
         sender=message.from_email,
         to=to,

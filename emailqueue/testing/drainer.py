@@ -36,6 +36,9 @@ class Drained:
     sent: int = 0
     """Mails that the mail server took."""
 
+    skipped: int = 0
+    """Mails that did not go out, since their recipients get no mails of their types any more."""
+
     retries: int = 0
     """Attempts at mails or events that failed and were made again."""
 
@@ -149,17 +152,19 @@ class Drainer:
         return settlement
 
     def _told(self, settled: list[Settlement]) -> Drained:
-        sent = [entry.job for entry in settled if entry.verb == "sent"]
+        ended = [entry for entry in settled if entry.verb == "sent"]
+        sent = [entry.job for entry in ended if not entry.skipped]
         mails = [job for job in sent if job.counted_in() != EVENT_QUEUE]
         deaths = [entry.death for entry in settled if entry.verb == "dead"]
         if deaths:
             move_inbox(self.connection)
         if any(job.letter for job in sent):
             close_redelivered(self.connection)
-        if sent and self._settings.outbox == "always":
-            OutboxRow.objects.forget([job.id for job in sent])
+        if ended and self._settings.outbox == "always":
+            OutboxRow.objects.forget([entry.job.id for entry in ended])
         return Drained(
             sent=len(mails),
+            skipped=sum(entry.skipped for entry in settled),
             retries=sum(entry.verb == "retry" for entry in settled),
             held=sum(entry.verb in HELD for entry in settled),
             events=len(sent) - len(mails),
