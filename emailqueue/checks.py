@@ -56,7 +56,7 @@ def check_unsubscribe(**kwargs: Any) -> list[CheckMessage]:
     except EmailQueueError as error:
         return [
             Error(
-                "There are subscribed e-mail types, and no page to unsubscribe.", hint=str(error), id="emailqueue.E031"
+                "There are subscribed e-mail types, and no page to unsubscribe.", hint=str(error), id="emailqueue.E041"
             )
         ]
     if settings.SECURE_SSL_REDIRECT and not address.startswith("https:"):
@@ -65,7 +65,7 @@ def check_unsubscribe(**kwargs: Any) -> list[CheckMessage]:
             Error(
                 f"Links to unsubscribe begin with {address[:-5]!r}, which is redirected.",
                 hint=hint,
-                id="emailqueue.E032",
+                id="emailqueue.E042",
             )
         ]
     return []

@@ -176,7 +176,7 @@ def test_a_page_that_is_missing_is_told(email_queue: EmailQueue, settings: Setti
     (problem,) = check_unsubscribe()
 
     assert letter.error_class == "emailqueue.errors.NoUnsubscribePage"
-    assert problem.id == "emailqueue.E031"
+    assert problem.id == "emailqueue.E041"
     assert "include('emailqueue.urls')" in str(problem.hint)
 
 
@@ -186,7 +186,7 @@ def test_a_link_that_is_redirected_is_told(settings: Settings, queue_settings: C
     plain = [problem.id for problem in check_unsubscribe()]
     queue_settings(SITE_URL="https://example.com")
 
-    assert (plain, check_unsubscribe()) == (["emailqueue.E032"], [])
+    assert (plain, check_unsubscribe()) == (["emailqueue.E042"], [])
 
 
 def test_without_subscribed_types_no_page_is_asked_for(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
