@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from email.utils import getaddresses
 from types import MappingProxyType
 from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
 
 from emailqueue.errors import InvalidContext, MissingContext, UnknownEmailType
 from emailqueue.priority import Priority
@@ -73,6 +77,10 @@ class EmailType:
             raise TypeError(
                 f"{self.name!r} has both context and needed or optional. Put all fields into the dataclass."
             )
+        if isinstance(self.reply_to, str | bytes):
+            raise TypeError(f"reply_to of {self.name!r} is {self.reply_to!r}. Use a list of addresses.")
+        self._check_addresses("reply_to", self.reply_to)
+        self._check_addresses("from_email", [self.from_email] if self.from_email else [])
         self.shape()
 
     def shape(self) -> Shape:
@@ -103,6 +111,14 @@ class EmailType:
             self._check(key, value, shape)
         return given
 
+    def _check_addresses(self, field_name: str, addresses: Sequence[str]) -> None:
+        for address in addresses:
+            if not _is_sender(address):
+                raise ValueError(
+                    f"{field_name} of {self.name!r} holds {address!r}. Use one address such as 'help@example.com' or "
+                    "'The Shop <help@example.com>'; a name with a comma stands in double quotes."
+                )
+
     def _refuse_unknown(self, context: Mapping[str, Any], shape: Shape) -> None:
         known = [*shape.needed, *shape.optional]
         unknown = [key for key in context if key not in known]
@@ -131,6 +147,18 @@ class EmailType:
             raise InvalidContext(f"{key!r} of {self.name!r} is {value!r}. It must be {expected}.")
         if reason := obstacle(value):
             raise InvalidContext(f"{key!r} of {self.name!r} {reason}")
+
+
+def _is_sender(address: Any) -> bool:
+    """Return whether it is one address, with or without a name before it."""
+    if not isinstance(address, str) or "\n" in address or "\r" in address:
+        return False
+    mailboxes = [mailbox for _name, mailbox in getaddresses([address])]
+    try:
+        validate_email("".join(mailboxes))
+    except ValidationError:
+        return False
+    return len(mailboxes) == 1
 
 
 RESERVED = "message"
