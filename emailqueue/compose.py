@@ -205,5 +205,13 @@ def valid_language(language: Any) -> str:
         ) from None
 
 
+def language_still_there(language: Any) -> str | None:
+    """Return the language of an older mail; None when the project has given it up since."""
+    try:
+        return valid_language(language)
+    except InvalidLanguage:
+        return None
+
+
 def _is_pair(recipient: Any) -> bool:
     return isinstance(recipient, tuple) and len(recipient) == 2 and isinstance(plain(recipient[1]), Mapping)

@@ -300,6 +300,28 @@ def test_an_edited_retry_is_a_new_job_and_the_letter_keeps_both(valkey: Redis) -
 
 
 @pytest.mark.django_db(transaction=True)
+def test_a_letter_can_be_edited_although_its_language_was_given_up(valkey: Redis) -> None:
+    arguments = {**record()["arguments"], "language": "tlh"}
+    letter = letter_of(valkey, arguments=arguments)
+
+    job_id = letter.retry(to="grace@example.com")
+
+    queued = json.loads(job_hash(valkey, job_id)["data"])[3]
+    assert queued == {"email_type": "vote-confirmation", "to": "grace@example.com", "context": VOTE}
+    assert letter.retried_job().arguments == queued
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_edited_letter_keeps_its_language(valkey: Redis) -> None:
+    arguments = {**record()["arguments"], "language": "de"}
+    letter = letter_of(valkey, arguments=arguments)
+
+    job_id = letter.retry(to="grace@example.com")
+
+    assert json.loads(job_hash(valkey, job_id)["data"])[3]["language"] == "de"
+
+
+@pytest.mark.django_db(transaction=True)
 def test_edits_that_change_nothing_are_no_edits(valkey: Redis) -> None:
     letter = letter_of(valkey)
 
