@@ -162,6 +162,8 @@ class DeadLetter(models.Model):
                 self._require_retryable(alias)
             job = self._new_job(changes) if changes else self._same_job()
             if changes:
+                if "context" in changes:  # as it is queued: JSON, and with defaults that are made once
+                    changes["context"] = job.arguments["context"]
                 KeptFiles.objects.hand_on(self.job_id, job.id)
             self._become(Status.RETRYING, retried_job_id=job.id, retried_at=timezone.now(), edits=changes)
             # The letter is its own outbox row: what Redis does not take now, housekeeping offers it again.
