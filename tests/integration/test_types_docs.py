@@ -24,7 +24,7 @@ def test_it_goes_out(email_queue):
     assert message.subject == "Order 7 is on its way"
     assert (message.from_email, message.reply_to) == ("The Shop <shop@example.com>", ["help@example.com"])
     assert [tuple(part) for part in message.attachments] == [("order-7.txt", "Lamp: 19.90", "text/plain")]
-    assert message.body.startswith("4. Mai 07:00 ")  # in TIME_ZONE, which this project leaves to Django: America/Chicago
+    assert message.body.startswith("4. Mai 07:00 ")  # America/Chicago: TIME_ZONE is left to Django
 
 def test_common_fields_are_kept(email_queue):
     ship_all([(7, "ada@example.com"), (8, "bob@example.com")])

@@ -343,20 +343,19 @@ class Dated:
 def test_a_date_is_a_date_to_template_language_and_attachments(write: Callable[..., None], settings: Settings) -> None:
     settings.TIME_ZONE, settings.USE_THOUSAND_SEPARATOR = "Asia/Tokyo", True
     write(dated=DATED.replace('"F" }}', '"j. F H:i" }} {{ total }}'))
-    seen: list[object] = []
     kind = EmailType(
         name="dated",
         template="dated.html",
         context=Dated,
-        language=lambda _to, context: seen.append(context["at"]) or "de",
-        attachments=lambda context: seen.append(context["at"]) or [],
+        language=lambda _to, context: "de" if context["at"] == NOON else "en",
+        attachments=lambda context: [(f"{context['at']:%Y}.txt", "", "text/plain")],
     )
     context = kind.complete(Dated(NOON), frontend_url="https://front.example")
 
     message = render(kind, "ada@example.com", json.loads(json.dumps(context)), message_id="<1@x>")
 
     assert message.body == "4. Mai 21:00 1.234,5"
-    assert seen == [NOON, NOON]
+    assert [part[0] for part in message.attachments] == ["2031.txt"]
 
 
 def test_a_type_has_its_own_sender_reply_address_and_attachments(write: Callable[..., None]) -> None:
