@@ -119,16 +119,16 @@ class EmailType:
         given |= self._built(given, frontend_url)
         if missing := shape.missing(given):
             raise MissingContext(self._missing(missing))
-        try:
-            encoded = shape.encode(given)
-        except Misfit as error:
-            raise InvalidContext(f"{error.where!r} of {self.name!r} {error}") from None
-        except RecursionError:
-            raise InvalidContext(f"The context of {self.name!r} holds itself, which JSON cannot carry.") from None
+        encoded = self._encoded(given)
         for key, value in encoded.items():
             if reason := obstacle(value):
                 raise InvalidContext(f"{key!r} of {self.name!r} {reason}")
         return encoded
+
+    def carried(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """Return some fields as JSON carries them, and None as it is. Raises InvalidContext for other types."""
+        given = {key: value for key, value in fields.items() if value is not None}
+        return {**fields, **self._encoded(given)}
 
     def decoded(self, carried: Mapping[str, Any]) -> dict[str, Any]:
         """Return what complete() gave, with dates, numbers and the like as the types of their fields."""
@@ -136,6 +136,14 @@ class EmailType:
             return self.shape().decode(self.fields_of(carried))
         except Misfit as error:
             raise InvalidContext(f"{error.where!r} of {self.name!r} {error}") from None
+
+    def _encoded(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        try:
+            return self.shape().encode(given)
+        except Misfit as error:
+            raise InvalidContext(f"{error.where!r} of {self.name!r} {error}") from None
+        except RecursionError:
+            raise InvalidContext(f"The context of {self.name!r} holds itself, which JSON cannot carry.") from None
 
     def _kinds(self, described: Mapping[str, Kinds]) -> dict[str, Kind]:
         try:
