@@ -14,6 +14,8 @@ from typing import Any
 from emailqueue.conf import Settings
 
 PACKAGES = ("emailqueue", "events")
+GIVEN = {"BASE_DIR"}
+"""Names that the settings of every project have, for examples that are added to them."""
 KEYS = {field.name.upper() for field in fields(Settings)}
 
 
@@ -48,7 +50,7 @@ def _imports(tree: ast.AST, known: dict[str, Any]) -> Iterator[tuple[int, str]]:
 
 
 def _unbound(tree: ast.AST) -> Iterator[tuple[int, str]]:
-    bound = set(dir(builtins))
+    bound = GIVEN | set(dir(builtins))
     used: dict[str, int] = {}
     for node in ast.walk(tree):
         match node:
