@@ -99,7 +99,9 @@ def sent_arguments() -> Iterator[tuple[str, set[str]]]:
     for file in (ROOT / "emailqueue").rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text())):
             match node:
-                case ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr="send" | "send_robust")) if name in SIGNALS:
+                case ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr="send" | "send_robust")) if (
+                    name in SIGNALS
+                ):
                     named = {str(keyword.arg) for keyword in node.keywords} - {"sender"}
                     [sender] = [ast.unparse(keyword.value) for keyword in node.keywords if keyword.arg == "sender"]
                     yield name, {*named, f"sender={sender}"}
