@@ -14,6 +14,8 @@ from typing import Any
 from emailqueue.conf import Settings
 
 PACKAGES = ("emailqueue", "events")
+GIVEN = {"BASE_DIR"}
+"""Names that the settings of every project have, for examples that are added to them."""
 KEYS = {field.name.upper() for field in fields(Settings)}
 
 
@@ -48,7 +50,8 @@ def _imports(tree: ast.AST, known: dict[str, Any]) -> Iterator[tuple[int, str]]:
 
 
 def _unbound(tree: ast.AST) -> Iterator[tuple[int, str]]:
-    bound, used = set(dir(builtins)), {}
+    bound = GIVEN | set(dir(builtins))
+    used: dict[str, int] = {}
     for node in ast.walk(tree):
         match node:
             case ast.Name(id=name, ctx=ast.Load()):
@@ -112,5 +115,5 @@ def _options(called: Callable[..., Any]) -> set[str] | None:
 
 def _settings(target: ast.expr, value: ast.Dict) -> Iterator[str]:
     if isinstance(target, ast.Name) and target.id == "EMAIL_QUEUE":
-        names = [key.value for key in value.keys if isinstance(key, ast.Constant)]
+        names = [str(key.value) for key in value.keys if isinstance(key, ast.Constant)]
         yield from (f"EMAIL_QUEUE has no key {name}." for name in names if name not in KEYS)

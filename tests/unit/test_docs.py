@@ -52,6 +52,18 @@ def test_the_index_leads_to_every_page() -> None:
     assert [page.path.name for page in PAGES if page.path.name not in [*links, "README.md", "index.md"]] == []
 
 
+def test_the_readme_fits_on_a_screen_and_promises_what_its_pages_have_measured() -> None:
+    readme = (ROOT / "README.md").read_text()
+    rows = re.findall(r"^\| (.+) \| (.+) \| `python -m (\S+)` \(\[\w+\]\((\S+)\)\) \|$", readme, flags=re.MULTILINE)
+
+    assert len(readme.splitlines()) <= 80
+    assert len(rows) == 3
+    for _what, figures, module, page in rows:
+        measured = (ROOT / page).read_text()
+        assert module in measured
+        assert [figure for figure in re.findall(r"[\d.]+", figures) if not re.search(rf"\b{figure}\b", measured)] == []
+
+
 @each_page
 def test_each_example_in_python_compiles_and_uses_what_there_is(page: Page) -> None:
     assert faults(page.python) == []
