@@ -29,17 +29,22 @@ from emailqueue.testing import MailServer
 VOTE = {"model_name": "Tern", "profile_url": "https://front.example/models/7"}
 
 
+def parser() -> argparse.ArgumentParser:
+    """Return what reads the arguments."""
+    reads = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    reads.add_argument("figure", choices=FIGURES)
+    reads.add_argument("--mails", type=int, default=5000)
+    reads.add_argument("--workers", type=int, default=1)
+    reads.add_argument("--concurrency", type=int, default=5, help="of each worker")
+    reads.add_argument("--delay", type=float, default=0.0, help="seconds between a mail and the server's answer")
+    reads.add_argument("--mailer", choices=("smtp", "dummy"), default="smtp")
+    reads.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
+    return reads
+
+
 def main() -> None:
     """Measure what was asked for, and print it."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("figure", choices=FIGURES)
-    parser.add_argument("--mails", type=int, default=5000)
-    parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--concurrency", type=int, default=5, help="of each worker")
-    parser.add_argument("--delay", type=float, default=0.0, help="seconds between a mail and the server's answer")
-    parser.add_argument("--mailer", choices=("smtp", "dummy"), default="smtp")
-    parser.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
-    asked = parser.parse_args()
+    asked = parser().parse_args()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         valkey = stack.enter_context(EmbeddedValkey(folder / "valkey"))
@@ -142,9 +147,7 @@ def idle(_asked: argparse.Namespace, _mailbox: MailServer) -> Figures:
         time.sleep(120)
         calls = Counter({name[8:]: stat["calls"] for name, stat in redis.info("commandstats").items()})
     del calls["config|resetstat"], calls["info"]
-    outside = calls["evalsha"] + calls["blpop"] + calls["client|id"] + calls["hgetall"] + calls["hscan"]
     yield "commands in two minutes, those within scripts included", calls.total()
-    yield "calls of a client in two minutes, about", outside
     yield "by command", ", ".join(f"{count} {name}" for name, count in calls.most_common(12))
 
 
