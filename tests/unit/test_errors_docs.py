@@ -28,7 +28,7 @@ def defined_in(module: ModuleType) -> dict[str, type[EmailQueueError]]:
     return {
         name: kind
         for name, kind in inspect.getmembers(module, inspect.isclass)
-        if kind.__module__ == module.__name__ and kind is not EmailQueueError
+        if issubclass(kind, EmailQueueError) and kind.__module__ == module.__name__ and kind is not EmailQueueError
     }
 
 
