@@ -9,11 +9,14 @@ from dataclasses import fields
 from typing import Any
 
 import pytest
+from django.conf import global_settings
 from django.core.exceptions import ImproperlyConfigured
 from pytest_django import Settings as DjangoSettings
 
 import emailqueue.conf
 import events.conf
+from events import topics
+from tests.pages import Page
 from tests.tables import ROOT, code, page, table
 
 PAGE = page("settings")
@@ -25,6 +28,14 @@ REFUSED = {
 OURS = {
     **{field.name.upper(): emailqueue.conf for field in fields(emailqueue.conf.Settings)},
     **{field.name.upper(): events.conf for field in fields(events.conf.Settings)},
+}
+PAGES = [Page(path) for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]]
+ENVIRONMENT = set(re.findall(r"`([A-Z_0-9]+)`", page("environment").path.read_text()))
+DJANGOS = {name for name in dir(global_settings) if name.isupper()}
+CONSTANTS = {"EMAIL_QUEUE", *(name for name in vars(topics) if name.isupper())}
+THEIRS = {
+    *("RQ_QUEUES", "RQ_EXCEPTION_HANDLERS", "USE_REDIS_CACHE", "COMMIT_MODE"),  # of django-rq
+    *("BATCH_SIZE", "MAX_RETRIES", "RETRY_INTERVAL", "THREADS_PER_PROCESS"),  # of django-post_office
 }
 
 Configure = Callable[[str, Any], None]
@@ -93,3 +104,18 @@ def settings_read() -> Iterator[str]:
                     yield attr
                 case ast.Call(args=[ast.Name(id=owner), ast.Constant(value=str(attr)), *_]) if owner == name:
                     yield attr
+
+
+@pytest.mark.parametrize("of", PAGES, ids=lambda of: of.path.name)
+def test_each_key_that_any_page_names_exists(of: Page) -> None:
+    named = re.findall(r"""(EMAIL_QUEUE|EVENTS)\[["'](\w+)["']\]""", of.path.read_text())
+
+    homes = {"EMAIL_QUEUE": emailqueue.conf, "EVENTS": events.conf}
+    assert [key for home, key in named if OURS.get(key) is not homes[home]] == []
+
+
+@pytest.mark.parametrize("of", PAGES, ids=lambda of: of.path.name)
+def test_each_name_in_capitals_that_any_page_has_in_code_is_a_setting_or_a_variable(of: Page) -> None:
+    named = {word for span in of.spans for word in re.findall(r"^[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+", span)}
+
+    assert named - set(OURS) - ENVIRONMENT - DJANGOS - CONSTANTS - THEIRS == set()
