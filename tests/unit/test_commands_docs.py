@@ -110,8 +110,9 @@ def test_each_command_line_within_a_sentence_is_taken(of: Page) -> None:
     ]
     lines = [shlex.split(span.partition("manage.py ")[2]) for span in spans]
 
-    # A sentence may name a command without its verb.
-    assert [fault for line in lines if line[1:] or line[0] not in WITH_VERBS if (fault := refusal(line))] == []
+    # A sentence may name a command without its verb, and a verb without what it takes.
+    faults = [fault for line in lines if (fault := refusal(line))]
+    assert [fault for fault in faults if "are required" not in fault] == []
 
 
 @pytest.mark.parametrize("line", ["emailqueue purge --before 3d", "rqworker --fast", "queue", "emailqueue limit 1 2"])
