@@ -101,13 +101,13 @@ def test_the_handover_from_post_office_queues_each_mail_and_marks_it(
     get_settings.cache_clear()
     message = EmailMultiAlternatives("Welcome", "It is good to have you.", to=["ada@example.com"])
     saved: list[int] = []
-    waiting = SimpleNamespace(prepare_email_message=lambda: message, status=2)
+    waiting = SimpleNamespace(prepare_email_message=lambda: message, status=2, priority=2)
     waiting.save = lambda: saved.append(waiting.status)
 
     after(PAGES[1])["hand_over"]([waiting], 0)
 
     assert saved == [0]
-    email_queue.assert_queued("message", to="ada@example.com")
+    email_queue.assert_queued("message", to="ada@example.com", priority="high")
 
 
 @pytest.mark.parametrize("of", PAGES[2:], ids=lambda of: of.path.stem)
