@@ -6,7 +6,6 @@ import os
 import re
 import signal
 import subprocess
-from contextlib import suppress
 from pathlib import Path
 
 from tests.conftest import eventually
@@ -39,7 +38,7 @@ class Terminal:
 
     def begin(self, command: str) -> None:
         """Run a command that stays."""
-        self._running = self._start(f"exec {command}")
+        self._start(f"exec {command}")
 
     def expect(self, shown: str) -> None:
         """Wait until the command that stays has printed these lines in their order, others between them or not."""
@@ -55,14 +54,13 @@ class Terminal:
 
     def close(self) -> None:
         """End what still runs."""
-        if self._running:
-            with suppress(ProcessLookupError):
-                os.killpg(self._running.pid, signal.SIGKILL)
+        if self._running and self._running.poll() is None:
+            os.killpg(self._running.pid, signal.SIGKILL)
             self._running.wait()
 
     def _start(self, script: str) -> subprocess.Popen[bytes]:
         with self._log.open("ab") as log:
-            return subprocess.Popen(
+            self._running = subprocess.Popen(
                 ["bash", "-c", script],
                 cwd=self._folder,
                 env=self._environ,
@@ -71,6 +69,7 @@ class Terminal:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+        return self._running
 
     def _expect_line(self, line: str) -> None:
         pattern = re.compile(f"^{as_pattern(line)}$", re.MULTILINE)

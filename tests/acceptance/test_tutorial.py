@@ -48,7 +48,8 @@ class Reader:
         for token in page.tokens:
             if token.type == "fence":
                 block = blocks[(token.map or [0])[0] + 1]
-                self.type_in(block) if block.language == "console" else self.write(block)
+                do = self.type_in if block.language == "console" else self.write
+                do(block)
             elif token.type in ("ordered_list_open", "ordered_list_close"):
                 listed = token.type.endswith("open")
             elif token.type == "inline" and listed:
