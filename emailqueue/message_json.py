@@ -9,8 +9,10 @@ and goes out as it was.
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime, time
+from decimal import Decimal
 from email import message_from_bytes, policy
 from email.charset import Charset
 from email.generator import BytesGenerator
@@ -19,8 +21,11 @@ from email.message import Message, MIMEPart
 from email.mime.base import MIMEBase
 from io import BytesIO
 from typing import Any
+from uuid import UUID
 
 from django.core.mail import EmailAlternative, EmailAttachment, EmailMessage, EmailMultiAlternatives
+from django.utils.functional import Promise
+from django.utils.timezone import is_naive, make_aware
 
 from emailqueue.errors import InvalidMessage
 
@@ -33,6 +38,8 @@ ESP = (
     *("send_at", "tags", "template_id", "track_clicks", "track_opens"),
 )
 """What django-anymail reads from a message beside Django's own fields."""
+BUILDS = re.compile(r"message$|_(create|add|set|idna)_")
+"""Names of the methods by which Django's messages build their MIME; which there are differs from version to version."""
 
 
 class WireMessage(EmailMultiAlternatives):
@@ -58,7 +65,7 @@ def take_apart(message: EmailMessage) -> Parts:
         "subtypes": _subtypes(message),
         "alternatives": [_alternative(*alternative) for alternative in alternatives],
         "attachments": [_attachment(attachment) for attachment in message.attachments],
-        "esp": {name: _plain(getattr(message, name)) for name in ESP if hasattr(message, name)},
+        "esp": _esp(message),
     }
     return {name: part for name, part in parts.items() if part}
 
@@ -86,8 +93,10 @@ def put_together(parts: Mapping[str, Any]) -> EmailMultiAlternatives:
 
 
 def builds_itself(message: EmailMessage) -> bool:
-    """Return whether the message's class has a way of its own to build the MIME message."""
-    return type(message).message is not EmailMessage.message
+    """Return whether the message's class has a way of its own to build the MIME message, or a step of it."""
+    kind = type(message)
+    known = EmailMultiAlternatives if isinstance(message, EmailMultiAlternatives) else EmailMessage
+    return any(getattr(kind, name) is not getattr(known, name) for name in dir(known) if BUILDS.match(name))
 
 
 def as_bytes(message: Message) -> bytes:
@@ -215,10 +224,26 @@ class _LegacyPart(MIMEBase):
         Message.__init__(self, policy=policy)
 
 
+def _esp(message: EmailMessage) -> dict[str, Any]:
+    given = {name: getattr(message, name) for name in ESP if hasattr(message, name)}
+    if isinstance(given.get("send_at"), date):
+        given["send_at"] = _unix_time(given["send_at"])
+    # A class stands for "not set" there.
+    return {name: _plain(value) for name, value in given.items() if not isinstance(value, type)}
+
+
+def _unix_time(moment: date) -> float:
+    """Return a time as a number, which django-anymail takes, too; a day is its midnight, as there."""
+    moment = moment if isinstance(moment, datetime) else datetime.combine(moment, time())
+    return (make_aware(moment) if is_naive(moment) else moment).timestamp()
+
+
 def _plain(value: Any) -> Any:
-    """Return what django-anymail reads from a message as JSON values; times become Unix times, which it takes, too."""
-    if isinstance(value, datetime):
-        return value.timestamp()
+    """Return what django-anymail reads from a message as JSON values."""
+    if isinstance(value, Promise | Decimal | UUID):
+        return str(value)
+    if isinstance(value, date | time):
+        return value.isoformat()
     if isinstance(value, Mapping):
         return {str(key): _plain(part) for key, part in value.items()}
     if isinstance(value, Sequence | set) and not isinstance(value, str | bytes):
