@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from django.core.files.base import ContentFile
@@ -14,7 +15,7 @@ from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext_lazy as _
 
 from emailqueue.conf import get_settings
-from emailqueue.errors import AttachmentGone
+from emailqueue.errors import AttachmentGone, StorageUnavailable
 
 INLINE = 64 * 1024
 """Bytes of attachments that the jobs of one message carry in all; more than that lies in the storage."""
@@ -72,31 +73,36 @@ def storage() -> Storage:
 
 def keep(content: bytes, *, message: str) -> dict[str, Any]:
     """
-    Store a content and return what stands for it in a job.
+    Store a content and return what stands for it in a job. Raises StorageUnavailable.
 
     Its name cannot be guessed from the Message-ID, since many projects serve their storage to everyone.
     """
     folder = salted_hmac("emailqueue.attachments", message, algorithm="sha256").hexdigest()[:40]
-    name = storage().save(f"{FOLDER}/{timezone.now():%Y-%m-%d}/{folder}/content", ContentFile(content))
+    with _translated():
+        name = storage().save(f"{FOLDER}/{timezone.now():%Y-%m-%d}/{folder}/content", ContentFile(content))
     return {"file": name, "size": len(content)}
 
 
 def fetch(content: Any) -> Any:
-    """
-    Return the bytes of what keep() has stored; any other value as it is.
-
-    Raises AttachmentGone, or whatever the storage raises when it is away.
-    """
+    """Return the bytes of what keep() has stored. Raises AttachmentGone or StorageUnavailable."""
     if not (isinstance(content, Mapping) and "file" in content):
         return content
     name, size = str(content["file"]), content["size"]
     if not NAME.fullmatch(name):  # a job must not send whatever lies in the storage
         raise ValueError(f"{name!r} is no attachment of the queue.")
-    try:
-        with storage().open(name) as file:
-            stored: bytes = file.read()
-    except FileNotFoundError as error:
-        raise AttachmentGone(f"The attachment {name!r} is not in the storage any more.") from error
+    with _translated(), storage().open(name) as file:
+        stored: bytes = file.read()
     if len(stored) != size:
         raise AttachmentGone(f"The attachment {name!r} has {len(stored)} bytes in the storage instead of {size}.")
     return stored
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Raise our errors in place of the storage's, which are of any kind."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise AttachmentGone(f"An attachment is not in the storage any more: {error}.") from error
+    except Exception as error:
+        raise StorageUnavailable(f"The storage of attachments failed: {type(error).__name__}: {error}") from error

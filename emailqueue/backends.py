@@ -8,8 +8,10 @@ from typing import Any
 
 from django.core.mail import EmailMessage
 from django.core.mail.backends.base import BaseEmailBackend
+from django.db import DatabaseError
 
 from emailqueue.conf import get_settings
+from emailqueue.errors import RedisUnavailable, StorageUnavailable
 from emailqueue.mailers import is_smtp, require_delivery
 from emailqueue.messages import prepare
 from emailqueue.priority import Priority
@@ -49,7 +51,7 @@ class QueuedEmailBackend(BaseEmailBackend):
         Queue messages, all or none, and return how many. Inside a transaction they are queued on commit.
 
         All are checked first. A wrong one raises what Django raises when it sends it, also with `fail_silently`;
-        that is for a Redis (with EMAIL_QUEUE["OUTBOX"] "off") or a storage that is away.
+        that is for a Redis (with EMAIL_QUEUE["OUTBOX"] "off"), a storage or a database that is away.
         """
         settings = get_settings()
         require_delivery(settings)
@@ -62,7 +64,7 @@ class QueuedEmailBackend(BaseEmailBackend):
                 submit(jobs, using=self._database)
             else:
                 submit_bulk(jobs, idempotency_key=None, using=self._database)
-        except OSError as error:  # RedisUnavailable is one
+        except (RedisUnavailable, StorageUnavailable, DatabaseError) as error:
             if not self.fail_silently:
                 raise
             logger.warning("messages are not queued", extra={"messages": len(wanted), "error": str(error)})

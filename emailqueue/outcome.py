@@ -97,6 +97,14 @@ class Outcome:
     staged: Staged | None = None
     """What the job has queued, when it was sent or done."""
 
+    charged: bool = True
+    """False: something that the job needs is away, by no fault of its own. It waits, and no attempt is used up."""
+
+    @classmethod
+    def waiting(cls, error: BaseException) -> Outcome:
+        """Return the outcome of a job that waits for what it needs, with `error` as its failure."""
+        return cls(kind=Kind.TRANSIENT, failure=Failure.of(error), charged=False)
+
     @classmethod
     def failed(cls, kind: Kind, error: BaseException, **where: Any) -> Outcome:
         """Return an outcome of that kind, with `error` as its failure. `where`: see Failure.of()."""

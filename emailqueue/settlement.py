@@ -24,6 +24,8 @@ MAX_CRASHES = 3
 """Workers that may die with a mail in their hands before it becomes a dead letter."""
 MAX_EVENT_CRASHES = 10
 """The same for an event job. More, since a large audience takes long, and a deploy may meet it several times."""
+MAX_WAIT = 60.0
+"""Most seconds between two tries of a job that waits for something that it needs: 1, 2, 4, … before."""
 
 
 _plain_verbs = {Kind.SENT: "sent", Kind.SKIPPED: "sent", Kind.UNSENT: "head"}
@@ -71,6 +73,8 @@ def _judged(job: Job, outcome: Outcome, settings: Settings, *, worker: str, seco
     if outcome.kind is Kind.SLOWED:
         history = json.dumps(_extended(job, outcome, charged=False, worker=worker))
         return Settlement(job=job, verb="slow", charged=False, history=history, seconds=seconds)
+    if not outcome.charged:
+        return _waits(job, outcome, worker=worker, seconds=seconds)
     final = outcome.kind in (Kind.PERMANENT, Kind.MALFORMED)
     if final or (outcome.kind is Kind.AMBIGUOUS and settings.ambiguous == "hold"):
         return _dead(job, outcome.kind.value, outcome, worker=worker, seconds=seconds)
@@ -113,6 +117,18 @@ def _retry(job: Job, outcome: Outcome, *, worker: str, seconds: float) -> Settle
         due=job.backoff().wait(used),
         ambiguous=ambiguous and not job.ambiguous,
         history=json.dumps(_extended(job, outcome, charged=True, worker=worker)),
+        seconds=seconds,
+    )
+
+
+def _waits(job: Job, outcome: Outcome, *, worker: str, seconds: float) -> Settlement:
+    history = _extended(job, outcome, charged=False, worker=worker)
+    return Settlement(
+        job=job,
+        verb="retry",
+        charged=False,
+        due=min(2.0 ** (history[-1]["times"] - 1), MAX_WAIT),
+        history=json.dumps(history),
         seconds=seconds,
     )
 

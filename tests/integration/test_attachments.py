@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
+from django.core.files.storage import FileSystemStorage
 from django.core.mail import EmailMessage
 from django.db import transaction
 from django.utils import timezone
@@ -19,6 +20,7 @@ from emailqueue.attachment_sweep import LOST, YOUNG, sweep, sweep_lost
 from emailqueue.attachments import FOLDER, INLINE, KeptFiles, storage
 from emailqueue.backends import QueuedEmailBackend
 from emailqueue.backoff import Backoff
+from emailqueue.errors import StorageUnavailable
 from emailqueue.housekeeper import Housekeeper
 from emailqueue.jobs import Job, NewJob, Run, job_function, new_id, path_of
 from emailqueue.models import DeadLetter, OutboxRow
@@ -291,6 +293,64 @@ def test_a_storage_that_is_away_is_waited_for(mailbox: MailServer, work: Work, m
     work(seconds=15)
 
     assert len(mailbox.messages) == 1
+
+
+class Failing(FileSystemStorage):
+    """Fails as some do that lie in a network; ValueError is what others raise for a wrong configuration."""
+
+    errors: ClassVar[list[Exception]] = []
+
+    def _open(self, name: str, mode: str = "rb") -> Any:
+        if self.errors:
+            raise self.errors.pop()
+        return super()._open(name, mode)
+
+    def _save(self, name: str, content: Any) -> str:
+        if self.errors:
+            raise self.errors.pop()
+        return super()._save(name, content)
+
+
+@pytest.fixture
+def failing(settings: Settings) -> Iterator[list[Exception]]:
+    settings.STORAGES = {**settings.STORAGES, "default": {"BACKEND": f"{__name__}.Failing"}}
+    yield Failing.errors
+    Failing.errors.clear()
+
+
+@pytest.mark.parametrize("error", [ValueError, RuntimeError, ConnectionError])
+def test_an_outage_of_the_storage_costs_no_attempt(
+    mailbox: MailServer,
+    work: Work,
+    failing: list[Exception],
+    queue_settings: Callable[..., None],
+    error: type[Exception],
+) -> None:
+    queue_settings(ATTEMPTS=1)
+    send()
+    failing.extend(error("later") for _ in range(2))
+
+    work(seconds=15)
+
+    assert len(mailbox.messages) == 1
+    assert not DeadLetter.objects.exists()
+    assert failing == []
+
+
+@pytest.mark.parametrize("error", [ValueError("?"), ConnectionError("gone")])
+def test_a_storage_that_is_away_at_the_call_is_silent_only_on_request(
+    failing: list[Exception], valkey: Redis, error: Exception
+) -> None:
+    message = EmailMessage("Subject", "Body", OFFICE, ["ada@example.com"])
+    message.attach("large.bin", LARGE, "application/octet-stream")
+    failing.extend([error, error])
+
+    queued = QueuedEmailBackend(fail_silently=True).send_messages([message])
+    with pytest.raises(StorageUnavailable, match="storage of attachments failed"):
+        QueuedEmailBackend().send_messages([message])
+
+    assert queued == 0
+    assert job_ids(valkey) == []
 
 
 @job_function
