@@ -6,13 +6,14 @@ import copy
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import formataddr, formatdate, getaddresses, parseaddr
 from typing import Any
 
 from django.conf import settings as django_settings
 from django.core.mail import EmailMessage, EmailMultiAlternatives
+from django.utils.encoding import punycode
 
 from emailqueue.attachments import INLINE, KeptFiles, fetch, keep
 from emailqueue.backoff import Backoff
@@ -54,13 +55,16 @@ class Prepared:
     id: str
     parts: Parts
     recipients: Sequence[str]
-    """Whom each of its jobs is for."""
+    """Plain addresses, each once."""
+
+    apart: bool
+    """Whether each of them has a job of its own. Otherwise one job sends the whole message."""
 
     priority: Priority
 
     def jobs(self) -> list[NewJob]:
         """Return the jobs, their large attachments stored. Raises what the storage raises when it is away."""
-        size = sum(map(len, contents(self.parts))) * len(self.recipients)
+        size = sum(map(len, contents(self.parts))) * (len(self.recipients) if self.apart else 1)
         kept: list[str] = []
 
         def put(content: Any) -> Any:
@@ -71,15 +75,19 @@ class Prepared:
             return entry
 
         message = replaced(self.parts, put)
-        jobs = [
-            _job({"to": to, "message": message}, id=self._id_for(to), priority=self.priority) for to in self.recipients
-        ]
+        jobs = [_job(arguments, id=job_id, priority=self.priority) for job_id, arguments in self._calls(message)]
         if kept:
             KeptFiles.objects.note([job.id for job in jobs], message=self.id, names=kept)
         return jobs
 
-    def _id_for(self, to: str) -> str:
-        return self.id if len(self.recipients) == 1 else fresh_id(None, {"message": self.id, "to": to})
+    def _calls(self, message: Parts) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Walk over the ids of the jobs and their arguments."""
+        if not self.apart:
+            yield self.id, {"to": self.recipients[0], "whole": True, "message": message}
+            return
+        for to in self.recipients:
+            job_id = self.id if len(self.recipients) == 1 else fresh_id(None, {"message": self.id, "to": to})
+            yield job_id, {"to": to, "message": message}
 
 
 def prepare(message: EmailMessage, *, priority: Priority | None = None, apart: bool = True) -> Prepared:
@@ -108,33 +116,58 @@ def prepare(message: EmailMessage, *, priority: Priority | None = None, apart: b
         parts.pop("attachments", None)
     _require_storable(parts)
     _plain_address(message.from_email)
-    addresses = list(dict.fromkeys(_plain_address(address) for address in message.recipients()))
     return Prepared(
         id=job_id,
         parts=parts,
-        recipients=addresses if apart else [", ".join(addresses)],
+        recipients=_recipients(message),
+        apart=apart,
         priority=_priority(named) or priority or get_settings().backend_priority,
     )
 
 
-def message_of(arguments: Mapping[str, Any]) -> EmailMultiAlternatives:
+def message_of(arguments: Mapping[str, Any], *, apart: bool = True) -> EmailMultiAlternatives:
     """
     Return the message that a job sends, to whom it sends it.
 
-    Raises AttachmentGone, LookupError, TypeError or ValueError for arguments that are none, or what the storage
-    raises when it is away.
+    `apart`: what delivers it takes the recipient apart from the headers, as SMTP does. Otherwise the copy for one of
+    several, which was queued while something else delivered, is addressed to that one alone. Raises AttachmentGone,
+    LookupError, TypeError or ValueError for arguments that are none, or StorageUnavailable.
     """
     message = put_together(replaced(arguments["message"], lambda content: fetch(read_inline(content))))
     to = arguments["to"]
-    addresses = [_plain_address(address) for address in message.recipients()]
-    is_whole = to == ", ".join(dict.fromkeys(addresses)) and (len(addresses) == 1 or ", " in to)
-    if not is_whole:
+    if (is_whole(arguments) and not apart) or [_plain_address(address) for address in message.recipients()] == [to]:
+        return message
+    if apart:
         # Its headers name all recipients, its envelope one.
         for name, named in (("To", message.to), ("Cc", message.cc)):
             if named:
                 message.extra_headers.setdefault(name, ", ".join(named))
         message.to, message.cc, message.bcc = [], [], [to]
+    else:
+        named = [address for address in message.recipients() if _plain_address(address) == to]
+        message.to, message.cc, message.bcc = named[:1] or [to], [], []
     return message
+
+
+def is_whole(arguments: Mapping[str, Any]) -> bool:
+    """Return whether the job sends a message to all of its recipients, of whom `to` is the first."""
+    return bool(arguments.get("whole"))
+
+
+def recipients_of(arguments: Mapping[str, Any]) -> list[str]:
+    """Return whom a job sends its message to. Raises as message_of() does."""
+    if not is_whole(arguments):
+        return [str(arguments["to"])]
+    named = (address for name in ("to", "cc", "bcc") for address in arguments["message"].get(name, ()) if address)
+    return list(dict.fromkeys(map(_plain_address, named)))
+
+
+def split(arguments: Mapping[str, Any], *, priority: Priority | None) -> list[NewJob]:
+    """Return the jobs, one a recipient, of a message that was queued as a whole."""
+    return [
+        edited_job({"to": to, "message": arguments["message"]}, to, priority=priority)
+        for to in recipients_of(arguments)
+    ]
 
 
 def preview_of(arguments: Mapping[str, Any]) -> EmailMultiAlternatives:
@@ -157,6 +190,17 @@ def readable(arguments: Mapping[str, Any]) -> dict[str, Any]:
         return dict(arguments)
 
 
+def editable_of(arguments: Mapping[str, Any] | None) -> list[str]:
+    """Return what edited_job() can change. A message to several at once goes to all of them again."""
+    several = is_whole(arguments or {}) and len(recipients_of(arguments or {})) > 1
+    return ["priority"] if several else ["to", "priority"]
+
+
+def is_built(arguments: Mapping[str, Any]) -> bool:
+    """Return whether the message goes out as it was built at the call, so that no header of it changes any more."""
+    return "wire" in arguments.get("message", ())
+
+
 def edited_job(
     arguments: Mapping[str, Any],
     to: Any,
@@ -171,7 +215,9 @@ def edited_job(
     The new address takes the place of the old one in the headers. Date and Message-ID stay: it is the same message.
     """
     if to != arguments["to"]:
-        arguments = {"to": valid_address(to), "message": _readdressed(arguments["message"], arguments["to"], to)}
+        local, _at, domain = valid_address(to).rpartition("@")
+        new = f"{local}@{punycode(domain)}"  # as formataddr() wants it
+        arguments = {**arguments, "to": new, "message": _readdressed(arguments["message"], arguments["to"], new)}
     urgency = get_settings().backend_priority if priority is None else Priority.parse(priority)
     return _job(arguments, id=fresh_id(None, arguments), priority=urgency, attempts=attempts, backoff=backoff)
 
@@ -193,13 +239,11 @@ def _job(
         attempts=settings.attempts if attempts is None else attempts,
         backoff=settings.backoff if backoff is None else Backoff.parse(backoff),
         label=MESSAGE,
-        domain=ascii_domain(str(arguments["to"]).partition(", ")[0]),
+        domain=ascii_domain(str(arguments["to"])),
     )
 
 
 def _readdressed(parts: Mapping[str, Any], old: str, new: str) -> Parts:
-    if ", " in old:  # it went to all of them at once
-        return {**{name: part for name, part in parts.items() if name not in ("cc", "bcc")}, "to": [new]}
     changed = {}
     for name in ("to", "cc", "bcc"):
         pairs = [(address, *parseaddr(address)) for address in parts.get(name, ())]
@@ -227,6 +271,10 @@ def _plain_address(address: Any) -> str:
     if "@" in plain and not ascii_domain(plain):
         raise InvalidAddress(f"{address!r} has a domain that no mail server can be told.")
     return plain
+
+
+def _recipients(message: EmailMessage) -> list[str]:
+    return list(dict.fromkeys(_plain_address(address) for address in message.recipients()))
 
 
 def _require_storable(parts: Parts) -> None:

@@ -17,6 +17,7 @@ from django.core import mail
 from django.core.checks import run_checks
 from django.core.exceptions import ImproperlyConfigured
 from django.core.mail import EmailMessage, EmailMultiAlternatives, mail_admins, send_mail, send_mass_mail
+from django.core.mail.backends.base import BaseEmailBackend
 from django.db import transaction
 from django.test import Client
 from django.urls import include, path
@@ -30,7 +31,7 @@ from emailqueue.conf import get_settings
 from emailqueue.errors import InvalidAddress, InvalidMessage, InvalidPriority, NotRetryable, RedisUnavailable
 from emailqueue.jobs import NewJob, new_id
 from emailqueue.mailers import SMTP
-from emailqueue.messages import DELIVER_MESSAGE
+from emailqueue.messages import DELIVER_MESSAGE, message_of, prepare
 from emailqueue.models import DeadLetter, OutboxRow, Status
 from emailqueue.redis import rq_queues
 from emailqueue.relay import relay
@@ -483,10 +484,7 @@ def test_the_settings_of_the_tests_are_in_order(queued: MailServer, settings: Se
 def test_a_backend_that_is_no_smtp_gets_each_message_once_and_whole(
     queued: MailServer, settings: Settings, work: Work
 ) -> None:
-    deliver_by(settings, "django.core.mail.backends.locmem.EmailBackend")
-    if HAS_MAILERS:
-        settings.MAILERS["really"].pop("OPTIONS", None)
-    mail.outbox = []
+    deliver_into_outbox(settings)
 
     full_message().send()
     work()
@@ -495,6 +493,85 @@ def test_a_backend_that_is_no_smtp_gets_each_message_once_and_whole(
     assert message.to == ["Ada <ada@example.com>", "bob@example.com"]
     assert (message.cc, message.bcc) == (["cy@example.com"], ["hidden@example.com"])
     assert message.recipients() == full_message().recipients()
+
+
+def deliver_into_outbox(settings: Settings) -> list[EmailMessage]:
+    deliver_by(settings, "django.core.mail.backends.locmem.EmailBackend")
+    if HAS_MAILERS:
+        settings.MAILERS["really"].pop("OPTIONS", None)
+    mail.outbox = []
+    return mail.outbox
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        {"to": ["Ada <ada@example.com>"], "cc": ["ada@example.com"], "bcc": []},
+        {"to": ["ada@example.com"], "cc": [], "bcc": ["ada@example.com", "bob@example.com"]},
+        {"to": ['"a,b"@example.com', "bob@example.com"], "cc": [], "bcc": []},
+    ],
+)
+def test_a_backend_that_is_no_smtp_gets_who_is_named_twice_as_the_message_has_it(
+    queued: MailServer, settings: Settings, work: Work, named: dict[str, list[str]]
+) -> None:
+    deliver_into_outbox(settings)
+
+    full_message(**named).send()
+    work()
+
+    (message,) = mail.outbox
+    assert {name: getattr(message, name) for name in named} == named
+    assert not {"To", "Cc"} & {*message.extra_headers}
+
+
+def test_a_message_to_one_is_handed_over_as_it_is(queued: MailServer, settings: Settings) -> None:
+    message = full_message(to=["Ada <ada@example.com>"], cc=[], bcc=[])
+
+    (job,) = prepare(message).jobs()
+
+    again = message_of(job.arguments)
+    assert (again.to, again.cc, again.bcc) == (message.to, [], [])
+    assert "To" not in again.extra_headers
+
+
+def test_whole_messages_that_wait_are_split_when_smtp_becomes_the_mailer(
+    queued: MailServer, settings: Settings, work: Work, tmp_path: Path
+) -> None:
+    deliver_into_outbox(settings)
+    message = full_message()
+    message.attach("large.bin", LARGE, "application/octet-stream")
+    message.send()
+    full_message(to=["Eve <eve@example.com>"], cc=["eve@example.com"], bcc=[]).send()
+
+    deliver_by(settings, SMTP)
+    queued.rules.append(("bob@*", ["451 4.3.0 later", "250 ok"]))
+    work(seconds=15)
+
+    received = {one.recipient: one.message for one in queued.messages}
+    assert sorted(one.recipient for one in queued.messages) == [
+        *("ada@example.com", "bob@example.com", "cy@example.com", "eve@example.com", "hidden@example.com")
+    ]
+    assert received["bob@example.com"]["To"] == "Ada <ada@example.com>, bob@example.com"
+    assert LARGE in [part.get_content() for part in received["hidden@example.com"].iter_attachments()]
+    assert get_queue_stats().main.completed == 5
+    assert not DeadLetter.objects.exists()
+
+
+def test_copies_that_wait_go_out_one_by_one_when_an_api_becomes_the_mailer(
+    queued: MailServer, settings: Settings, work: Work
+) -> None:
+    full_message().send()
+
+    deliver_into_outbox(settings)
+    work()
+
+    assert sorted((message.to, message.cc, message.bcc) for message in mail.outbox) == [
+        (["Ada <ada@example.com>"], [], []),
+        (["bob@example.com"], [], []),
+        (["cy@example.com"], [], []),
+        (["hidden@example.com"], [], []),
+    ]
+    assert all(not {"To", "Cc"} & {*message.extra_headers} for message in mail.outbox)
 
 
 class Signed(EmailMessage):
@@ -578,6 +655,71 @@ def test_one_of_several_recipients_is_corrected_in_the_headers_too(queued: MailS
     received = queued.messages[-1]
     assert received.recipient == "robert@example.com"
     assert received.message["To"] == "Ada <ada@example.com>, robert@example.com"
+
+
+def test_a_letter_is_retried_to_a_domain_that_is_not_ascii(letter: DeadLetter, queued: MailServer, work: Work) -> None:
+    client = staff("view", "retry", "view_body")
+
+    answer = client.post(page(letter, "edit"), {"to": "ada@bücher.example", "priority": "2"})
+    work()
+
+    (received,) = queued.messages
+    assert answer.status_code == 302
+    assert received.recipient == "ada@xn--bcher-kva.example"
+    assert received.message["To"] == "Ada <ada@xn--bcher-kva.example>"
+
+
+def test_a_letter_of_a_whole_message_is_of_its_first_recipient_and_goes_to_all_again(
+    queued: MailServer, settings: Settings, work: Work
+) -> None:
+    deliver_by(settings, f"{__name__}.Failing")
+    if HAS_MAILERS:
+        settings.MAILERS["really"].pop("OPTIONS", None)
+    full_message().send()
+    work(seconds=15)
+    client = staff("view", "retry", "view_body")
+    letter = DeadLetter.objects.get()
+    deliver_into_outbox(settings)
+
+    shown = client.get(page(letter)).content.decode()
+    form = client.get(page(letter, "edit")).content.decode()
+    with pytest.raises(NotRetryable, match="It can change priority"):
+        letter.retry(to="eve@example.com")
+    answer = client.post(page(letter, "edit"), {"priority": "2"})
+    work()
+
+    assert (letter.recipient, letter.recipient_domain) == ("ada@example.com", "example.com")
+    assert "ada@example.com, bob@example.com, cy@example.com, hidden@example.com" in shown
+    assert 'name="to"' not in form
+    assert answer.status_code == 302
+    (message,) = mail.outbox
+    assert message.recipients() == full_message().recipients()
+
+
+class Failing(BaseEmailBackend):
+    """A mailer that cannot send what it gets."""
+
+    def send_messages(self, email_messages: Any) -> int:
+        raise KeyError("template")
+
+
+def test_a_message_that_was_built_at_the_call_names_the_old_address_after_an_edit(
+    queued: MailServer, work: Work
+) -> None:
+    queued.replies = ["550 5.1.1 no such mailbox"]
+    Signed("Subject", "Body", OFFICE, ["Ada <adda@example.com>"]).send()
+    work()
+    letter = DeadLetter.objects.get()
+
+    form = staff("view", "retry", "view_body").get(page(letter, "edit")).content.decode()
+    letter.retry(to="ada@example.com")
+    work()
+
+    (received,) = queued.messages
+    assert "still names the old recipient" in form
+    assert received.recipient == "ada@example.com"
+    assert received.message["To"] == "Ada <adda@example.com>"
+    assert received.message["X-Signature"] == "of what was built"
 
 
 def test_a_letter_of_a_message_has_no_context_to_edit(letter: DeadLetter) -> None:
