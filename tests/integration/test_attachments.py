@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from datetime import date, timedelta
 from pathlib import Path
@@ -17,11 +18,11 @@ from redis import Redis
 
 from emailqueue import cancel_email
 from emailqueue.attachment_sweep import LOST, YOUNG, sweep, sweep_lost
-from emailqueue.attachments import FOLDER, INLINE, KeptFiles, storage
+from emailqueue.attachments import FOLDER, INLINE, KeptFiles, keep, project_folder, storage
 from emailqueue.backends import QueuedEmailBackend
 from emailqueue.backoff import Backoff
 from emailqueue.errors import StorageUnavailable
-from emailqueue.housekeeper import Housekeeper
+from emailqueue.housekeeper import SWEEPING, Housekeeper
 from emailqueue.jobs import Job, NewJob, Run, job_function, new_id, path_of
 from emailqueue.models import DeadLetter, OutboxRow
 from emailqueue.outcome import SENT, Outcome
@@ -122,7 +123,8 @@ def test_a_file_goes_when_the_mails_of_all_recipients_are_sent(
     for received in mailbox.messages:
         (part,) = received.message.iter_attachments()
         assert part.get_content() == LARGE
-    assert list(media.rglob("*")) == [media / FOLDER, next((media / FOLDER).iterdir())]
+    (left,) = storage().listdir(project_folder())[0]
+    assert list(media.rglob("*"))[-1] == media / project_folder() / left
     assert not KeptFiles.objects.exists()
 
 
@@ -252,14 +254,92 @@ def test_the_files_of_a_transaction_that_was_rolled_back_go_days_later(store: St
     with transaction.atomic():
         send()
         transaction.set_rollback(True)
-    (media / FOLDER / "of-somebody-else").mkdir()
+    (media / project_folder() / "of-somebody-else").mkdir()
+    of_another = media / FOLDER / "0123456789abcdef" / "2026-01-01" / ("a" * 40)
+    of_another.mkdir(parents=True)
+    (of_another / "content").write_bytes(LARGE)
     today = timezone.now().date()
 
     early = sweep_lost(today=today + LOST - timedelta(days=1))
     deleted = sweep_lost(today=today + LOST)
 
     assert (early, deleted) == (0, 1)
-    assert len(files(media)) == 1
+    assert len(files(media)) == 2
+    assert (of_another / "content").exists()
+
+
+def test_the_folder_of_the_project_stays_the_same(settings: Settings) -> None:
+    before = project_folder()
+    settings.SECRET_KEY = "another"
+
+    assert project_folder() == before
+    assert re.fullmatch(rf"{FOLDER}/[0-9a-f]{{16}}", before)
+
+
+class Interrupted(Store):
+    """A job runs again between the question to Redis and what is done about its answer."""
+
+    def whereabouts(self, job_ids: Any) -> Any:
+        answer = super().whereabouts(job_ids)
+        for row in KeptFiles.objects.all():
+            kept = keep(LARGE, message=row.message)
+            KeptFiles.objects.note([row.job_id], message=row.message, names=[kept["file"]])
+        return answer
+
+
+def test_a_file_that_is_stored_while_the_sweep_asks_redis_stays(valkey: Redis, media: Path) -> None:
+    send()
+    cancel_email(*job_ids(valkey))
+
+    swept = sweep(Interrupted(valkey))
+    kept = len(files(media))
+    swept_later = sweep(Store(valkey))
+
+    assert (swept, kept) == (0, 2)
+    assert (swept_later, files(media)) == (1, [])
+
+
+class Sticky(FileSystemStorage):
+    """Does not delete the files of one message."""
+
+    stuck: ClassVar[str] = ""
+
+    def delete(self, name: str) -> None:
+        if self.stuck in name:
+            raise PermissionError(name)
+        super().delete(name)
+
+
+def test_a_file_that_cannot_be_deleted_does_not_keep_the_others(
+    valkey: Redis, media: Path, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.STORAGES = {**settings.STORAGES, "default": {"BACKEND": f"{__name__}.Sticky"}}
+    for _ in range(3):
+        send()
+    Sticky.stuck = files(media)[1].parent.name
+    for job_id in job_ids(valkey):
+        cancel_email(job_id)
+
+    swept = sweep(Store(valkey))
+
+    told = [record for record in caplog.records if record.message == "attachments are not deleted"]
+    assert (swept, len(files(media)), KeptFiles.objects.count()) == (2, 1, 1)
+    assert len(told) == 1
+
+
+def test_one_worker_sweeps_at_a_time_and_none_that_stops(valkey: Redis, media: Path) -> None:
+    send()
+    cancel_email(*job_ids(valkey))
+    valkey.set(SWEEPING, "of another worker")
+    housekeeper = Housekeeper(valkey)
+
+    housekeeper.start()
+    eventually(lambda: housekeeper._next_sweep > 0)
+    housekeeper.stop()
+    kept = files(media)
+
+    assert len(kept) == 1
+    assert valkey.get(SWEEPING) == b"of another worker"
 
 
 def test_a_storage_without_the_folder_has_nothing_to_sweep() -> None:
@@ -394,4 +474,4 @@ def test_the_storage_is_the_one_that_the_setting_names(
 
     assert files(media) == []
     assert len(files(tmp_path / "private")) == 1
-    assert storage().listdir(FOLDER)[0]
+    assert storage().listdir(project_folder())[0]
