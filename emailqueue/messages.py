@@ -61,14 +61,18 @@ class Prepared:
     """Whether each of them has a job of its own. Otherwise one job sends the whole message."""
 
     priority: Priority
+    inline: float = INLINE
+    """Bytes that the jobs carry at most; more than that lies in the storage."""
 
     def jobs(self) -> list[NewJob]:
-        """Return the jobs, their large attachments stored. Raises what the storage raises when it is away."""
+        """Return the jobs, what is large of them stored. Raises StorageUnavailable."""
         size = sum(map(len, contents(self.parts))) * (len(self.recipients) if self.apart else 1)
         kept: list[str] = []
 
         def put(content: Any) -> Any:
-            if size <= INLINE or not isinstance(content, bytes):
+            if isinstance(content, str) and len(content) > self.inline:
+                content = content.encode()
+            elif size <= self.inline or not isinstance(content, bytes):
                 return inline(content)
             entry = keep(content, message=self.id)
             kept.append(entry["file"])

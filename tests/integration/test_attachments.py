@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import pytest
 from django.core.files.storage import FileSystemStorage
-from django.core.mail import EmailMessage
+from django.core.mail import EmailMessage, EmailMultiAlternatives
 from django.db import transaction
 from django.utils import timezone
 from pytest_django import Settings
@@ -84,6 +84,28 @@ def test_large_attachments_lie_in_the_storage_and_small_ones_in_the_job(valkey: 
     assert [path.stat().st_size for path in files(media)] == [INLINE + 1]
     assert sizes[0] > INLINE
     assert sizes[1] < 2000
+
+
+def test_a_large_body_lies_in_the_storage_too(
+    mailbox: MailServer, work: Work, valkey: Redis, media: Path, store: Store
+) -> None:
+    html = "<p>Grüße</p>" * 10_000
+    message = EmailMultiAlternatives("Subject", "Body", OFFICE, ["ada@example.com"])
+    message.attach_alternative(html, "text/html")
+
+    QueuedEmailBackend().send_messages([message])
+    (job_id,) = job_ids(valkey)
+    carried = len(valkey.hget(f"rq:job:{job_id}", "data") or b"")
+    stored = [path.stat().st_size for path in files(media)]
+    work()
+    sweep(store)  # unless the worker has
+
+    (received,) = mailbox.messages
+    assert carried < 2000
+    assert stored == [len(html.encode())]
+    (body,) = [part for part in received.message.walk() if part.get_content_type() == "text/html"]
+    assert body.get_content().strip() == html
+    assert files(media) == []
 
 
 def test_what_counts_is_what_all_copies_carry_together(mailbox: MailServer, valkey: Redis, media: Path) -> None:
@@ -380,15 +402,15 @@ class Failing(FileSystemStorage):
 
     errors: ClassVar[list[Exception]] = []
 
-    def _open(self, name: str, mode: str = "rb") -> Any:
+    def open(self, name: str, mode: str = "rb") -> Any:
         if self.errors:
             raise self.errors.pop()
-        return super()._open(name, mode)
+        return super().open(name, mode)
 
-    def _save(self, name: str, content: Any) -> str:
+    def save(self, name: str | None, content: Any, max_length: int | None = None) -> str:
         if self.errors:
             raise self.errors.pop()
-        return super()._save(name, content)
+        return super().save(name, content, max_length)
 
 
 @pytest.fixture

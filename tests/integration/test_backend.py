@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Callable, Iterator
 from email.utils import parsedate_to_datetime
@@ -18,12 +19,14 @@ from django.core.checks import run_checks
 from django.core.exceptions import ImproperlyConfigured
 from django.core.mail import EmailMessage, EmailMultiAlternatives, mail_admins, send_mail, send_mass_mail
 from django.core.mail.backends.base import BaseEmailBackend
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.test import Client
 from django.urls import include, path
+from django.utils.log import AdminEmailHandler
 from pytest_django import Settings
 from redis import Redis
 
+import config.settings as config_settings
 from emailqueue import EmailType, get_queue_stats, register
 from emailqueue.backends import QueuedEmailBackend
 from emailqueue.backoff import Backoff
@@ -35,12 +38,14 @@ from emailqueue.messages import DELIVER_MESSAGE, message_of, prepare
 from emailqueue.models import DeadLetter, OutboxRow, Status
 from emailqueue.redis import rq_queues
 from emailqueue.relay import relay
+from emailqueue.staging import Staging
 from emailqueue.store import Store
 from emailqueue.submit import absence
 from emailqueue.testing import MailServer
 from tests.conftest import Work
 from tests.letters import page, staff
 
+AT_ONCE = "emailqueue.backends.AtOnceEmailBackend"
 QUEUE = "emailqueue.backends.QueuedEmailBackend"
 HAS_MAILERS = django.VERSION >= (6, 1)
 OFFICE = "Office <office@sender.example>"
@@ -70,7 +75,7 @@ def deliver_by(settings: Settings, backend: str, **options: Any) -> None:
             "default": {"BACKEND": QUEUE, "OPTIONS": options},
             "quiet": {"BACKEND": QUEUE, "OPTIONS": {"fail_silently": True}},
             "low": {"BACKEND": QUEUE, "OPTIONS": {"priority": "low"}},
-            "really": {**getattr(settings, "MAILERS", {}).get("default", {}), "BACKEND": backend},
+            "really": {**config_settings.MAILERS["default"], "BACKEND": backend},  # type: ignore[attr-defined,unused-ignore]
         }
     else:
         settings.EMAIL_BACKEND = QUEUE
@@ -378,6 +383,48 @@ def test_mail_goes_with_the_transaction(queued: MailServer, valkey: Redis, trans
         transaction.set_rollback(True)
 
     assert before_commit == 0
+    assert waiting(valkey, "normal") == 1
+
+
+def tell_of_an_error() -> None:
+    how: dict[str, Any] = {"using": "errors"} if HAS_MAILERS else {"email_backend": AT_ONCE}
+    record = logging.LogRecord("shop", logging.ERROR, __file__, 1, "The order failed.", (), None)
+    AdminEmailHandler(**how).emit(record)
+
+
+def order_that_fails() -> None:
+    with transaction.atomic():
+        User.objects.create(username="ada")
+        mail_admins("By the default backend", "is gone")
+        try:
+            User.objects.create(username="ada")
+        except IntegrityError:
+            tell_of_an_error()  # in a transaction that takes no query any more
+            raise
+
+
+def test_an_error_is_told_although_the_transaction_is_rolled_back(
+    queued: MailServer, valkey: Redis, settings: Settings
+) -> None:
+    settings.ADMINS = ["ada@example.com"] if HAS_MAILERS else [("Ada", "ada@example.com")]
+    if HAS_MAILERS:
+        settings.MAILERS = {**settings.MAILERS, "errors": {"BACKEND": AT_ONCE}}
+
+    with pytest.raises(IntegrityError):
+        order_that_fails()
+
+    assert waiting(valkey, "normal") == 1
+
+
+def test_an_error_is_told_although_its_job_fails(queued: MailServer, settings: Settings, valkey: Redis) -> None:
+    settings.ADMINS = ["ada@example.com"] if HAS_MAILERS else [("Ada", "ada@example.com")]
+    if HAS_MAILERS:
+        settings.MAILERS = {**settings.MAILERS, "errors": {"BACKEND": AT_ONCE}}
+
+    with Staging("job").collecting():
+        mail_admins("By the default backend", "waits for the job to succeed")
+        tell_of_an_error()
+
     assert waiting(valkey, "normal") == 1
 
 

@@ -65,7 +65,7 @@ def test_what_the_jobs_send_equals_the_message_that_was_sent(  # noqa: PLR0917 -
         body,
         "Office <office@sender.example>",
         to,
-        bcc,
+        bcc=bcc,
         cc=cc,
         reply_to=["answers@sender.example"],
         headers={**HEADERS, **headers},
