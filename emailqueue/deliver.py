@@ -13,7 +13,8 @@ from emailqueue.email_types import get_email_type
 from emailqueue.errors import AttachmentGone, InvalidContext, StorageUnavailable, Suppressed, UnknownEmailType
 from emailqueue.jobs import Job, MalformedJob, Run, job_function
 from emailqueue.mailers import is_smtp
-from emailqueue.messages import message_of, recipients_of, split
+from emailqueue.message_edits import split
+from emailqueue.messages import message_of, recipients_of
 from emailqueue.models import Subscription
 from emailqueue.outcome import SKIPPED, Kind, Outcome
 from emailqueue.priority import Priority

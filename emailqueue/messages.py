@@ -8,19 +8,18 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from email.utils import formataddr, formatdate, getaddresses, parseaddr
+from email.utils import formatdate
 from typing import Any
 
 from django.conf import settings as django_settings
 from django.core.mail import EmailMessage, EmailMultiAlternatives
-from django.utils.encoding import punycode
 
 from emailqueue.attachments import INLINE, KeptFiles, fetch, keep
 from emailqueue.backoff import Backoff
-from emailqueue.compose import ascii_domain, valid_address
+from emailqueue.compose import ascii_domain
 from emailqueue.conf import get_settings
 from emailqueue.email_types import RESERVED
-from emailqueue.errors import InvalidAddress, InvalidMessage
+from emailqueue.errors import InvalidMessage
 from emailqueue.jobs import NewJob
 from emailqueue.message_json import (
     Parts,
@@ -33,6 +32,7 @@ from emailqueue.message_json import (
     replaced,
     take_apart,
 )
+from emailqueue.plain_address import plain_address
 from emailqueue.priority import Priority
 from emailqueue.rendering import message_id
 from emailqueue.staging import fresh_id
@@ -79,7 +79,7 @@ class Prepared:
             return entry
 
         message = replaced(self.parts, put)
-        jobs = [_job(arguments, id=job_id, priority=self.priority) for job_id, arguments in self._calls(message)]
+        jobs = [message_job(arguments, id=job_id, priority=self.priority) for job_id, arguments in self._calls(message)]
         if kept:
             KeptFiles.objects.note([job.id for job in jobs], message=self.id, names=kept)
         return jobs
@@ -119,7 +119,7 @@ def prepare(message: EmailMessage, *, priority: Priority | None = None, apart: b
         parts = {**parts, "wire": as_bytes(built)}
         parts.pop("attachments", None)
     _require_storable(parts)
-    _plain_address(message.from_email)
+    plain_address(message.from_email)
     return Prepared(
         id=job_id,
         parts=parts,
@@ -139,7 +139,7 @@ def message_of(arguments: Mapping[str, Any], *, apart: bool = True) -> EmailMult
     """
     message = put_together(replaced(arguments["message"], lambda content: fetch(read_inline(content))))
     to = arguments["to"]
-    if (is_whole(arguments) and not apart) or [_plain_address(address) for address in message.recipients()] == [to]:
+    if (is_whole(arguments) and not apart) or [plain_address(address) for address in message.recipients()] == [to]:
         return message
     if apart:
         # Its headers name all recipients, its envelope one.
@@ -148,7 +148,7 @@ def message_of(arguments: Mapping[str, Any], *, apart: bool = True) -> EmailMult
                 message.extra_headers.setdefault(name, ", ".join(named))
         message.to, message.cc, message.bcc = [], [], [to]
     else:
-        named = [address for address in message.recipients() if _plain_address(address) == to]
+        named = [address for address in message.recipients() if plain_address(address) == to]
         message.to, message.cc, message.bcc = named[:1] or [to], [], []
     return message
 
@@ -163,15 +163,7 @@ def recipients_of(arguments: Mapping[str, Any]) -> list[str]:
     if not is_whole(arguments):
         return [str(arguments["to"])]
     named = (address for name in ("to", "cc", "bcc") for address in arguments["message"].get(name, ()) if address)
-    return list(dict.fromkeys(map(_plain_address, named)))
-
-
-def split(arguments: Mapping[str, Any], *, priority: Priority | None) -> list[NewJob]:
-    """Return the jobs, one a recipient, of a message that was queued as a whole."""
-    return [
-        edited_job({"to": to, "message": arguments["message"]}, to, priority=priority)
-        for to in recipients_of(arguments)
-    ]
+    return list(dict.fromkeys(map(plain_address, named)))
 
 
 def preview_of(arguments: Mapping[str, Any]) -> EmailMultiAlternatives:
@@ -194,39 +186,7 @@ def readable(arguments: Mapping[str, Any]) -> dict[str, Any]:
         return dict(arguments)
 
 
-def editable_of(arguments: Mapping[str, Any] | None) -> list[str]:
-    """Return what edited_job() can change. A message to several at once goes to all of them again."""
-    several = is_whole(arguments or {}) and len(recipients_of(arguments or {})) > 1
-    return ["priority"] if several else ["to", "priority"]
-
-
-def is_built(arguments: Mapping[str, Any]) -> bool:
-    """Return whether the message goes out as it was built at the call, so that no header of it changes any more."""
-    return "wire" in arguments.get("message", ())
-
-
-def edited_job(
-    arguments: Mapping[str, Any],
-    to: Any,
-    *,
-    priority: Priority | int | str | None,
-    attempts: int | None = None,
-    backoff: Backoff | Mapping[str, Any] | None = None,
-) -> NewJob:
-    """
-    Return the job of the same message for a recipient who may be another. Raises InvalidAddress or InvalidPriority.
-
-    The new address takes the place of the old one in the headers. Date and Message-ID stay: it is the same message.
-    """
-    if to != arguments["to"]:
-        local, _at, domain = valid_address(to).rpartition("@")
-        new = f"{local}@{punycode(domain)}"  # as formataddr() wants it
-        arguments = {**arguments, "to": new, "message": _readdressed(arguments["message"], arguments["to"], new)}
-    urgency = get_settings().backend_priority if priority is None else Priority.parse(priority)
-    return _job(arguments, id=fresh_id(None, arguments), priority=urgency, attempts=attempts, backoff=backoff)
-
-
-def _job(
+def message_job(
     arguments: Mapping[str, Any],
     *,
     id: str,  # noqa: A002 - as NewJob has it
@@ -234,6 +194,7 @@ def _job(
     attempts: int | None = None,
     backoff: Backoff | Mapping[str, Any] | None = None,
 ) -> NewJob:
+    """Return the job that calls deliver_message."""
     settings = get_settings()
     return NewJob(
         id=id,
@@ -247,14 +208,6 @@ def _job(
     )
 
 
-def _readdressed(parts: Mapping[str, Any], old: str, new: str) -> Parts:
-    changed = {}
-    for name in ("to", "cc", "bcc"):
-        pairs = [(address, *parseaddr(address)) for address in parts.get(name, ())]
-        changed[name] = [formataddr((title, new)) if plain == old else given for given, title, plain in pairs]
-    return {**parts, **changed}
-
-
 def _priority(headers: Mapping[str, str]) -> Priority | None:
     if PRIORITY in headers:
         value = headers[PRIORITY].strip()
@@ -262,23 +215,8 @@ def _priority(headers: Mapping[str, str]) -> Priority | None:
     return X_PRIORITY.get(headers.get("x-priority", "").strip()[:1])
 
 
-def _plain_address(address: Any) -> str:
-    """Return the address without a display name, as the envelope has it. Raises InvalidAddress."""
-    text = str(address).strip()
-    pairs = getaddresses([text])
-    plain = pairs[0][1] if len(pairs) == 1 else ""
-    local = plain.rpartition("@")[0] or plain
-    # The parser mends what it can, and drops the rest.
-    is_meant = plain == text or (plain in text and ("<" in text or "(" in text))
-    if not plain or not is_meant or not local.isascii() or re.search(r"[\s\x00-\x1f]", plain):
-        raise InvalidAddress(f"{address!r} is not one address. Use 'ada@example.com' or 'Ada <ada@example.com>'.")
-    if "@" in plain and not ascii_domain(plain):
-        raise InvalidAddress(f"{address!r} has a domain that no mail server can be told.")
-    return plain
-
-
 def _recipients(message: EmailMessage) -> list[str]:
-    return list(dict.fromkeys(_plain_address(address) for address in message.recipients()))
+    return list(dict.fromkeys(plain_address(address) for address in message.recipients()))
 
 
 def _require_storable(parts: Parts) -> None:

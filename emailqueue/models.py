@@ -21,7 +21,8 @@ from emailqueue.compose import ascii_domain, language_still_there, mail_job
 from emailqueue.derived import KEY, DerivedField, domain_of, text_key
 from emailqueue.errors import NotDiscardable, NotRetryable
 from emailqueue.jobs import Job, MalformedJob, NewJob
-from emailqueue.messages import MESSAGE, editable_of, edited_job
+from emailqueue.message_edits import editable_of, edited_job
+from emailqueue.messages import MESSAGE
 from emailqueue.outbox import OutboxRow
 from emailqueue.priority import Priority
 from emailqueue.submit import submit

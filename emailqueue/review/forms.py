@@ -11,7 +11,8 @@ from django.utils.translation import gettext_lazy as _
 
 from emailqueue.compose import mail_job
 from emailqueue.errors import EmailQueueError, InvalidAddress, InvalidContext
-from emailqueue.messages import MESSAGE, editable_of, edited_job, is_built
+from emailqueue.message_edits import editable_of, edited_job, is_built
+from emailqueue.messages import MESSAGE
 from emailqueue.models import DeadLetter
 from emailqueue.priority import Priority
 
