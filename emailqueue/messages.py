@@ -21,9 +21,9 @@ from emailqueue.conf import get_settings
 from emailqueue.email_types import RESERVED
 from emailqueue.errors import InvalidMessage
 from emailqueue.jobs import NewJob
+from emailqueue.message_content import as_bytes
 from emailqueue.message_json import (
     Parts,
-    as_bytes,
     builds_itself,
     contents,
     inline,
