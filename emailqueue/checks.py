@@ -93,16 +93,21 @@ def check_unsubscribe(**kwargs: Any) -> list[CheckMessage]:
                 "There are subscribed e-mail types, and no page to unsubscribe.", hint=str(error), id="emailqueue.E041"
             )
         ]
-    if settings.SECURE_SSL_REDIRECT and not address.startswith("https:"):
-        hint = "Write https:// in EMAIL_QUEUE['SITE_URL']: mail programs follow no redirect (RFC 8058)."
-        return [
-            Error(
-                f"Links to unsubscribe begin with {address[:-5]!r}, which is redirected.",
-                hint=hint,
-                id="emailqueue.E042",
-            )
-        ]
-    return []
+    return [*_check_unsubscribe_link(address.removesuffix("token"))]
+
+
+def _check_unsubscribe_link(link: str) -> Iterator[CheckMessage]:
+    if not settings.DEBUG and not link.startswith("https:"):
+        hint = "Write https:// in EMAIL_QUEUE['SITE_URL']: one click wants HTTPS, and follows no redirect (RFC 8058)."
+        yield Error(f"Links to unsubscribe begin with {link!r}, which is not HTTPS.", hint=hint, id="emailqueue.E042")
+    elif settings.PREPEND_WWW and not link.startswith(("https://www.", "http://www.")):
+        hint = "Write www. in EMAIL_QUEUE['SITE_URL']: mail programs follow no redirect (RFC 8058)."
+        yield Error(
+            f"Links to unsubscribe begin with {link!r}, which PREPEND_WWW redirects.", hint=hint, id="emailqueue.E042"
+        )
+    if not get_settings().site_url:
+        hint = "Set EMAIL_QUEUE['SITE_URL'] to the address of this Django site, also where it is that of FRONTEND_URL."
+        yield CheckWarning(f"Links to unsubscribe lead to FRONTEND_URL, {link!r}.", hint=hint, id="emailqueue.W043")
 
 
 def check_rq_queues(**kwargs: Any) -> list[CheckMessage]:

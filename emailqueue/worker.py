@@ -133,7 +133,7 @@ class EmailWorker(Worker):
         """Write the statistics line."""
         queues, counters = figures["queues"], figures["counters"]
         mails = {what: sum(queues[queue][what] for queue in EMAIL_QUEUES) for what in ("waiting", "active", "delayed")}
-        for what in ("completed", "failed"):
+        for what in ("completed", "skipped", "failed"):
             mails[what] = sum(counters.get(f"{queue}:{what}", 0) for queue in EMAIL_QUEUES)
         events = {f"events_{what}": queues[EVENT_QUEUE][what] for what in ("waiting", "active")}
         events |= {f"events_{what}": counters.get(f"{EVENT_QUEUE}:{what}", 0) for what in ("completed", "failed")}
