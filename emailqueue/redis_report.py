@@ -202,13 +202,14 @@ _TROUBLES: tuple[_Trouble, ...] = (
         words="NOPERM|ACL failure|can't run this command",
         id="emailqueue.E007",
         msg="Redis at {address} lets this user or token not write: {error}.",
-        hint="Give a user or token in {variable} that may run every command, not a read-only one.",
+        hint="Give the standard token in {variable}, or a user who may run every command, not a read-only one.",
     ),
     _Trouble(
         kinds=(ssl.SSLCertVerificationError,),
         id="emailqueue.E004",
         msg="The TLS certificate of Redis at {address} is not trusted: {error}.",
-        hint="Name the host as the certificate does in {variable}, or its authority by ?ssl_ca_certs=FILE.",
+        hint="Name the host as the certificate does in {variable}, or the file of its authority in REDIS_CA_FILE "
+        "(in a URL that stands in the settings: ?ssl_ca_certs=FILE).",
     ),
     _Trouble(
         kinds=(ssl.SSLError,),

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from types import FrameType
 from typing import Any
 
+from django.core.checks import ERROR
 from redis import Redis
 from rq import Queue, Worker
 
@@ -67,7 +68,8 @@ class EmailWorker(Worker):
         Work until SIGTERM or SIGINT, or until burst, max_jobs or max_idle_time ends it.
 
         Returns whether anything was done. Exits with status 1 when it had to leave a job behind:
-        that job's lease then runs out, and another worker takes it.
+        that job's lease then runs out, and another worker takes it; or when Redis cannot carry the queue, with a
+        sentence that says why.
         """
         logs.show(logging_level)
         settings = get_settings()
@@ -101,11 +103,8 @@ class EmailWorker(Worker):
 
     def _live(self, connection: Redis) -> bool:
         """Live from birth to death, and return whether every job was settled."""
+        self._examine(connection)
         self.register_birth()  # type: ignore[no-untyped-call]  # RQ types a part of its methods
-        report = describe_redis(connection)
-        logger.info("%s", report)
-        for problem in report.problems:
-            logger.warning("%s %s", problem.msg, problem.hint)
         logger.info(
             "worker started", extra={"worker": self.name, "pid": self.pid, "queues": ",".join(self.queue_names())}
         )
@@ -117,6 +116,16 @@ class EmailWorker(Worker):
         self.register_death()  # type: ignore[no-untyped-call]
         logger.info("worker stopped", extra={"worker": self.name, "jobs": self._rounds.jobs_done})
         return clean
+
+    def _examine(self, connection: Redis) -> None:
+        """Tell what Redis is, and end the process with a sentence where it cannot carry the queue."""
+        report = describe_redis(connection)
+        for problem in report.problems:
+            if problem.level >= ERROR:
+                raise SystemExit(f"{problem.msg} {problem.hint}")
+        logger.info("%s", report)
+        for problem in report.problems:
+            logger.warning("%s %s", problem.msg, problem.hint)
 
     def _on_signal(self, signum: int, frame: FrameType | None) -> None:
         now = time.monotonic()
