@@ -183,7 +183,8 @@ def _find_by_url(environ: Mapping[str, str]) -> RedisSource | None:
     checked = _checked(url, variable="REDIS_URL")
     if _read_switch(environ, "REDIS_TLS") and urlsplit(checked).scheme != "rediss":
         raise ImproperlyConfigured(
-            f"REDIS_TLS is on, but REDIS_URL is {_without_password(url)!r}. Write rediss:// in front, or unset REDIS_TLS."
+            f"REDIS_TLS is on, but REDIS_URL is {_without_password(url)!r}. Write rediss:// in front, or "
+            "unset REDIS_TLS."
         )
     return RedisSource(url=checked, variable="REDIS_URL")
 

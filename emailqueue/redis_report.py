@@ -173,16 +173,28 @@ class _Trouble:
     words: str | None = None
     """Regular expression that finds it in an error's message otherwise."""
 
+    found_by: str = ""
+    """What the variables that named Redis must begin with."""
+
     id: str
     msg: str
     hint: str
 
-    def explains(self, error: BaseException) -> bool:
-        return isinstance(error, self.kinds) or bool(self.words and re.search(self.words, str(error)))
+    def explains(self, error: BaseException, *, variable: str) -> bool:
+        shown = isinstance(error, self.kinds) or bool(self.words and re.search(self.words, str(error)))
+        return shown and variable.startswith(self.found_by)
 
 
 # The first that explains the error or one of its causes; what is special comes before what is general.
 _TROUBLES: tuple[_Trouble, ...] = (
+    _Trouble(
+        kinds=(exceptions.AuthenticationError,),
+        found_by="UPSTASH",
+        id="emailqueue.E005",
+        msg="Redis at {address} refuses the token, as Upstash does with a read-only one.",
+        # It is the password of another user, default_ro: upstash.com/docs/redis/troubleshooting/readonly_connection
+        hint="Copy the standard token into UPSTASH_REDIS_REST_TOKEN, not the read-only one.",
+    ),
     _Trouble(
         kinds=(exceptions.AuthenticationError,),
         id="emailqueue.E005",
@@ -261,7 +273,9 @@ _OTHER_TROUBLE = _Trouble(
 
 def _problem(error: BaseException, *, address: str, variable: str) -> CheckMessage:
     causes = list(_causes(error))
-    found = ((trouble, cause) for trouble in _TROUBLES for cause in causes if trouble.explains(cause))
+    found = (
+        (trouble, cause) for trouble in _TROUBLES for cause in causes if trouble.explains(cause, variable=variable)
+    )
     trouble, cause = next(found, (_OTHER_TROUBLE, error))
     if variable in ("embedded", "default"):
         variable = "REDIS_URL"

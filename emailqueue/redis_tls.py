@@ -21,8 +21,8 @@ def verified(url: str, *, variable: str, ca_file: str = "") -> str:
     if urlsplit(url).scheme != "rediss":
         if ca_file:
             raise ImproperlyConfigured(
-                f"REDIS_CA_FILE is {ca_file!r}, but {variable} names a Redis without TLS. Write rediss:// in REDIS_URL, "
-                "or REDIS_TLS=1 beside REDIS_HOST, or unset REDIS_CA_FILE."
+                f"REDIS_CA_FILE is {ca_file!r}, but {variable} names a Redis without TLS. Write rediss:// in "
+                "REDIS_URL, or REDIS_TLS=1 beside REDIS_HOST, or unset REDIS_CA_FILE."
             )
         return url
     given = {name: values[-1] for name, values in parse_qs(urlsplit(url).query).items()}

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,9 +13,11 @@ from emailqueue.embedded import EmbeddedValkey
 from emailqueue.redis import connect, find_redis, rq_queues
 from emailqueue.redis_report import describe_redis
 from emailqueue.testing import MailServer
-from tests.conftest import StartWorker, eventually
+from tests.conftest import StartWorker
 from tests.tls_proxy import TlsProxy
 
+STANDARD, READ_ONLY = "standard-secret", "read-only-secret"
+READ_ONLY_USER = "default_ro"
 VOTE = {"model_name": "Tern", "profile_url": "https://front.example/models/7"}
 
 
@@ -31,6 +33,11 @@ def ca_file(authority: trustme.CA, tmp_path: Path) -> Path:
     return path
 
 
+@pytest.fixture
+def trusted(authority: trustme.CA, valkey_server: EmbeddedValkey) -> TlsProxy:
+    return TlsProxy(valkey_server.socket, authority=authority)
+
+
 def only_problem(settings: Settings, url: str) -> CheckMessage:
     settings.RQ_QUEUES = rq_queues(url)
     (problem,) = describe_redis().problems
@@ -39,15 +46,9 @@ def only_problem(settings: Settings, url: str) -> CheckMessage:
 
 @pytest.mark.parametrize("tls_by", ["REDIS_URL", "REDIS_HOST"])
 def test_a_mail_goes_through_a_worker_over_tls_with_an_authority_of_ones_own(
-    authority: trustme.CA,
-    ca_file: Path,
-    valkey_server: EmbeddedValkey,
-    mailbox: MailServer,
-    start_worker: StartWorker,
-    settings: Settings,
-    tls_by: str,
+    trusted: TlsProxy, ca_file: Path, mailbox: MailServer, start_worker: StartWorker, settings: Settings, *, tls_by: str
 ) -> None:
-    with TlsProxy(valkey_server.socket, authority=authority) as proxy:
+    with trusted as proxy:
         host, _, port = proxy.place.partition(":")
         by_host = {"REDIS_URL": "", "REDIS_HOST": host, "REDIS_PORT": port, "REDIS_TLS": "1"}
         environ = by_host if tls_by == "REDIS_HOST" else {"REDIS_URL": f"rediss://{proxy.place}/0"}
@@ -90,61 +91,72 @@ def test_a_certificate_for_another_host_is_refused(
         assert proxy.clients == 0
 
 
-def test_the_read_only_token_of_upstash_is_refused_with_a_sentence(
-    authority: trustme.CA, ca_file: Path, tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with EmbeddedValkey(tmp_path / "valkey") as valkey, TlsProxy(valkey.socket, authority=authority) as proxy:
+@pytest.fixture
+def upstash(tmp_path: Path, authority: trustme.CA, settings: Settings) -> Iterator[TlsProxy]:
+    """A Valkey behind TLS with the two users of a database at Upstash; READ_ONLY_USER may only read."""
+    with EmbeddedValkey(tmp_path / "upstash") as valkey, TlsProxy(valkey.socket, authority=authority) as proxy:
         settings.RQ_QUEUES = rq_queues(valkey.url)
-        connect().acl_setuser(
-            "default",
-            reset=True,
-            enabled=True,
-            passwords=["+read-only-token"],
-            keys=["*"],
-            categories=["+@read", "+@connection"],
+        admin = connect()
+        admin.acl_setuser(
+            READ_ONLY_USER, enabled=True, passwords=[f"+{READ_ONLY}"], keys=["*"], categories=["+@read", "+@connection"]
         )
-        host, _, port = proxy.place.partition(":")
-        environ = {
-            "REDIS_URL": "",
-            "UPSTASH_REDIS_REST_URL": f"https://{host}",
-            "UPSTASH_REDIS_REST_TOKEN": "read-only-token",
-            "UPSTASH_REDIS_PORT": port,
-            "REDIS_CA_FILE": str(ca_file),
-        }
-        for name, value in environ.items():
-            monkeypatch.setenv(name, value)
-        settings.RQ_QUEUES = rq_queues()
+        admin.config_set("requirepass", STANDARD)
+        yield proxy
 
-        (problem,) = describe_redis().problems
 
-        assert problem.id == "emailqueue.E007"
-        assert f"Redis at rediss://{proxy.place}/0 lets this user or token not write" in problem.msg
-        assert str(problem.hint) == (
-            "Give the standard token in UPSTASH_REDIS_REST_URL, UPSTASH_REDIS_REST_TOKEN, or a user who may run every "
-            "command, not a read-only one."
-        )
-        assert "read-only-token" not in f"{problem!r}"
+def upstash_environ(proxy: TlsProxy, ca_file: Path, token: str) -> dict[str, str]:
+    host, _, port = proxy.place.partition(":")
+    return {
+        "REDIS_URL": "",
+        "UPSTASH_REDIS_REST_URL": f"https://{host}",
+        "UPSTASH_REDIS_REST_TOKEN": token,
+        "UPSTASH_REDIS_PORT": port,
+        "REDIS_CA_FILE": str(ca_file),
+    }
+
+
+def test_the_standard_token_of_upstash_is_the_password_of_the_default_user(
+    upstash: TlsProxy, ca_file: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in upstash_environ(upstash, ca_file, STANDARD).items():
+        monkeypatch.setenv(name, value)
+    settings.RQ_QUEUES = rq_queues()
+
+    report = describe_redis()
+
+    assert report.problems == ()
+    assert str(report).startswith("Redis found by UPSTASH_REDIS_REST_URL, UPSTASH_REDIS_REST_TOKEN at rediss://")
 
 
 @pytest.mark.usefixtures("transactional_db")
-def test_a_worker_with_a_read_only_user_ends_at_once_with_a_sentence(
-    tmp_path: Path, settings: Settings, start_worker: StartWorker
+def test_a_worker_with_the_read_only_token_of_upstash_ends_with_a_sentence(
+    upstash: TlsProxy, ca_file: Path, start_worker: StartWorker
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    with EmbeddedValkey(tmp_path / "valkey", port=port) as valkey:
-        settings.RQ_QUEUES = rq_queues(valkey.url)
-        connect().acl_setuser(
-            "reader", enabled=True, passwords=["+hush"], keys=["*"], categories=["+@read", "+@connection"]
-        )
-        worker = start_worker(REDIS_URL=f"redis://reader:hush@127.0.0.1:{port}/0")
+    worker = start_worker(**upstash_environ(upstash, ca_file, READ_ONLY))
 
-        eventually(lambda: worker.process.poll() is not None, timeout=20)
+    code = worker.process.wait(20)
 
-        log = worker.log.read_text()
-        assert worker.process.returncode == 1
-        assert "lets this user or token not write" in log
-        assert "Give the standard token in REDIS_URL" in log
-        assert "Traceback" not in log
-        assert "hush" not in log
-        assert "worker started" not in log
+    log = worker.log.read_text()
+    assert code == 1
+    assert "refuses the token, as Upstash does with a read-only one. Copy the standard token into UPSTASH" in log
+    assert "Traceback" not in log
+    assert READ_ONLY not in log
+    assert "worker started" not in log
+
+
+@pytest.mark.usefixtures("transactional_db")
+def test_a_worker_whose_user_may_only_read_ends_with_a_sentence(
+    upstash: TlsProxy, ca_file: Path, start_worker: StartWorker
+) -> None:
+    url = f"rediss://{READ_ONLY_USER}:{READ_ONLY}@{upstash.place}/0"
+    worker = start_worker(REDIS_URL=url, REDIS_CA_FILE=str(ca_file))
+
+    code = worker.process.wait(20)
+
+    log = worker.log.read_text()
+    assert code == 1
+    assert "lets this user or token not write: " in log
+    assert "Give the standard token in REDIS_URL, or a user who may run every command, not a read-only one." in log
+    assert "Traceback" not in log
+    assert READ_ONLY not in log
+    assert "worker started" not in log
