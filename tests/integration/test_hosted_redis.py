@@ -7,10 +7,11 @@ import pytest
 import trustme
 from django.core.checks import CheckMessage
 from pytest_django import Settings
+from redis import Redis
 
 from emailqueue import queue_email
 from emailqueue.embedded import EmbeddedValkey
-from emailqueue.redis import connect, find_redis, rq_queues
+from emailqueue.redis import find_redis, rq_queues
 from emailqueue.redis_report import describe_redis
 from emailqueue.testing import MailServer
 from tests.conftest import StartWorker
@@ -92,15 +93,15 @@ def test_a_certificate_for_another_host_is_refused(
 
 
 @pytest.fixture
-def upstash(tmp_path: Path, authority: trustme.CA, settings: Settings) -> Iterator[TlsProxy]:
+def upstash(tmp_path: Path, authority: trustme.CA) -> Iterator[TlsProxy]:
     """A Valkey behind TLS with the two users of a database at Upstash; READ_ONLY_USER may only read."""
     with EmbeddedValkey(tmp_path / "upstash") as valkey, TlsProxy(valkey.socket, authority=authority) as proxy:
-        settings.RQ_QUEUES = rq_queues(valkey.url)
-        admin = connect()
+        admin = Redis.from_url(valkey.url)
         admin.acl_setuser(
             READ_ONLY_USER, enabled=True, passwords=[f"+{READ_ONLY}"], keys=["*"], categories=["+@read", "+@connection"]
         )
         admin.config_set("requirepass", STANDARD)
+        admin.close()
         yield proxy
 
 
