@@ -32,7 +32,7 @@ from emailqueue.testing import MailServer
 
 VOTE = {"model_name": "Tern", "profile_url": "https://front.example/models/7"}
 IDLE = "an idle worker, in an hour"
-PATIENT = "an idle worker with `IDLE_INTERVAL` and `STATS_INTERVAL` 300, in an hour"
+PATIENT = "an idle worker with `IDLE_INTERVAL` and `STATS_INTERVAL` 120, in an hour"
 BURST = "a worker with `--burst` that finds nothing"
 TRAFFIC = "a mail, bytes to Redis and back"
 IDLE_TRAFFIC = "an idle worker, bytes in an hour"
@@ -40,7 +40,7 @@ BURST_TRAFFIC = "a worker with `--burst` that finds nothing, bytes"
 MEMORY = "a waiting mail, bytes of memory"
 WAYS = (
     ("a worker that stands by", IDLE, 24),
-    ("the same, with `IDLE_INTERVAL` and `STATS_INTERVAL` 300", PATIENT, 24),
+    ("the same, with `IDLE_INTERVAL` and `STATS_INTERVAL` 120", PATIENT, 24),
     ("`--burst` every 10 minutes", BURST, 144),
 )
 """How a worker may be run, what it costs that way, and how often a day."""
@@ -307,7 +307,7 @@ def measure(client: Redis, mailbox: Any, folder: Path, *, seconds: float) -> dic
     burst, burst_traffic = in_burst(client, folder)
     with worker(folder, settings="benchmarks.patient"):
         time.sleep(10)
-        patient = in_an_hour(client, seconds=max(seconds, 300) if seconds >= 60 else seconds)
+        patient = in_an_hour(client, seconds=max(seconds, 120) if seconds >= 60 else seconds)
     with worker(folder):
         time.sleep(10)
         resting_connections = connections(client) - web
@@ -355,7 +355,7 @@ def main() -> None:
 
         django.setup()
         call_command("migrate", verbosity=0)
-        figures = measure(Redis.from_url(valkey.url), mailbox, Path(name), seconds=asked.idle)
+        figures = measure(Redis.from_url(valkey.url, socket_timeout=60), mailbox, Path(name), seconds=asked.idle)
     rows = figure_rows(figures)
     print("\n".join(rows), "\n".join(tier_rows(parsed("\n".join(rows)))), sep="\n\n")
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
+from typing import TYPE_CHECKING, Self, TypedDict, Unpack
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.mail.backends import locmem, smtp
@@ -19,6 +19,7 @@ from emailqueue.email_types import EmailType
 from emailqueue.jobs import Job
 from emailqueue.priority import Priority
 from emailqueue.redis import standing_in
+from emailqueue.shape import Context
 from emailqueue.submit import absence
 from emailqueue.testing.commits import Commits
 from emailqueue.testing.drainer import Drained, Drainer
@@ -32,7 +33,7 @@ class Said(TypedDict, total=False):
     """What a test may say about a mail beside its type; what is left out may be anything."""
 
     to: str
-    context: Mapping[str, Any]
+    context: Context
     """Fields that the context has, maybe among others."""
 
     priority: Priority | int | str

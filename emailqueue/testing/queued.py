@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from redis import Redis
 
@@ -13,8 +13,9 @@ from emailqueue.compose import due, valid_language
 from emailqueue.email_types import RESERVED, EmailType, get_email_type
 from emailqueue.errors import InvalidContext
 from emailqueue.jobs import Job, MalformedJob
+from emailqueue.kinds import fields_of, is_object
 from emailqueue.priority import EVENT_QUEUE, QUEUES, Priority
-from emailqueue.shape import plain
+from emailqueue.shape import Context
 
 PRECISION = timedelta(milliseconds=1)
 """Difference between two times that counts as none: they went through floating point."""
@@ -86,7 +87,7 @@ class Expected:
 
     email_type: str | EmailType | None = None
     to: str | None = None
-    context: Mapping[str, Any] | None = None
+    context: Context | None = None
     """Some of its fields."""
 
     priority: Priority | int | str | None = None
@@ -116,7 +117,11 @@ class Expected:
         if expected.priority is not None:
             Priority.parse(expected.priority)
         if expected.email_type not in (None, RESERVED):
-            _require_fields(get_email_type(expected._name()), plain(expected.context) or {})
+            kind = get_email_type(expected._name())
+            kind.fields_of(expected.context or {})  # which refuses an object of another class
+            context = _fields(expected.context)
+            _require_fields(kind, context)
+            expected = replace(expected, context=kind.carried(context))
         return expected if expected.language is None else replace(expected, language=valid_language(expected.language))
 
     def fits(self, email: QueuedEmail) -> bool:
@@ -136,7 +141,7 @@ class Expected:
 
     def _fits_context(self, email: QueuedEmail) -> bool:
         missing = object()
-        return all(email.context.get(key, missing) == value for key, value in (plain(self.context) or {}).items())
+        return all(email.context.get(key, missing) == value for key, value in _fields(self.context).items())
 
     def _fits_place(self, email: QueuedEmail) -> bool:
         if self.priority is not None and Priority.parse(self.priority) is not email.priority:
@@ -161,6 +166,13 @@ class Expected:
             "subject": self.subject,
         }
         return ", ".join(f"{what} {value!r}" for what, value in said.items() if value is not None) or "any"
+
+
+def _fields(context: Context | None) -> Mapping[str, Any]:
+    """Return the fields that a test says something about; of an object not those that are None, as in a mail."""
+    if not is_object(context):
+        return cast("Mapping[str, Any]", context or {})
+    return {key: value for key, value in fields_of(context).items() if value is not None}
 
 
 def _require_fields(kind: EmailType, context: Mapping[str, Any]) -> None:

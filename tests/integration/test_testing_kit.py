@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -56,6 +57,20 @@ def announcer() -> Iterator[list[str]]:
     subscribe(topics.USER_REGISTERED)(announce)
     yield calls
     topics.USER_REGISTERED.disconnect(dispatch_uid=f"{__name__}.announce")
+
+
+@dataclass(frozen=True)
+class Invitation:
+    at: datetime
+    guests: list[str] = field(default_factory=list)
+    note: str | None = None
+
+
+@pytest.fixture
+def invitation() -> Iterator[EmailType]:
+    """An e-mail type whose context holds a date."""
+    yield register(EmailType(name="invitation", template="invitation.html", context=Invitation))
+    email_types._registry.pop("invitation")
 
 
 @pytest.fixture
@@ -423,3 +438,16 @@ def test_djangos_own_mail_arrives_as_it_was_written(db: None, email_queue: Email
     assert (queued.subject, sent.subject, sent.body) == ("Hello", "Hello", "Body")
     assert (sent.to, sent.cc, sent.bcc, sent.reply_to) == (["Ada <ada@example.com>"], [], [], ["re@example.com"])
     assert [(name, content) for name, content, _type in sent.attachments] == [("a.txt", "text")]
+
+
+def test_what_was_queued_is_found_by_the_same_values(email_queue: EmailQueue, invitation: EmailType) -> None:
+    noon = datetime(2031, 5, 4, 12, tzinfo=UTC)
+    queue_email("invitation", "ada@example.com", Invitation(noon, guests=["Grace"]))
+
+    email_queue.assert_queued("invitation", context={"at": noon})
+    email_queue.assert_queued("invitation", context={"at": "2031-05-04T12:00:00+00:00"})
+    email_queue.assert_queued("invitation", context=Invitation(noon, guests=["Grace"]))
+    email_queue.assert_not_queued("invitation", context=Invitation(noon, guests=["Grace"], note="Hi"))
+    email_queue.assert_not_queued("invitation", context={"at": noon + timedelta(hours=1)})
+    with pytest.raises(InvalidContext, match="'at' of 'invitation' is 'noon'"):
+        email_queue.assert_not_queued("invitation", context={"at": "noon"})
