@@ -254,9 +254,13 @@ def figure_rows(figures: Figures) -> list[str]:
     rows = []
     for name in names:
         both = [f"{name}, sent", f"{name}, run"] if f"{name}, sent" in figures else [name]
-        shown = [f"{figures[one]:,.1f}" if figures[one] < 10 else f"{figures[one]:,.0f}" for one in both]
+        shown = [_shown(figures[one]) for one in both]
         rows.append(f"| {name} | {' | '.join(shown)} |" + (" |" if len(shown) == 1 else ""))
     return rows
+
+
+def _shown(figure: float) -> str:
+    return f"{figure:,.1f}" if figure < 10 and not float(figure).is_integer() else f"{figure:,.0f}"
 
 
 def parsed(page: str) -> dict[str, float]:
