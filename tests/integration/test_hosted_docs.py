@@ -39,7 +39,7 @@ def test_the_figures_of_the_page_are_those_that_are_measured(
 
     costs = hosted.each_way(valkey, mailbox, resting=idle, mails=8)
     figures = {f"{name}, {how}": getattr(cost, how) for name, cost in costs.items() for how in ("sent", "run")}
-    figures |= {hosted.TRAFFIC: hosted.bytes_of_a_mail(valkey, mailbox, mails=8), hosted.MEMORY: waiting}
+    figures |= {hosted.TRAFFIC: hosted.bytes_of_a_mail(valkey, mailbox), hosted.MEMORY: waiting}
 
     assert figures == of_the_page(*figures)
     # One more where two threads happened to ask at the same moment.
