@@ -199,7 +199,9 @@ def traffic(client: Redis) -> int:
 
 
 def memory(client: Redis) -> int:
-    """Return the bytes of the data, without buffers of clients."""
+    """Return the bytes of the data, without buffers of clients, once what was deleted is really gone."""
+    while client.info("memory")["lazyfree_pending_objects"]:
+        time.sleep(0.01)
     return int(client.memory_stats()["dataset.bytes"])
 
 
