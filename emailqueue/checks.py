@@ -19,6 +19,7 @@ from emailqueue.errors import EmailQueueError
 from emailqueue.mailers import queue_is_used, require_delivery
 from emailqueue.priority import QUEUES, Priority
 from emailqueue.redis_report import describe_redis
+from emailqueue.redis_tls import is_verified
 
 WAY_OUT = "Write RQ_QUEUES = {**rq_queues(), ...your own} with rq_queues from emailqueue.redis."
 
@@ -152,10 +153,10 @@ def _check_connections(ours: Mapping[str, Mapping[str, Any]]) -> Iterator[CheckM
             hint=WAY_OUT,
             id="emailqueue.E012",
         )
-    yield from _check_timeouts(ours[first])
+    yield from _check_options(ours[first])
 
 
-def _check_timeouts(config: Mapping[str, Any]) -> Iterator[CheckMessage]:
+def _check_options(config: Mapping[str, Any]) -> Iterator[CheckMessage]:
     from django_rq.connection_utils import get_redis_connection
 
     if "USE_REDIS_CACHE" in config:
@@ -180,6 +181,13 @@ def _check_timeouts(config: Mapping[str, Any]) -> Iterator[CheckMessage]:
             "RQ_QUEUES has no time-outs for our queues: pages of django-rq hang while Redis does.",
             hint="Add socket_timeout=1 and socket_connect_timeout=1 to the query of URL. " + WAY_OUT,
             id="emailqueue.W015",
+        )
+    if not is_verified(options):
+        yield CheckWarning(
+            "RQ_QUEUES turns the verification of Redis' certificate off for our queues: anyone can pose as it.",
+            hint="Leave ssl_cert_reqs and ssl_check_hostname out, and name the file of an authority of your own in "
+            f"REDIS_CA_FILE. {WAY_OUT}",
+            id="emailqueue.W016",
         )
 
 
