@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from django.db import DatabaseError
+from django.db import InterfaceError, OperationalError
 
 from emailqueue.attachments import KeptFiles
 from emailqueue.conf import get_settings
@@ -29,7 +29,7 @@ def deliver(job: Job, run: Run) -> Outcome:
 
     A type that nobody registers any more, or a context that does not fit it, cannot heal by
     waiting: the mail becomes a dead letter at once. Other errors of rendering are retried. A mail of a
-    subscribed type is skipped when its recipient has left.
+    subscribed type is skipped when its recipient has left, and waits while the database is away that says so.
     """
     arguments = job.arguments()
     try:
@@ -49,6 +49,8 @@ def deliver(job: Job, run: Run) -> Outcome:
             language=arguments.get("language"),
             unsubscribe_url=subscription.url() if subscription else "",
         )
+    except (OperationalError, InterfaceError) as error:
+        return Outcome.failed(Kind.AWAY, error)
     except (UnknownEmailType, InvalidContext) as error:
         return Outcome.failed(Kind.PERMANENT, error)
     return run.mailer().send(message, fence=run.fence)
@@ -69,8 +71,8 @@ def deliver_message(job: Job, run: Run) -> Outcome:
         message = message_of(arguments, apart=by_smtp)
     except AttachmentGone as error:
         return Outcome.failed(Kind.PERMANENT, error)
-    except (StorageUnavailable, DatabaseError) as error:
-        return Outcome.waiting(error)
+    except (StorageUnavailable, InterfaceError, OperationalError) as error:
+        return Outcome.failed(Kind.AWAY, error)
     except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise MalformedJob(f"Job {job.id} holds no message: {error!r}.") from error
     return run.mailer().send(message, fence=run.fence)

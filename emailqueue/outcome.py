@@ -24,6 +24,8 @@ class Kind(Enum):
     """The mail server as a whole is away: the mail waits, and no attempt is charged."""
     SLOWED = "slowed"
     """The recipient's domain asks us to go slower: the mail waits, and no attempt is charged."""
+    AWAY = "away"
+    """A part of ours that the mail needs is away, such as the database: the mail waits, and no attempt is charged."""
     AMBIGUOUS = "ambiguous"
     """The connection broke when the mail may have been accepted already."""
     MALFORMED = "malformed"
@@ -96,14 +98,6 @@ class Outcome:
     failure: Failure | None = None
     staged: Staged | None = None
     """What the job has queued, when it was sent or done."""
-
-    charged: bool = True
-    """False: something that the job needs is away, by no fault of its own. It waits, and no attempt is used up."""
-
-    @classmethod
-    def waiting(cls, error: BaseException) -> Outcome:
-        """Return the outcome of a job that waits for what it needs, with `error` as its failure."""
-        return cls(kind=Kind.TRANSIENT, failure=Failure.of(error), charged=False)
 
     @classmethod
     def failed(cls, kind: Kind, error: BaseException, **where: Any) -> Outcome:

@@ -45,7 +45,7 @@ class Drained:
     """Attempts at mails or events that failed and were made again."""
 
     held: int = 0
-    """Times that a mail was put back uncharged: its mail server was away, or its domain asked to go slower."""
+    """Times that a mail was put back uncharged: what it needs was away, or its domain asked to go slower."""
 
     events: int = 0
     """Jobs of events that ended well: one for each event, and one for each of its subscribers."""
@@ -84,7 +84,7 @@ class Drainer:
                 self._bring_retries_forward()
                 if job := self._claim():
                     settled.append(self._run(job))
-                elif settled and not settled[-1].charged and probes < PROBES:
+                elif settled and _is_held(settled[-1]) and probes < PROBES:
                     probes += 1
                     self._try_again_what_is_held()
                 elif until is None or not self._bring_forward(until):
@@ -168,7 +168,7 @@ class Drainer:
             sent=len(mails),
             skipped=sum(entry.skipped for entry in settled),
             retries=sum(entry.verb == "retry" and entry.charged for entry in settled),
-            held=sum(not entry.charged for entry in settled),
+            held=sum(map(_is_held, settled)),
             events=len(sent) - len(mails),
             dead=list(DeadLetter.objects.filter(pk__in=deaths).order_by("died_at")) if deaths else [],
         )
@@ -184,12 +184,10 @@ class Drainer:
 
     # The clock
 
-    def _bring_retries_forward(self, *, charged: bool = True) -> None:
+    def _bring_retries_forward(self) -> None:
         for queue in QUEUES:
             for job_id in self._scheduled(queue):
-                fields: Any = self.connection.hmget(f"rq:job:{job_id.decode()}", ["history", "parked"])
-                history, parked = fields
-                if history and not parked and json.loads(history)[-1]["charged"] is charged:
+                if self._last_charged(job_id):
                     self.connection.zadd(f"rq:scheduled:{queue}", {job_id: 0}, xx=True)
 
     def _bring_forward(self, until: datetime) -> bool:
@@ -212,11 +210,25 @@ class Drainer:
         for name in self._store.flow():
             if name.startswith("outage:"):
                 self.connection.hset(f"emailqueue:{name}", "next", "0")
-        self._bring_retries_forward(charged=False)
+        for queue in QUEUES:
+            for job_id in self._scheduled(queue):
+                if self._last_charged(job_id) is False:
+                    self.connection.zadd(f"rq:scheduled:{queue}", {job_id: 0}, xx=True)
         domains: Any = self.connection.zrangebyscore(SLOWED, "(0", "+inf")
         for domain in domains:
             self.connection.zadd(SLOWED, {domain: 0.001}, xx=True)
 
+    def _last_charged(self, job_id: bytes) -> bool | None:
+        """Return whether the last attempt of a scheduled job was charged; None: there was none, or its domain waits."""
+        fields: Any = self.connection.hmget(f"rq:job:{job_id.decode()}", ["history", "parked"])
+        history, parked = fields
+        return None if parked or not history else bool(json.loads(history)[-1]["charged"])
+
     def _scheduled(self, queue: str) -> list[bytes]:
         found: Any = self.connection.zrange(f"rq:scheduled:{queue}", 0, -1)
         return list(found)
+
+
+def _is_held(settlement: Settlement) -> bool:
+    """Return whether a mail went back uncharged."""
+    return settlement.verb in ("hold", "slow") or (settlement.verb == "retry" and not settlement.charged)

@@ -96,6 +96,13 @@ def test_each_command_of_a_page_is_one(page: Page) -> None:
 
 
 @each_page
+def test_no_page_installs_what_another_has_put_on_pypi_under_our_name(page: Page) -> None:
+    installed = [line for block in page.blocks for line in block.commands if line[1:2] == ["install"]]
+
+    assert [word for line in installed for word in line if word.startswith("django-emailqueue")] == []
+
+
+@each_page
 def test_each_command_that_a_sentence_names_exists(page: Page) -> None:
     named = [words.groups("") for span in page.spans if (words := re.search(r"manage\.py (\w+)(?: ([a-z]+)\b)?", span))]
 

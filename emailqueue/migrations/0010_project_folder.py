@@ -14,7 +14,7 @@ def give_a_name(apps: Any, schema_editor: Any) -> None:
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("emailqueue", "0008_subscription"),
+        ("emailqueue", "0009_away"),
     ]
 
     operations = [
