@@ -19,13 +19,23 @@ WITHIN = 0.1
 WITHIN_IN_BULK = 0.4
 """The same for mails in bulk: how many are settled at once depends on the machine."""
 
+WITHIN_IN_MEMORY = 0.25
+"""The same for memory: the tables of a server grow by doubling, and that of a used one has done so before."""
+
 pytestmark = pytest.mark.usefixtures("transactional_db")
 
 
 def of_the_page(*names: str) -> dict[str, object]:
-    return {name: pytest.approx(SHOWN[name], rel=WITHIN_IN_BULK if "of 500" in name else WITHIN) for name in names}
+    return {name: pytest.approx(SHOWN[name], rel=_within(name)) for name in names}
 
 
+def _within(name: str) -> float:
+    if name == hosted.MEMORY:
+        return WITHIN_IN_MEMORY
+    return WITHIN_IN_BULK if "of 500" in name else WITHIN
+
+
+@pytest.mark.alone  # how much goes into one call depends on how fast the worker is
 def test_the_figures_of_the_page_are_those_that_are_measured(
     valkey: Redis, mailbox: MailServer, start_worker: StartWorker
 ) -> None:
