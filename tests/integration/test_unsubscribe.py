@@ -87,16 +87,25 @@ def test_the_header_stays_in_one_piece_at_any_length(
     assert server.messages[0].message["List-Unsubscribe"] == f"<{link}>"
 
 
+@pytest.mark.parametrize(
+    ("site", "link"),
+    [
+        ("https://exämple.com:8443/ärger", "https://xn--exmple-cua.com:8443/%C3%A4rger/email/"),
+        ("https://пример.рф:8443", "https://xn--e1afmkfd.xn--p1ai:8443/email/"),
+        ("https://пример.рф", "https://xn--e1afmkfd.xn--p1ai/email/"),
+        ("https://[::1]:8443", "https://[::1]:8443/email/"),
+    ],
+)
 def test_the_link_is_ascii_whatever_the_name_of_the_site(
-    email_queue: EmailQueue, queue_settings: Callable[..., None]
+    email_queue: EmailQueue, queue_settings: Callable[..., None], site: str, link: str
 ) -> None:
     server = email_queue.mail_server()
-    queue_settings(SITE_URL="https://exämple.com:8443/ärger")
+    queue_settings(SITE_URL=site)
     queue_email("newsletter", ADA, JOIN)
 
     email_queue.drain()
 
-    assert link_in(server.messages[0].content).startswith("https://xn--exmple-cua.com:8443/%C3%A4rger/email/")
+    assert link_in(server.messages[0].content).startswith(link)
 
 
 def test_one_click_is_not_announced_without_https(email_queue: EmailQueue, queue_settings: Callable[..., None]) -> None:
@@ -266,6 +275,35 @@ def test_a_link_of_a_type_that_is_gone_works_and_so_does_a_post_without_a_body(
         monkeypatch.undo()
 
     assert (answer.status_code, subscribe().state) == (200, State.UNSUBSCRIBED)
+
+
+class Replica:
+    """A router of a project whose reads go to a server that lags behind, here for ever."""
+
+    def db_for_read(self, model: type[Model], **hints: Any) -> str | None:
+        return "replica" if model is Subscription else None
+
+
+def test_who_leaves_is_looked_up_where_rows_are_written(email_queue: EmailQueue, settings: Settings) -> None:
+    path = urlsplit(subscribe().url()).path
+    settings.DATABASE_ROUTERS = [Replica()]
+    queue_email("newsletter", ADA, JOIN)
+
+    answer = Client().post(path)
+    drained = email_queue.drain()
+
+    assert (answer.status_code, "You are unsubscribed" in answer.content.decode()) == (200, True)
+    assert (drained.skipped, drained.sent, drained.dead) == (1, 0, [])
+
+
+def test_staff_block_an_address_where_rows_are_written(settings: Settings) -> None:
+    client = staff("add", "view")
+    subscribe()
+    settings.DATABASE_ROUTERS = [Replica()]
+
+    answer = client.post(ADD, {"address": ADA, "email_type": "newsletter"})
+
+    assert (answer.status_code, subscribe().state) == (302, State.BLOCKED)
 
 
 @pytest.mark.django_db(transaction=True)
