@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -31,12 +32,9 @@ from redis import Redis
 
 from emailqueue import EmailType, email_types, get_queue_stats, queue_email, register
 from emailqueue.checks import check_unsubscribe
-from emailqueue.models import Reason, Subscription
-from emailqueue.monitor.builtin_panels import queues_panel
-from emailqueue.monitor.snapshot import Snapshot
+from emailqueue.models import DeadLetter, Reason, Subscription
 from emailqueue.queue import queue_referral_join
 from emailqueue.redis import connect
-from emailqueue.store import Store
 from emailqueue.testing import EmailQueue, MailServer
 from emailqueue.unsubscribe import tracking as listening
 from events.whereabouts import Place, whereabouts
@@ -616,9 +614,40 @@ def test_a_worker_skips_it_too(valkey: Redis, mailbox: MailServer, work: Work) -
     assert (mailbox.attempts, get_queue_stats().main.skipped) == ([], 1)
     assert (places[job_id].place, subscribe().skipped) == (Place.SKIPPED, 1)
     assert valkey.hget("emailqueue:counters", "skipped=newsletter") == b"1"
-    panel = queues_panel(Snapshot.take(Store(valkey)))
-    normal = dict(zip(panel.columns, next(row for row in panel.rows if row[0] == "normal"), strict=True))
-    assert (normal["completed"], normal["skipped"]) == (0, 1)
+
+
+@pytest.mark.usefixtures("mailbox")
+def test_the_page_of_statistics_tells_of_skipped_mails(valkey: Redis, admin_client: Client) -> None:
+    counted = {"normal:completed": 11, "normal:skipped": 22, "normal:failed": 33}
+    valkey.hset("emailqueue:counters", mapping=counted)
+
+    page = admin_client.get(reverse("admin:emailqueue_stats")).content.decode()
+
+    panel = page.partition('id="panel-queues"')[2].partition("</table>")[0]
+    columns = re.findall(r"<th[^>]*>([^<]+)</th>", panel.partition("</thead>")[0])
+    row = re.search(r'<tr><th scope="row">normal</th>(.*?)</tr>', panel, re.DOTALL)
+    assert row is not None
+    figures = dict(zip(columns[1:], re.findall(r"<td>([^<]*)</td>", row[1]), strict=True))
+    assert (figures["completed"], figures["skipped"], figures["dead"]) == ("11", "22", "33")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_worker_waits_for_a_database_that_is_away(
+    valkey: Redis, mailbox: MailServer, work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = queue_email("newsletter", ADA, JOIN, attempts=1)
+
+    with monkeypatch.context() as patch:
+        patch.setitem(connection.settings_dict, "NAME", "/nowhere/away")  # what its threads connect to
+        work()
+    fields = [valkey.hget(f"rq:job:{job_id}", name) for name in ("place", "history")]
+    work(seconds=10)
+
+    history = json.loads(fields[1] or "[]")
+    assert (fields[0], [entry["kind"] for entry in history]) == (b"scheduled", ["away"])
+    assert not any(entry["charged"] for entry in history)
+    assert [mail.recipient for mail in mailbox.messages] == [ADA]
+    assert not DeadLetter.objects.exists()
 
 
 def staff(*permissions: str) -> Client:
