@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import pytest
 from django.contrib.auth.models import User
@@ -19,6 +23,7 @@ from emailqueue.models import DeadLetter
 from emailqueue.prometheus import EmailQueueCollector
 from emailqueue.redis import rq_queues
 from emailqueue.store import Store
+from tests.conftest import ROOT
 from tests.integration.test_scripts import enqueue
 
 TOKEN = "sixteen-or-more-characters"
@@ -105,6 +110,35 @@ def test_while_redis_is_away_a_scrape_says_that_alone(client: Client, settings: 
     settings.RQ_QUEUES = rq_queues("redis://127.0.0.1:1")
 
     assert samples(scrape(client)) == {named("emailqueue_up"): 0}
+
+
+SCRAPE = """
+import django, sys
+django.setup()
+from django.test import Client
+answer = Client().get("/metrics/", headers={"Authorization": f"Bearer {sys.argv[1]}", "Host": "localhost"})
+print(answer.status_code, "emailqueue_up 1" in answer.content.decode())
+"""
+
+
+@pytest.mark.usefixtures("valkey")
+@pytest.mark.parametrize(("sent", "told"), [(TOKEN, "200 True"), ("another-of-that-length", "401 False")])
+def test_the_environment_alone_opens_the_metrics_of_the_example_project(
+    tmp_path: Path, *, sent: str, told: str
+) -> None:
+    environ = {"DJANGO_SETTINGS_MODULE": "config.settings", "EMAIL_STATS_TOKEN": TOKEN}
+    environ["DATABASE_URL"] = f"sqlite:///{tmp_path / 'db.sqlite3'}"  # without tables: Redis tells the rest
+
+    ran = subprocess.run(
+        [sys.executable, "-c", SCRAPE, sent],
+        cwd=ROOT,
+        env={**os.environ, **environ, "DEBUG": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert ran.stdout.split("\n")[0] == told
 
 
 @pytest.mark.django_db
