@@ -21,6 +21,8 @@ import yaml
 from compose_spec import PyCompose
 from django.core.management import get_commands
 
+from config.probe import TIMEOUT
+from config.urls import urlpatterns
 from emailqueue.conf import Settings
 from emailqueue.heartbeat import EVERY
 from emailqueue.management.commands.emailqueue import VERBS
@@ -316,17 +318,16 @@ def test_each_pod_that_runs_on_has_its_probes_and_replicas(name: str) -> None:
     assert deployment["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
 
 
-def test_the_web_is_asked_by_a_name_that_it_answers_to_at_addresses_that_there_are() -> None:
-    from config.urls import urlpatterns
-
+def test_the_web_is_asked_where_its_names_are_known_at_addresses_that_there_are() -> None:
     container = pods()["web"]["containers"][0]
-    gets = [container[f"{probe}Probe"]["httpGet"] for probe in ("startup", "liveness", "readiness")]
+    probes = [container[f"{probe}Probe"] for probe in ("startup", "liveness", "readiness")]
 
-    assert [get["path"] for get in gets] == ["/alive/", "/alive/", "/health/"]
-    assert {get["path"].lstrip("/") for get in gets} <= {str(getattr(route, "pattern", "")) for route in urlpatterns}
-    hosts = manifest("ConfigMap")["data"]["ALLOWED_HOSTS"].split(",")
-    assert all(get["httpHeaders"] == [{"name": "Host", "value": hosts[0]}] for get in gets)
-    assert {get["port"] for get in gets} == {port["name"] for port in container["ports"]}
+    asked = [probe["exec"]["command"] for probe in probes]
+
+    assert [words[:-1] for words in asked] == [["python", "-m", "config.probe"]] * 3
+    assert [words[-1] for words in asked] == ["/alive/", "/alive/", "/health/"]
+    assert {words[-1].lstrip("/") for words in asked} <= {str(getattr(route, "pattern", "")) for route in urlpatterns}
+    assert all(probe["timeoutSeconds"] > TIMEOUT for probe in probes)
 
 
 def test_a_worker_pod_has_time_to_end_and_is_alive_by_the_file_that_it_touches() -> None:
