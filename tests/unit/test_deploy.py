@@ -241,6 +241,12 @@ def test_each_service_waits_for_those_that_it_needs() -> None:
     assert waits["migrate"].keys() == {"postgres"}
 
 
+def test_no_process_of_ours_is_the_first_of_its_container() -> None:
+    services = compose()["services"]
+
+    assert [services[name].get("init") for name in ("migrate", "web", "worker")] == [True] * 3
+
+
 def test_the_redis_of_the_compose_file_keeps_mail_on_disk_and_throws_none_away() -> None:
     valkey = compose()["services"]["valkey"]
     options = dict(zip(valkey["command"][1::2], valkey["command"][2::2], strict=True))
