@@ -80,6 +80,7 @@ def unit(name: str) -> configparser.ConfigParser:
     return parsed
 
 
+RUN_ON = ["emailqueue-web.service", "emailqueue-worker@.service"]
 UNITS = sorted(path.name for path in (DEPLOY / "systemd").iterdir())
 
 
@@ -96,8 +97,7 @@ def commands() -> Iterator[Sequence[str]]:
     for spec in pods().values():
         yield from _of_container(spec["containers"][0])
     for name in UNITS:
-        service = unit(name)["Service"]
-        yield from (shlex.split(service[key]) for key in ("ExecStartPre", "ExecStart") if key in service)
+        yield shlex.split(unit(name)["Service"]["ExecStart"])
     for line in (DEPLOY / "Procfile").read_text().splitlines():
         yield shlex.split(line.partition(":")[2])
 
@@ -360,11 +360,29 @@ def test_the_secret_holds_no_value_that_anyone_could_use() -> None:
 # systemd and Procfile
 
 
-@pytest.mark.parametrize("name", UNITS)
+@pytest.mark.parametrize("name", RUN_ON)
 def test_a_unit_stops_its_service_in_good_order_and_starts_it_again(name: str) -> None:
     service = unit(name)["Service"]
 
     assert (service["KillMode"], service["Restart"]) == ("mixed", "always")
+
+
+def test_the_units_begin_when_the_migrations_are_done_however_long_that_takes() -> None:
+    migrate = unit("emailqueue-migrate.service")["Service"]
+
+    assert (migrate["Type"], migrate["RemainAfterExit"], migrate["TimeoutStartSec"]) == ("oneshot", "yes", "infinity")
+    assert migrate["ExecStart"].endswith("manage.py migrate --noinput")
+    assert migrate["Restart"] == "on-failure"
+    assert "activeDeadlineSeconds" not in manifest("Job", "emailqueue-migrate")["spec"]
+    for name in RUN_ON:
+        assert "emailqueue-migrate.service" in unit(name)["Unit"]["Wants"].split()
+        assert "emailqueue-migrate.service" in unit(name)["Unit"]["After"].split()
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_a_unit_may_do_as_little_as_possible(name: str) -> None:
+    service = unit(name)["Service"]
+
     assert service["User"] != "root"
     assert (service["NoNewPrivileges"], service["ProtectSystem"]) == ("yes", "strict")
     assert unit(name)["Install"]["WantedBy"] == "multi-user.target"
