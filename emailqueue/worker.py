@@ -10,12 +10,14 @@ from types import FrameType
 from typing import Any
 
 from redis import Redis
+from redis.exceptions import AuthenticationError, AuthorizationError, ConnectionError, TimeoutError
 from rq import Queue, Worker
 
 from emailqueue import logs
 from emailqueue.conf import get_settings
 from emailqueue.errors import ForeignQueue
 from emailqueue.flow import outages_in, paused_in
+from emailqueue.heartbeat import Heartbeat
 from emailqueue.housekeeper import Housekeeper
 from emailqueue.listener import PATIENCE
 from emailqueue.outage import announce, server_name
@@ -29,6 +31,8 @@ logger = logging.getLogger("emailqueue.worker")
 
 REDIS_TIMEOUT = 5.0
 """Seconds that a worker waits for an answer of Redis."""
+REDIS_AGAIN = 2.0
+"""Seconds after which a worker that starts asks again for a Redis that is away."""
 
 
 class EmailWorker(Worker):
@@ -36,7 +40,8 @@ class EmailWorker(Worker):
     Sends the e-mails and runs the event subscribers of our queues, several at once, in threads.
 
     Takes what rqworker gives it: burst, name, max_jobs, max_idle_time. It needs no scheduler and
-    no work horse; both options are ignored. Raises ForeignQueue for a queue that is not ours.
+    no work horse; both options are ignored. Waits for a Redis that is away. Raises ForeignQueue for a queue that is
+    not ours.
     """
 
     def __init__(self, queues: Any, name: str | None = None, **kwargs: Any) -> None:
@@ -48,7 +53,7 @@ class EmailWorker(Worker):
                 "a worker of RQ's own class for other queues: manage.py rqworker --worker-class rq.Worker …"
             )
         if kwargs.get("prepare_for_work", True):
-            connect()  # starts the embedded Valkey where that is what the project uses
+            _wait_for_redis()
         super().__init__(queues, name, **kwargs)
 
     def _set_connection(self, connection: Redis) -> Redis:
@@ -146,6 +151,22 @@ class EmailWorker(Worker):
         logger.info("statistics", extra={**mails, **letters, **events, **rates, **_held_back(figures)})
         if any(queue["foreign"] for queue in queues.values()):
             self._housekeeper.import_foreign()
+
+
+def _wait_for_redis() -> None:
+    """Return when Redis answers; a signal ends the wait. Raises what waiting does not mend, as a wrong password."""
+    heartbeat = Heartbeat(get_settings().heartbeat_file)
+    while True:
+        try:
+            connect().ping()  # connect() starts the embedded Valkey where that is what the project uses
+        except (AuthenticationError, AuthorizationError):
+            raise
+        except (ConnectionError, TimeoutError) as error:
+            logger.warning("redis is away, waiting for it", extra={"error": str(error)})
+        else:
+            return
+        heartbeat.beat()
+        time.sleep(REDIS_AGAIN)
 
 
 def _held_back(figures: Mapping[str, Any]) -> dict[str, str]:

@@ -25,6 +25,7 @@ from redis import Redis
 from emailqueue import heartbeat
 from emailqueue.conf import Settings as QueueSettings
 from emailqueue.conf import get_settings
+from emailqueue.embedded import EmbeddedValkey
 from emailqueue.heartbeat import EVERY, Heartbeat
 from emailqueue.listener import PATIENCE
 from emailqueue.priority import QUEUES
@@ -305,6 +306,31 @@ def test_a_worker_without_redis_is_alive_and_not_ready(
     settings.RQ_QUEUES = rq_queues("redis://127.0.0.1:1")
 
     assert (alive()[0], alive("--ready")[0]) == (0, 1)
+
+
+def test_a_worker_that_starts_without_redis_waits_for_it_alive_and_not_ready(
+    settings: Settings, start_worker: StartWorker, tmp_path: Path, queue_settings: Callable[..., None]
+) -> None:
+    file, server = tmp_path / "alive", EmbeddedValkey(tmp_path / "late")
+    queue_settings(HEARTBEAT_FILE=file)
+    settings.RQ_QUEUES = rq_queues(server.url)
+
+    worker = start_worker(EMAIL_HEARTBEAT_FILE=str(file), REDIS_URL=server.url)
+
+    eventually(file.exists, 20)
+    assert (alive()[0], alive("--ready")[0]) == (0, 1)
+    with server:
+        worker.ready()
+        eventually(lambda: alive("--ready")[0] == 0)
+        assert worker.stop() == 0
+    assert "redis is away, waiting for it" in worker.log.read_text()
+
+
+def test_a_worker_that_waits_for_redis_ends_on_sigterm(start_worker: StartWorker, tmp_path: Path) -> None:
+    worker = start_worker(REDIS_URL="redis://127.0.0.1:1")
+    eventually(lambda: "waiting for it" in worker.log.read_text(), 20)
+
+    assert worker.stop(10) == 128 + signal.SIGTERM
 
 
 # The web
