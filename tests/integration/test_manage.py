@@ -36,3 +36,15 @@ def test_a_worker_that_is_stopped_while_it_starts_ends_at_once(tmp_path: Path) -
     # A signal that comes while Python ends already finds its handler gone.
     assert worker.wait() in (128 + signal.SIGTERM, -signal.SIGTERM)
     assert "worker started" not in (tmp_path / "log").read_text()
+
+
+@pytest.mark.parametrize(("variable", "value"), [("EMAIL_OUTBOX", "sometimes"), ("EMAIL_PORT", "smtp")])
+def test_a_wrong_setting_is_told_in_one_sentence(variable: str, value: str) -> None:
+    environ = {**os.environ, "DJANGO_SETTINGS_MODULE": "config.settings", variable: value}
+
+    command = [sys.executable, "manage.py", "emailqueue", "doctor", "--json"]
+    ran = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
+
+    assert (ran.returncode, ran.stdout) == (2, "")
+    [sentence] = ran.stderr.splitlines()
+    assert repr(value) in sentence
