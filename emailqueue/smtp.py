@@ -15,6 +15,7 @@ from urllib.error import HTTPError
 
 from django.core.mail import EmailMessage
 from django.core.mail.backends.base import BaseEmailBackend
+from django.core.mail.backends.smtp import EmailBackend as SMTPBackend
 from django.utils.encoding import punycode
 
 from emailqueue.conf import Settings
@@ -222,8 +223,8 @@ class _Dialogue:
 
 
 def _smtp(backend: BaseEmailBackend | None) -> smtplib.SMTP | None:
-    connection: smtplib.SMTP | None = getattr(backend, "connection", None)
-    return connection if isinstance(connection, smtplib.SMTP) else None
+    """Return the connection of what mailers.is_smtp() says delivers by SMTP; None for other backends."""
+    return backend.connection if isinstance(backend, SMTPBackend) else None
 
 
 def _failed(verdict: Verdict, error: BaseException, **where: Any) -> Outcome:

@@ -6,11 +6,15 @@ import logging
 import signal
 import time
 from collections.abc import Mapping
+from ssl import SSLError
 from types import FrameType
 from typing import Any
 
-from redis import Redis
-from redis.exceptions import AuthenticationError, AuthorizationError, ConnectionError, TimeoutError
+from django.core.checks import ERROR
+from redis import ConnectionError as RedisConnectionError
+from redis import Redis, RedisError
+from redis import TimeoutError as RedisTimeoutError
+from redis.exceptions import AuthenticationError, AuthorizationError
 from rq import Queue, Worker
 
 from emailqueue import logs
@@ -23,7 +27,7 @@ from emailqueue.listener import PATIENCE
 from emailqueue.outage import announce, server_name
 from emailqueue.priority import EMAIL_QUEUES, EVENT_QUEUE, QUEUES
 from emailqueue.redis import connect
-from emailqueue.redis_report import describe_redis
+from emailqueue.redis_report import RedisReport, describe_redis
 from emailqueue.rounds import Limits, Rounds, Stop
 from emailqueue.store import Settled, Settlement
 
@@ -41,7 +45,7 @@ class EmailWorker(Worker):
 
     Takes what rqworker gives it: burst, name, max_jobs, max_idle_time. It needs no scheduler and
     no work horse; both options are ignored. Waits for a Redis that is away. Raises ForeignQueue for a queue that is
-    not ours.
+    not ours, and RQ's own kind of error, a redis.ConnectionError, with a sentence where Redis cannot carry the queue.
     """
 
     def __init__(self, queues: Any, name: str | None = None, **kwargs: Any) -> None:
@@ -54,6 +58,8 @@ class EmailWorker(Worker):
             )
         if kwargs.get("prepare_for_work", True):
             _wait_for_redis()
+            # Before RQ asks anything, whose errors say less.
+            self._report = _usable_redis()
         super().__init__(queues, name, **kwargs)
 
     def _set_connection(self, connection: Redis) -> Redis:
@@ -107,9 +113,8 @@ class EmailWorker(Worker):
     def _live(self, connection: Redis) -> bool:
         """Live from birth to death, and return whether every job was settled."""
         self.register_birth()  # type: ignore[no-untyped-call]  # RQ types a part of its methods
-        report = describe_redis(connection)
-        logger.info("%s", report)
-        for problem in report.problems:
+        logger.info("%s", self._report)
+        for problem in self._report.problems:
             logger.warning("%s %s", problem.msg, problem.hint)
         logger.info(
             "worker started", extra={"worker": self.name, "pid": self.pid, "queues": ",".join(self.queue_names())}
@@ -138,7 +143,7 @@ class EmailWorker(Worker):
         """Write the statistics line."""
         queues, counters = figures["queues"], figures["counters"]
         mails = {what: sum(queues[queue][what] for queue in EMAIL_QUEUES) for what in ("waiting", "active", "delayed")}
-        for what in ("completed", "failed"):
+        for what in ("completed", "skipped", "failed"):
             mails[what] = sum(counters.get(f"{queue}:{what}", 0) for queue in EMAIL_QUEUES)
         events = {f"events_{what}": queues[EVENT_QUEUE][what] for what in ("waiting", "active")}
         events |= {f"events_{what}": counters.get(f"{EVENT_QUEUE}:{what}", 0) for what in ("completed", "failed")}
@@ -154,19 +159,33 @@ class EmailWorker(Worker):
 
 
 def _wait_for_redis() -> None:
-    """Return when Redis answers; a signal ends the wait. Raises what waiting does not mend, as a wrong password."""
+    """Return when Redis is not away, whatever else may be wrong with it; a signal ends the wait."""
     heartbeat = Heartbeat(get_settings().heartbeat_file)
-    while True:
-        try:
-            connect().ping()  # connect() starts the embedded Valkey where that is what the project uses
-        except (AuthenticationError, AuthorizationError):
-            raise
-        except (ConnectionError, TimeoutError) as error:
-            logger.warning("redis is away, waiting for it", extra={"error": str(error)})
-        else:
-            return
+    while (error := _absence()) is not None:
+        logger.warning("redis is away, waiting for it", extra={"error": str(error)})
         heartbeat.beat()
         time.sleep(REDIS_AGAIN)
+
+
+def _absence() -> Exception | None:
+    """Return the error by which Redis is away, and None for one that time does not mend, as a wrong password."""
+    try:
+        connect().ping()  # connect() starts the embedded Valkey where that is what the project uses
+    except (AuthenticationError, AuthorizationError):
+        return None
+    except (RedisConnectionError, RedisTimeoutError) as error:
+        return None if isinstance(error.__cause__ or error.__context__, SSLError) else error
+    except RedisError:
+        return None
+    return None
+
+
+def _usable_redis() -> RedisReport:
+    report = describe_redis(connect(timeout=REDIS_TIMEOUT))
+    for problem in report.problems:
+        if problem.level >= ERROR:
+            raise RedisConnectionError(f"{problem.msg} {problem.hint}")  # rqworker writes it and exits with 1
+    return report
 
 
 def _held_back(figures: Mapping[str, Any]) -> dict[str, str]:
