@@ -203,6 +203,16 @@ def test_the_image_holds_no_secret_and_everything_that_it_copies_is_let_in() -> 
     assert not [variable for variable in variables if re.search("KEY|TOKEN|PASSWORD|URL", variable)]
 
 
+def test_a_change_of_the_code_installs_no_dependency_anew() -> None:
+    build = dockerfile()[: [name for name, _ in dockerfile()].index("FROM", 1)]
+    code = build.index(("COPY", "emailqueue emailqueue"))
+
+    installs = [(index > code, words) for index, (_name, words) in enumerate(build) if "pip install" in words]
+
+    assert [late for late, words in installs if "--constraint" in words] == [False]
+    assert [words for late, words in installs if late and "--no-deps" not in words] == []
+
+
 # Compose
 
 
@@ -219,11 +229,8 @@ def test_each_service_of_the_compose_file_is_pinned_and_tells_its_health() -> No
 
     images = {name: service["image"] for name, service in services.items()}
     assert all(re.search(r":(v?\d[\w.-]*|latest)$", image) for image in images.values())
-    assert {name for name, image in images.items() if image.endswith(":latest")} == {
-        "migrate",
-        "web",
-        "worker",
-    }  # built
+    built = {name for name, image in images.items() if image.endswith(":latest")}
+    assert built == {"migrate", "web", "worker"}
     assert all(service["healthcheck"]["test"][0] == "CMD" for name, service in services.items() if name != "migrate")
 
 
@@ -232,6 +239,7 @@ def test_each_service_waits_for_those_that_it_needs() -> None:
     waits = {name: service.get("depends_on", {}) for name, service in services.items()}
 
     for name, conditions in waits.items():
+        assert conditions.keys() <= services.keys(), name
         for needed, how in conditions.items():
             ends = services[needed]["healthcheck"].get("disable")
             expected = "service_completed_successfully" if ends else "service_healthy"
@@ -342,11 +350,10 @@ def test_a_worker_pod_has_time_to_end_and_is_alive_by_the_file_that_it_touches()
 
     assert spec["terminationGracePeriodSeconds"] > LONGEST
     [file] = [entry["value"] for entry in container["env"] if entry["name"] == "EMAIL_HEARTBEAT_FILE"]
-    for probe in ("livenessProbe", "readinessProbe"):
-        assert container[probe]["exec"]["command"][:4] == ["python", "-m", "emailqueue.heartbeat", file]
+    assert container["livenessProbe"]["exec"]["command"][:4] == ["python", "-m", "emailqueue.heartbeat", file]
     assert Path(file).parent == Path(container["volumeMounts"][0]["mountPath"])
-    # A worker that is not alive is restarted before a lease of its mails would be renewed by nobody for minutes.
-    assert container["startupProbe"]["exec"]["command"][-3:] == ["emailqueue", "alive", "--ready"]
+    for probe in ("startupProbe", "readinessProbe"):
+        assert container[probe]["exec"]["command"][-3:] == ["emailqueue", "alive", "--ready"]
 
 
 def test_the_secret_holds_no_value_that_anyone_could_use() -> None:
@@ -385,6 +392,7 @@ def test_a_unit_may_do_as_little_as_possible(name: str) -> None:
 
     assert service["User"] != "root"
     assert (service["NoNewPrivileges"], service["ProtectSystem"]) == ("yes", "strict")
+    assert (service["CapabilityBoundingSet"], service["PrivateDevices"]) == ("", "yes")
     assert unit(name)["Install"]["WantedBy"] == "multi-user.target"
     assert Path(service["ExecStart"].split()[0]).is_absolute()
 
