@@ -57,8 +57,7 @@ class EmailWorker(Worker):
                 "a worker of RQ's own class for other queues: manage.py rqworker --worker-class rq.Worker …"
             )
         if kwargs.get("prepare_for_work", True):
-            _wait_for_redis()
-            # Before RQ asks anything, whose errors say less.
+            # Before RQ asks anything, whose errors say less. It starts the embedded Valkey, too.
             self._report = _usable_redis()
         super().__init__(queues, name, **kwargs)
 
@@ -158,11 +157,18 @@ class EmailWorker(Worker):
             self._housekeeper.import_foreign()
 
 
-def _wait_for_redis() -> None:
-    """Return when Redis is not away, whatever else may be wrong with it; a signal ends the wait."""
+def _usable_redis() -> RedisReport:
+    """Return the report about Redis, once it is not away; a signal ends the wait."""
     heartbeat = Heartbeat(get_settings().heartbeat_file)
-    while (error := _absence()) is not None:
-        logger.warning("redis is away, waiting for it", extra={"error": str(error)})
+    while True:
+        report = describe_redis(connect(timeout=REDIS_TIMEOUT))
+        refusal = next((problem for problem in report.problems if problem.level >= ERROR), None)
+        if refusal is None:
+            return report
+        absence = _absence()
+        if absence is None:
+            raise RedisConnectionError(f"{refusal.msg} {refusal.hint}")  # rqworker writes it and exits with 1
+        logger.warning("redis is away, waiting for it", extra={"error": str(absence)})
         heartbeat.beat()
         time.sleep(REDIS_AGAIN)
 
@@ -170,7 +176,7 @@ def _wait_for_redis() -> None:
 def _absence() -> Exception | None:
     """Return the error by which Redis is away, and None for one that time does not mend, as a wrong password."""
     try:
-        connect().ping()  # connect() starts the embedded Valkey where that is what the project uses
+        connect(timeout=REDIS_TIMEOUT).ping()
     except (AuthenticationError, AuthorizationError):
         return None
     except (RedisConnectionError, RedisTimeoutError) as error:
@@ -178,14 +184,6 @@ def _absence() -> Exception | None:
     except RedisError:
         return None
     return None
-
-
-def _usable_redis() -> RedisReport:
-    report = describe_redis(connect(timeout=REDIS_TIMEOUT))
-    for problem in report.problems:
-        if problem.level >= ERROR:
-            raise RedisConnectionError(f"{problem.msg} {problem.hint}")  # rqworker writes it and exits with 1
-    return report
 
 
 def _held_back(figures: Mapping[str, Any]) -> dict[str, str]:
