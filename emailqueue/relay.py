@@ -35,13 +35,13 @@ def relay(store: Store) -> int:
     if not OutboxRow.objects.exists():  # idle workers must cost Redis little
         return 0
     state = store.outbox_state()
-    return _relay_all(store, state) if get_settings().outbox == "always" else _relay_once(store, state)
+    return _relay_and_keep(store, state) if get_settings().outbox == "always" else _relay_and_delete(store, state)
 
 
-def _relay_once(store: Store, state: OutboxState) -> int:
+def _relay_and_delete(store: Store, state: OutboxState) -> int:
     """Offer each row and delete it."""
     relayed = 0
-    while rows := _settled(list(OutboxRow.objects.order_by("id")[:PIECE]), state):
+    while rows := _whose_turn_it_is(list(OutboxRow.objects.order_by("id")[:PIECE]), state):
         answers = _offer(store, rows, state)
         # Deleted last: killed in between, the rows are offered again, and their ids are known then.
         OutboxRow.objects.filter(pk__in=[row.pk for row in rows]).delete()
@@ -49,13 +49,13 @@ def _relay_once(store: Store, state: OutboxState) -> int:
     return relayed
 
 
-def _relay_all(store: Store, state: OutboxState) -> int:
+def _relay_and_keep(store: Store, state: OutboxState) -> int:
     """Offer each row that was not offered yet, and delete those whose jobs have ended."""
     relayed, position = 0, state.position or 0
     while True:
         page = OutboxRow.objects.filter(pk__gt=position).order_by("pk")[:PIECE]
         # Not beyond a young one: it would be passed over.
-        rows = _settled(list(takewhile(lambda row: row.created_at < state.now - YOUNG, page)), state)
+        rows = _whose_turn_it_is(list(takewhile(lambda row: row.created_at < state.now - YOUNG, page)), state)
         if not rows:
             return relayed
         answers = _offer(store, rows, state)
@@ -71,7 +71,7 @@ def in_doubt(written: datetime, state: OutboxState) -> bool:
     return written < max(state.since, state.now - MEMORY)
 
 
-def _settled(rows: list[OutboxRow], state: OutboxState) -> list[OutboxRow]:
+def _whose_turn_it_is(rows: list[OutboxRow], state: OutboxState) -> list[OutboxRow]:
     if state.now - state.since > SETTLING:
         return rows
     return list(takewhile(lambda row: not (row.pushed and row.created_at < state.since), rows))

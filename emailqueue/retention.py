@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -32,20 +31,18 @@ class Purged:
 
 def age(text: str) -> timedelta:
     """Read an age such as 90d, 12h or 2w. Raises InvalidAge."""
-    match = re.fullmatch(r"(\d{1,6})([dhmsw])", text.strip())
+    match = re.fullmatch(r"(\d{1,5})([dhmsw])", text.strip())
     if not match:
         raise InvalidAge(f"{text!r} is not an age. Use a number and d, h, m, s or w, for example 90d.")
     return timedelta(**{UNITS[match[2]]: int(match[1])})
 
 
-def purge(
-    *, older_than: timedelta = KEEP, now: datetime | None = None, progress: Callable[[int], object] | None = None
-) -> Purged:
+def purge(*, older_than: timedelta = KEEP, now: datetime | None = None) -> Purged:
     """
     Delete the letters that were closed longer than `older_than` ago, with their attempts, and old bulk actions.
 
     Open letters and those that are being retried stay, whatever their age. All that are old enough are deleted,
-    a batch a transaction; `progress` is called after each with the letters deleted so far.
+    a batch a transaction.
     """
     before = (now or timezone.now()) - older_than
     using = router.db_for_write(DeadLetter)
@@ -55,7 +52,5 @@ def purge(
         with transaction.atomic(using=using):
             attempts += Attempt.objects.using(using).filter(letter__in=batch).delete()[0]
             letters += DeadLetter.objects.using(using).filter(pk__in=batch).delete()[0]
-        if progress:
-            progress(letters)
     ended = BulkAction.objects.using(using).filter(finished_at__lt=before)
     return Purged(letters=letters, attempts=attempts, bulk_actions=ended.delete()[0])

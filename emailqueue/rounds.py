@@ -257,7 +257,7 @@ class Rounds:
         self._next_claim = 0.0 if more else self._clock() + patience
         self._listener.listen(wanted=self._room() > 0)
         if not claim.jobs and not self._held:
-            self._maybe_drained(waits=claim.limited or claim.alone)
+            self._maybe_drained(waits=claim.left or claim.alone)
 
     def _maybe_drained(self, *, waits: bool) -> None:
         idle = self._clock() - self._idle_since

@@ -24,6 +24,7 @@ from emailqueue.priority import QUEUES
 
 WAKE = "emailqueue:wake"
 INBOX = "emailqueue:dead"
+COMMITTED = "emailqueue:committed"
 COUNTERS = "emailqueue:counters"
 REDELIVERED = "emailqueue:redelivered"
 FLOW = "emailqueue:flow"
@@ -73,7 +74,7 @@ class Claim:
     wait: float
     """Seconds after which it is worth asking again, unless woken."""
 
-    limited: bool
+    left: bool
     """Whether mail waits for the rate limit, or has been committed and waits to be brought into its queue."""
 
     suspended: bool
@@ -263,7 +264,7 @@ class Store:
         return Claim(
             jobs=[Job.claimed(job) for job in jobs],
             wait=wait / 1_000_000,
-            limited=left == 1,
+            left=left == 1,
             suspended=left == 2,
             alone=bool(alone),
             inbox=inbox,

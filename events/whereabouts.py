@@ -12,10 +12,8 @@ from redis import Redis
 from rq.defaults import RQ_KEY_PREFIX
 
 from emailqueue.models import DeadLetter, OutboxRow, Status
-from emailqueue.store import INBOX
+from emailqueue.store import COMMITTED, INBOX
 
-COMMITTED = "emailqueue:committed"
-"""Stagings whose jobs are on their way into the queues; see common.lua."""
 CHUNK = 500
 
 

@@ -23,6 +23,7 @@ from emailqueue.jobs import Job, timestamp
 from emailqueue.priority import EMAIL_QUEUES, QUEUES
 from emailqueue.redis import connect
 from emailqueue.store import Store
+from emailqueue.submit import absence
 from emailqueue.testing.mailserver import MailServer
 from emailqueue.worker import EmailWorker
 from tests.settings import mail_port, state
@@ -75,6 +76,12 @@ def work(valkey: Redis, transactional_db: None) -> Work:
             time.sleep(0.01)
 
     return run
+
+
+@pytest.fixture(autouse=True)
+def no_absence_is_remembered() -> None:
+    """Ask Redis again, although it was away in an earlier test."""
+    absence.until = 0.0
 
 
 class WorkerProcess:

@@ -1,7 +1,7 @@
 -- Tell all that the statistics show, at one moment.
 -- ARGV  minutes, hours: how far back the series go
 -- Result  JSON: now (Unix time), queues {name: {waiting, active, delayed, oldest}}, counters, inbox, suspended,
---   next_at (us: the limit's next token, see claim.lua), flow (see flow.py), slowed [domain, Unix time, ...], minutes and hours {number: fields, see series.lua},
+--   flow (see flow.py), slowed [domain, Unix time, ...], minutes and hours {number: fields, see series.lua},
 --   workers [{name, value, ...} as in RQ's hash]
 -- Invariant  it writes nothing.
 local now = now_us()
@@ -42,7 +42,6 @@ local view = {
   counters = hash(COUNTERS),
   inbox = redis.call('HLEN', INBOX),
   suspended = redis.call('EXISTS', RQ .. ':suspended') == 1,
-  next_at = redis.call('GET', 'emailqueue:limit') or '0',
   flow = hash(FLOW),
   slowed = redis.call('ZRANGEBYSCORE', SLOWED, '(0', '+inf', 'WITHSCORES', 'LIMIT', 0, 100),
   minutes = series('minute', 60, tonumber(ARGV[1])),

@@ -65,9 +65,6 @@ class Snapshot:
     suspended: bool
     """Whether RQ's suspension holds all workers back."""
 
-    raw: Mapping[str, Any]
-    """What view.lua has returned, for panels that read more of it."""
-
     @classmethod
     def take(cls, store: Store) -> Self:
         """Read it all in one round trip. Raises redis.RedisError."""
@@ -90,7 +87,6 @@ class Snapshot:
             hours=_periods(raw["hours"], seconds=3600),
             workers=sorted(_workers(raw["workers"], now), key=lambda worker: worker.name),
             suspended=raw["suspended"],
-            raw=raw,
         )
 
     @property

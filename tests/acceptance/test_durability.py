@@ -19,7 +19,6 @@ from emailqueue import get_queue_stats, queue_bulk_emails, queue_vote_confirmati
 from emailqueue.embedded import EmbeddedValkey
 from emailqueue.models import OutboxRow
 from emailqueue.store import Store
-from emailqueue.submit import absence
 from emailqueue.testing import MailServer
 from events import get_event_stats, publish
 from tests.conftest import ROOT, StartWorker, database_url, eventually
@@ -31,13 +30,6 @@ SHORT_LEASES = {"DJANGO_SETTINGS_MODULE": "tests.short_leases"}
 ALWAYS = {"EMAIL_OUTBOX": "always"}
 
 pytestmark = pytest.mark.usefixtures("valkey", "transactional_db")
-
-
-@pytest.fixture(autouse=True)
-def no_absence_is_remembered() -> Iterator[None]:
-    absence.until = 0.0
-    yield
-    absence.until = 0.0
 
 
 @pytest.fixture

@@ -39,7 +39,7 @@ def test_a_limit_of_staff_goes_before_that_of_the_worker(store: Store) -> None:
     first, second = ask(store, interval=0), ask(store, interval=0, figures=True)
 
     assert [job.id for job in first.jobs] == ["a"]
-    assert (second.jobs, second.limited) == ([], True)
+    assert (second.jobs, second.left) == ([], True)
     assert 0.3 < second.wait <= 0.5
     assert second.figures is not None
     assert second.figures["rate"] == 2

@@ -286,7 +286,7 @@ def test_a_committed_bulk_call_is_brought_in_by_claims_when_its_caller_has_died(
     second = ask(store, room=0)
 
     assert before == []
-    assert (first.limited, first.wait, second.limited) == (True, 0, False)
+    assert (first.left, first.wait, second.left) == (True, 0, False)
     assert waiting(valkey, "low") == ids
     assert valkey.keys("emailqueue:staging:*") == []
 
@@ -549,7 +549,7 @@ def test_a_sent_or_running_mail_that_stands_in_the_schedule_is_not_handed_out_ag
 def test_an_idle_claim_waits_for_the_idle_interval(store: Store) -> None:
     answer = ask(store, idle=500)
 
-    assert (answer.wait, answer.limited, answer.suspended, answer.alone) == (0.5, False, False, False)
+    assert (answer.wait, answer.left, answer.suspended, answer.alone) == (0.5, False, False, False)
 
 
 def test_suspended_workers_get_nothing(store: Store, valkey: Redis) -> None:
@@ -603,7 +603,7 @@ def test_without_a_token_mail_waits_and_events_do_not(store: Store) -> None:
     second = ask(store, interval=500_000, burst=2)
 
     assert [job.id for job in first.jobs] == ["e", "a", "b"]
-    assert (second.jobs, second.limited) == ([], True)
+    assert (second.jobs, second.left) == ([], True)
     assert 0.3 < second.wait <= 0.5
 
 
@@ -612,7 +612,7 @@ def test_what_fills_the_room_is_not_limited(store: Store) -> None:
 
     answer = ask(store, interval=500_000, burst=2, room=1)
 
-    assert not answer.limited
+    assert not answer.left
 
 
 @examples(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

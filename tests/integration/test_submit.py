@@ -30,13 +30,6 @@ class Rollback(Exception):
     """Ends a transaction."""
 
 
-@pytest.fixture(autouse=True)
-def no_absence_is_remembered() -> Iterator[None]:
-    absence.until = 0.0
-    yield
-    absence.until = 0.0
-
-
 @pytest.fixture
 def dead_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as server:
