@@ -31,6 +31,14 @@ def switch(variable: str, *, default: bool, environ: Mapping[str, str] = os.envi
     return word.lower() in ON
 
 
+def choice(variable: str, *known: str, environ: Mapping[str, str] = os.environ) -> str:
+    """Read one of the words in `known`, of which the first is the default."""
+    word = text(variable, known[0], environ=environ)
+    if word not in known:
+        raise ImproperlyConfigured(f"{variable} is {word!r}. Use {' or '.join(known)}.")
+    return word
+
+
 def number(variable: str, default: int, *, most: int, environ: Mapping[str, str] = os.environ) -> int:
     """Read a whole number from 1 to `most`."""
     digits = text(variable, str(default), environ=environ)

@@ -7,7 +7,7 @@ from urllib.parse import quote
 import django
 from django.core.exceptions import ImproperlyConfigured
 
-from config.environment import database, number, switch, text, words
+from config.environment import choice, database, number, switch, text, words
 from emailqueue.redis import rq_queues
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -85,6 +85,7 @@ EMAIL_QUEUE: dict[str, Any] = {
         "RATE_LIMIT": "EMAIL_RATE_LIMIT",
         "AMBIGUOUS": "EMAIL_AMBIGUOUS",
         "OUTBOX": "EMAIL_OUTBOX",
+        "HEARTBEAT_FILE": "EMAIL_HEARTBEAT_FILE",
     }.items()
     if text(variable)
 }
@@ -123,8 +124,8 @@ MAILBOX = text("MAILBOX")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"emailqueue": {"()": "emailqueue.logs.Formatter"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "emailqueue"}},
+    "formatters": {"text": {"()": "emailqueue.logs.Formatter"}, "json": {"()": "emailqueue.logs.JSONFormatter"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": choice("LOG_FORMAT", "text", "json")}},
     "root": {"handlers": ["console"], "level": "INFO"},
     "loggers": {
         # Django's own console handler would say each line again.

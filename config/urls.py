@@ -1,4 +1,4 @@
-"""Which addresses the example project answers: the admin, django-rq's dashboard in it, and quickstart's mailbox."""
+"""Which addresses the example project answers: the admin with django-rq's dashboard, probes, quickstart's mailbox."""
 
 from django.conf import settings
 from django.contrib import admin
@@ -6,10 +6,14 @@ from django.urls import path, reverse_lazy
 from django.views.generic import RedirectView
 
 from config.mailbox import mailbox
+from emailqueue import prometheus, views
 
 urlpatterns = [
     path("", RedirectView.as_view(url=reverse_lazy("admin:index"))),
     path("admin/", admin.site.urls),
+    path("alive/", views.alive),
+    path("health/", views.health),
+    path("metrics/", prometheus.metrics),
 ]
 if settings.MAILBOX:
     # Before the admin, whose last address takes everything.

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from functools import cache
+from pathlib import PurePath
 from typing import Any, Literal, cast
 
 from django.conf import settings as django_settings
@@ -86,6 +87,9 @@ class Settings:
     stats_token: str = field(default="", repr=False)
     """Who sends it in the header ("Authorization: Bearer …") gets the statistics as JSON; empty: staff alone."""
 
+    heartbeat_file: str = ""
+    """File that a worker touches every two seconds, for liveness probes; empty: none. One file for each worker."""
+
     alerts: str = "managers"
     """What is told of new dead letters: "managers" by mail, "off", or the dotted path of a function that is called."""
 
@@ -112,6 +116,11 @@ def get_settings() -> Settings:
             f"EMAIL_QUEUE has no key {', '.join(map(repr, unknown))}. Its keys are {', '.join(sorted(known))}."
         )
     return Settings(**{known[key]: _readers[key](key, value) for key, value in given.items()})
+
+
+def is_debugging() -> bool:
+    """Return whether Django runs for a developer."""
+    return bool(django_settings.DEBUG)
 
 
 def _wrong(key: str, value: Any, use: str) -> ImproperlyConfigured:
@@ -211,6 +220,12 @@ def _token(key: str, value: Any) -> str:
     return value
 
 
+def _path(key: str, value: Any) -> str:
+    if not isinstance(value, str | PurePath) or (str(value) and not PurePath(value).is_absolute()):
+        raise _wrong(key, value, "the absolute path of a file, for example '/run/emailqueue/alive'")
+    return str(value)
+
+
 def _alerts(key: str, value: Any) -> str:
     if value not in ("managers", "off") and not (isinstance(value, str) and "." in value):
         raise _wrong(key, value, "'managers', 'off' or the dotted path of a function")
@@ -239,6 +254,7 @@ _readers: Mapping[str, Callable[[str, Any], Any]] = {
     "ATTACHMENT_STORAGE": _alias,
     "BULK_RATE": _rate,
     "STATS_TOKEN": _token,
+    "HEARTBEAT_FILE": _path,
     "ALERTS": _alerts,
 }
 

@@ -43,6 +43,9 @@ class EmailType:
     defaults: Mapping[str, str] = field(default_factory=dict)
     """Needed fields that are built when absent: a format of frontend_url and other fields of the context."""
 
+    sample: Mapping[str, Any] = field(default_factory=dict)
+    """A context as calls give it, with which the doctor renders the template; empty: it cannot."""
+
     stale_after: float | timedelta | None = None
     """Age, in seconds or as a timedelta, from which the admin asks before a dead letter is retried; None: never."""
 
@@ -171,6 +174,7 @@ VOTE_CONFIRMATION = EmailType(
     needed={"model_name": str, "profile_url": Url},
     optional={"model_id": (str, int)},
     defaults={"profile_url": "{frontend_url}/models/{model_id}"},
+    sample={"model_name": "Aurora", "model_id": 7},
 )
 PROGRESS_UPDATE = EmailType(
     name="progress-update",
@@ -178,6 +182,7 @@ PROGRESS_UPDATE = EmailType(
     priority=Priority.LOW,
     needed={"model_name": str, "vote_count": int, "milestone": (int, str)},
     optional={"profile_url": Url},
+    sample={"model_name": "Aurora", "vote_count": 1000, "milestone": 1000},
 )
 RANK_UPDATE = EmailType(
     name="rank-update",
@@ -185,6 +190,7 @@ RANK_UPDATE = EmailType(
     priority=Priority.CRITICAL,
     needed={"model_name": str, "rank_position": int, "previous_rank": int, "vote_count": int},
     optional={"profile_url": Url},
+    sample={"model_name": "Aurora", "rank_position": 1, "previous_rank": 4, "vote_count": 1280},
 )
 REWARD_DELIVERY = EmailType(
     name="reward-delivery",
@@ -193,6 +199,7 @@ REWARD_DELIVERY = EmailType(
     needed={"reward_name": str, "claim_url": Url},
     optional={"reward_value": (str, float)},
     defaults={"claim_url": "{frontend_url}/rewards"},
+    sample={"reward_name": "Gold badge", "reward_value": "10 credits"},
 )
 REFERRAL_JOIN = EmailType(
     name="referral-join",
@@ -200,6 +207,7 @@ REFERRAL_JOIN = EmailType(
     priority=Priority.LOW,
     needed={"user_name": str},
     optional={"referrer_name": str, "referral_url": Url},
+    sample={"user_name": "Ada", "referrer_name": "Grace"},
 )
 REFERRAL_MILESTONE = EmailType(
     name="referral-milestone",
@@ -207,6 +215,7 @@ REFERRAL_MILESTONE = EmailType(
     priority=Priority.CRITICAL,
     needed={"user_name": str, "referral_count": int},
     optional={"reward_name": str},
+    sample={"user_name": "Ada", "referral_count": 10, "reward_name": "Gold badge"},
 )
 
 _registry: dict[str, EmailType] = {

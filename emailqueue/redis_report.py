@@ -150,9 +150,14 @@ def _weaknesses(*, server: str, persistence: str, eviction: str) -> Iterator[Che
         )
 
 
+def write_a_key(client: redis.Redis) -> None:
+    """Write one key that lives for a second, as our scripts write. Raises redis.RedisError."""
+    client.eval("return redis.call('SET', KEYS[1], '1', 'PX', 1000)", 1, "emailqueue:check")
+
+
 def _refusals(client: redis.Redis, *, address: str, variable: str) -> list[CheckMessage]:
     try:
-        client.eval("return redis.call('SET', KEYS[1], '1', 'PX', 1000)", 1, "emailqueue:check")
+        write_a_key(client)
     except exceptions.ResponseError as error:
         return [_problem(error, address=address, variable=variable)]
     return []

@@ -26,6 +26,7 @@ from redis import Redis, RedisError
 from emailqueue.conf import Settings
 from emailqueue.errors import RedisUnavailable
 from emailqueue.fencer import Fencer
+from emailqueue.heartbeat import Heartbeat
 from emailqueue.jobs import Job, timestamp
 from emailqueue.listener import Listener, Woken
 from emailqueue.outage import server_name
@@ -95,6 +96,7 @@ class Rounds:
         self._on_inbox, self._on_sent, self._on_figures, self._on_outage = on_inbox, on_sent, on_figures, on_outage
         self._clock = clock
         self._server = server_name(settings)
+        self._heartbeat = Heartbeat(settings.heartbeat_file, clock=clock)
 
         self.inbox: SimpleQueue[Done | Woken | Stop] = SimpleQueue()
         self._work = Work()
@@ -122,6 +124,7 @@ class Rounds:
             thread.start()
         while not (self._stopping and not self._held) and not self._stuck() and not self._drained:
             self._receive()
+            self._heartbeat.beat()
             if self._clock() < self._redis_again:
                 continue
             try:
@@ -167,7 +170,7 @@ class Rounds:
             moments.append(now if self._settling_is_due() else self._ended_at + SETTLE_WITHIN)
         if self._stopping and not self._held:
             return 0.0
-        return max(min(moments), self._redis_again) - now
+        return min(max(min(moments), self._redis_again), self._heartbeat.next) - now
 
     def _take(self, message: Done | Woken | Stop) -> None:
         match message:
@@ -367,6 +370,7 @@ class Rounds:
                 slot.join(timeout=GRACE)
         self._fencer.stop()
         self._pass_on()  # a wake-up that this worker took with it
+        self._heartbeat.end()
 
     def _log(self, done: Done) -> None:
         outcome, job = done.outcome, done.job

@@ -363,6 +363,13 @@ class Store:
             slowed={domain.decode(): next_try for domain, next_try in slowed},
         )
 
+    def overdue(self, *, before: float) -> dict[str, int]:
+        """Return per queue how many scheduled jobs were due before that Unix time."""
+        with self.connection.pipeline(transaction=False) as pipeline:
+            for queue in QUEUES:
+                pipeline.zcount(f"{RQ_KEY_PREFIX}:scheduled:{queue}", "-inf", f"({before}")
+            return dict(zip(QUEUES, pipeline.execute(), strict=True))
+
     def flow(self) -> dict[str, str]:
         """Return what holds mail back; flow.py reads it."""
         return _decoded(self.connection.hgetall(FLOW))

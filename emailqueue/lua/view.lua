@@ -25,12 +25,13 @@ local function series(kind, seconds_each, count)
   return found
 end
 
--- When the first job of a queue that is really there was queued. Ids of cancelled ones may stand before it.
+-- Since when the first job of a queue that is really there waits: when it was due (Unix time), or where nobody wrote
+-- that, when it was made (ISO). Ids of cancelled ones may stand before it.
 local function oldest(queue)
   for _, id in ipairs(redis.call('LRANGE', queue_key(queue), 0, 9)) do
-    local created = redis.call('HGET', job_key(id), 'created_at')
-    if created then
-      return created
+    local job = redis.call('HMGET', job_key(id), 'due_at', 'created_at')
+    if job[1] or job[2] then
+      return job[1] or job[2]
     end
   end
   return ''

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Self
@@ -37,6 +38,9 @@ class Worker:
     """One worker, as RQ keeps it."""
 
     name: str
+    host: str
+    """Name of its machine."""
+
     state: str
     queues: str
     heartbeat: float | None
@@ -55,7 +59,7 @@ class Snapshot:
 
     counts: Counts
     oldest: Mapping[str, float | None]
-    """Per queue: seconds since its first job was queued."""
+    """Per queue: seconds that its first job has waited since it was due."""
 
     minutes: Sequence[Period]
     """Oldest first; the last is the one that runs."""
@@ -129,6 +133,7 @@ def _workers(found: Any, now: float) -> list[Worker]:
     return [
         Worker(
             name=worker["name"],
+            host=worker.get("hostname", ""),
             state=worker.get("state", ""),
             queues=worker.get("queues", ""),
             heartbeat=_age(worker.get("last_heartbeat", ""), now),
@@ -146,7 +151,12 @@ def _pairs(flat: Sequence[str]) -> dict[str, float]:
 
 
 def _age(moment: str, now: float) -> float | None:
-    try:
-        return max(0.0, now - datetime.fromisoformat(moment).timestamp())
-    except ValueError:
-        return None
+    """Return the seconds since `moment`, a Unix time or an ISO one; None for neither."""
+    for read in (float, _iso):
+        with suppress(ValueError):
+            return max(0.0, now - read(moment))
+    return None
+
+
+def _iso(moment: str) -> float:
+    return datetime.fromisoformat(moment).timestamp()

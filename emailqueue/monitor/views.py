@@ -16,24 +16,19 @@ from redis import RedisError
 
 from emailqueue.conf import get_settings
 from emailqueue.flow import limit_in, outages_in, paused_in
-from emailqueue.models import DeadLetter
+from emailqueue.monitor.figures import COUNTED, as_json, open_letters, take
 from emailqueue.monitor.panels import panels_of
 from emailqueue.monitor.plots import Line, plot
 from emailqueue.monitor.snapshot import Period, Snapshot
 from emailqueue.priority import QUEUES
-from emailqueue.redis import connect
 from emailqueue.review.rights import may_control
-from emailqueue.store import Store
-
-COUNTED = 10_000
-"""Open letters that are counted; above, the page says "more than"."""
 
 
 def stats_page(request: HttpRequest, *, site: AdminSite) -> HttpResponse:
     """Return the page, or with ?part=1 its inner part, for which the script asks every few seconds."""
     context: dict[str, Any] = {"title": _("E-mail queue: statistics"), "may_control": may_control(request.user)}
     try:
-        context |= _shown(_snapshot())
+        context |= _shown(take())
     except (RedisError, OSError) as error:
         context["redis_error"] = type(error).__name__
     if "part" in request.GET:
@@ -43,69 +38,28 @@ def stats_page(request: HttpRequest, *, site: AdminSite) -> HttpResponse:
 
 def stats_json(request: HttpRequest, *, site: AdminSite) -> HttpResponse:
     """Return the figures for programs: to staff, or to who has the token."""
-    if not (_has_token(request) or site.has_permission(request)):
+    if not (has_token(request) or site.has_permission(request)):
         answer = {"error": "Send the token of EMAIL_QUEUE['STATS_TOKEN'] as a bearer, or log in as staff."}
         return JsonResponse(answer, status=401, headers={"WWW-Authenticate": "Bearer", "Cache-Control": "no-store"})
     try:
-        figures = _as_json(_snapshot())
+        figures = as_json(take())
     except (RedisError, OSError):
         return JsonResponse({"error": "Redis does not answer."}, status=503, headers={"Cache-Control": "no-store"})
     return JsonResponse(figures, headers={"Cache-Control": "no-store"})
 
 
-def _snapshot() -> Snapshot:
-    return Snapshot.take(Store(connect()))
-
-
-def _has_token(request: HttpRequest) -> bool:
+def has_token(request: HttpRequest) -> bool:
+    """Return whether the request brings the token of EMAIL_QUEUE["STATS_TOKEN"]."""
     token = get_settings().stats_token
     scheme, _space, sent = request.headers.get("Authorization", "").partition(" ")
     return bool(token) and scheme.lower() == "bearer" and constant_time_compare(sent.strip(), token)
-
-
-def _open_letters(snapshot: Snapshot) -> int:
-    return DeadLetter.objects.open().order_by()[: COUNTED + 1].count() + snapshot.counts.inbox
-
-
-def _as_json(snapshot: Snapshot) -> dict[str, Any]:
-    limit = limit_in(snapshot.counts.flow, get_settings())
-    letters = _open_letters(snapshot)
-    return {
-        "at": datetime.fromtimestamp(snapshot.now, UTC).isoformat(),
-        "queues": {
-            queue: {"waiting": now[0], "active": now[1], "delayed": now[2], "oldest_seconds": snapshot.oldest[queue]}
-            for queue, now in snapshot.counts.now.items()
-        },
-        "dead_letters": {"open": letters, "more": letters > COUNTED},
-        "latency": {"p50": snapshot.latency(0.5), "p95": snapshot.latency(0.95)},
-        "rate": {"sent_per_second": snapshot.rate, "limit_per_second": limit.rate},
-        "suspended": snapshot.suspended,
-        "paused": list(paused_in(snapshot.counts.flow)),
-        "outages": {server: since.isoformat() for server, since in outages_in(snapshot.counts.flow).items()},
-        "slowed": {name: datetime.fromtimestamp(at, UTC).isoformat() for name, at in snapshot.counts.slowed.items()},
-        "minutes": _series(snapshot.minutes),
-        "hours": _series(snapshot.hours),
-        "panels": {name: panel.as_json() for name, panel in panels_of(snapshot).items()},
-    }
-
-
-def _series(periods: Sequence[Period]) -> list[dict[str, Any]]:
-    return [
-        {
-            "at": datetime.fromtimestamp(period.begins, UTC).isoformat(),
-            "sent": period.sent,
-            "retried": period.retried,
-            "dead": period.dead,
-        }
-        for period in periods
-    ]
 
 
 def _shown(snapshot: Snapshot) -> dict[str, Any]:
     counts = snapshot.counts
     in_force = limit_in(counts.flow, get_settings())
     limit, paused = in_force.rate, paused_in(counts.flow)
-    letters = _open_letters(snapshot)
+    letters = open_letters(snapshot)
     return {
         "at": datetime.fromtimestamp(snapshot.now, UTC),
         "waiting": sum(now[0] for now in snapshot.counts.now.values()),

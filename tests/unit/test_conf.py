@@ -78,6 +78,8 @@ def test_a_key_is_read(queue_settings: Callable[..., None], key: str, written: A
         ("BACKOFF", {"delay": -1}, "0 or more"),
         ("AMBIGUOUS", "drop", "'resend' or 'hold'"),
         ("MAX_AGE", 0, "seconds, 1 or more"),
+        ("HEARTBEAT_FILE", "alive", "absolute path"),
+        ("HEARTBEAT_FILE", None, "absolute path"),
         ("LEASE", 0, "seconds, 1 or more"),
         ("LEASE", "15", "seconds"),
         ("LEASE", float("nan"), "seconds"),

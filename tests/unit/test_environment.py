@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from config.environment import database, number, switch, text, words
+from config.environment import choice, database, number, switch, text, words
 
 
 def test_an_empty_variable_counts_as_unset() -> None:
@@ -33,6 +33,13 @@ def test_a_switch_reads_what_people_write(word: str, value: bool) -> None:
 def test_a_switch_that_is_neither_names_variable_and_value() -> None:
     with pytest.raises(ImproperlyConfigured, match=r"DEBUG is 'maybe'\. Use 1 or 0\."):
         switch("DEBUG", default=False, environ={"DEBUG": "maybe"})
+
+
+def test_a_choice_is_one_of_its_words_and_by_default_the_first() -> None:
+    assert choice("LOG_FORMAT", "text", "json", environ={}) == "text"
+    assert choice("LOG_FORMAT", "text", "json", environ={"LOG_FORMAT": " json"}) == "json"
+    with pytest.raises(ImproperlyConfigured, match=r"LOG_FORMAT is 'xml'\. Use text or json\."):
+        choice("LOG_FORMAT", "text", "json", environ={"LOG_FORMAT": "xml"})
 
 
 @pytest.mark.parametrize("digits", ["abc", "0", "65536", "-1", "2.5", "²"])

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
 
 import pytest
 
-from emailqueue.logs import Formatter, show
+from emailqueue.logs import Formatter, JSONFormatter, show
 
 
 @contextmanager
@@ -68,3 +70,91 @@ def test_a_project_that_logs_gets_no_line_twice() -> None:
         shown_by = list(logger.handlers)
 
     assert shown_by == [own]
+
+
+# JSON
+
+
+def fail(text: str) -> None:
+    raise ValueError(text)
+
+
+def raised(text: str) -> object:
+    try:
+        fail(text)
+    except ValueError:
+        return sys.exc_info()
+    return None
+
+
+def entry(**extra: object) -> dict[str, object]:
+    line = JSONFormatter().format(record("sent", created=0.25, **extra))
+    assert "\n" not in line
+    loaded: dict[str, object] = json.loads(line)
+    return loaded
+
+
+def test_a_record_becomes_one_json_object_with_what_it_carries() -> None:
+    told = entry(job_id="ab12", attempt=1, ms=1.5, ok=True, error=None, queues=("low", "high"))
+
+    assert told == {
+        "time": "1970-01-01T00:00:00.250+00:00",
+        "level": "INFO",
+        "logger": "emailqueue.worker",
+        "message": "sent",
+        "job_id": "ab12",
+        "attempt": 1,
+        "ms": 1.5,
+        "ok": True,
+        "error": None,
+        "queues": ["low", "high"],
+    }
+
+
+def test_an_error_has_its_traceback_on_the_same_line() -> None:
+    told = entry(exc_info=raised("no\nmail"))
+
+    assert told["error_class"] == "ValueError"
+    assert str(told["traceback"]).endswith("ValueError: no\nmail")
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        (float("nan"), "nan"),
+        (float("inf"), "inf"),
+        ({1}, [1]),
+        ({"a": object}, {"a": "<class 'object'>"}),
+        (b"\xff", "b'\\xff'"),
+        ("\ud800", "\\ud800"),
+        ("two\nlines", "two\nlines"),
+    ],
+)
+def test_any_value_can_be_written(value: object, written: object) -> None:
+    assert entry(value=value)["value"] == written
+
+
+def test_what_a_record_carries_never_hides_our_own_keys() -> None:
+    assert (entry(level="low", time="now")["level"], entry(time="now")["time"]) == (
+        "INFO",
+        "1970-01-01T00:00:00.250+00:00",
+    )
+
+
+@pytest.mark.parametrize("formatter", [Formatter(), JSONFormatter()])
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("550 5.1.1 <ada.l+x@example.com>: unknown", "550 5.1.1 <…@example.com>: unknown"),
+        ("to=ada@[127.0.0.1], grace@bücher.example", "to=…@[127.0.0.1], …@bücher.example"),
+        ('to "ada l"@example.com', "to …@example.com"),
+        ("redis://:ada@redis.example:6379", "redis://:…@redis.example:6379"),
+        ("@subscribe is no address, nor is a@", "@subscribe is no address, nor is a@"),
+    ],
+)
+def test_of_an_address_only_the_domain_is_left(formatter: logging.Formatter, text: str, left: str) -> None:
+    written = formatter.format(record("failed %s", args=(text,), error=text, exc_info=raised(text)))
+
+    assert "ada" not in written
+    assert "grace" not in written
+    assert written.count(left) == 3  # in the message, in the extra and at the end of the traceback

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
@@ -9,9 +10,18 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from emailqueue.errors import EmailQueueError
-from emailqueue.management.verbs import limit, pause, purge, resume
+from emailqueue.management.answer import Answer
+from emailqueue.management.verbs import alive, doctor, limit, pause, purge, resume, stats
 
-VERBS: Mapping[str, ModuleType] = {"limit": limit, "pause": pause, "purge": purge, "resume": resume}
+VERBS: Mapping[str, ModuleType] = {
+    "alive": alive,
+    "doctor": doctor,
+    "limit": limit,
+    "pause": pause,
+    "purge": purge,
+    "resume": resume,
+    "stats": stats,
+}
 """A verb's module has its help as docstring, add_arguments(parser), and run(**options), which returns what to print."""
 
 
@@ -19,6 +29,8 @@ class Command(BaseCommand):
     """Looks after the e-mail queue."""
 
     help = "Look after the e-mail queue."
+    # They would keep the doctor from telling what is wrong, and cost a probe its time.
+    requires_system_checks = []
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Give each verb a parser of its own."""
@@ -29,6 +41,10 @@ class Command(BaseCommand):
     def handle(self, *args: Any, verb: str, **options: Any) -> str:
         """Run the verb; its errors end the command with their sentence."""
         try:
-            return str(VERBS[verb].run(**options))
+            answer = VERBS[verb].run(out=self.stdout, **options)
         except EmailQueueError as error:
             raise CommandError(str(error)) from error
+        if isinstance(answer, Answer) and answer.status:
+            self.stdout.write(answer.text)
+            sys.exit(answer.status)
+        return answer.text if isinstance(answer, Answer) else str(answer)

@@ -1,0 +1,1 @@
+"""Whether the queue can do its work, and what to do where it cannot."""

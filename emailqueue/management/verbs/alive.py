@@ -1,0 +1,45 @@
+"""Tell whether the worker on this machine lives; exits with 1 when it does not."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from typing import Any
+
+from redis import RedisError
+
+from emailqueue import heartbeat, presence
+from emailqueue.conf import get_settings
+from emailqueue.errors import RedisUnavailable
+from emailqueue.management.answer import Answer
+from emailqueue.monitor.snapshot import Snapshot
+from emailqueue.redis import connect
+from emailqueue.store import Store
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Take whether Redis is asked, too, and how old the file may be."""
+    parser.add_argument("--ready", action="store_true", help="ask Redis, too, whether it has heard of this worker")
+    parser.add_argument(
+        "--stale-after",
+        type=float,
+        default=heartbeat.STALE_AFTER,
+        metavar="SECONDS",
+        help="age of EMAIL_QUEUE['HEARTBEAT_FILE'] from which on the worker hangs; default: %(default)g",
+    )
+
+
+def run(*, ready: bool, stale_after: float, **options: Any) -> Answer:
+    """Look at the heartbeat file, and where there is none, or --ready is given, at what Redis has heard."""
+    path = get_settings().heartbeat_file
+    told = [heartbeat.tell(path, stale_after=stale_after)] if path else []
+    if ready or not path:
+        told.append(_by_redis())
+    return Answer(text="\n".join(sentence for _, sentence in told), status=int(not all(lives for lives, _ in told)))
+
+
+def _by_redis() -> tuple[bool, str]:
+    try:
+        snapshot = Snapshot.take(Store(connect()))
+    except (RedisError, RedisUnavailable, OSError) as error:
+        return False, f"Redis does not answer: {type(error).__name__}."
+    return presence.tell(snapshot, get_settings())

@@ -1,0 +1,82 @@
+"""Show queues, rates, latency and workers, once or as a view that keeps itself up to date."""
+
+from __future__ import annotations
+
+import json as json_module
+import math
+import sys
+import time
+from argparse import ArgumentParser, ArgumentTypeError
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from django.db import DatabaseError
+from redis import RedisError
+
+from emailqueue.conf import get_settings
+from emailqueue.errors import RedisUnavailable
+from emailqueue.monitor.figures import as_json, open_letters, take
+from emailqueue.monitor.terminal import screen
+
+CLEAR = "\x1b[H\x1b[2J"
+"""To the first place, and erase all (ECMA-48)."""
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Take how often, and in which form."""
+    parser.add_argument(
+        "--watch", type=_seconds, metavar="SECONDS", help="show it anew every so many seconds, until Ctrl+C"
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object a line, as stats.json in the admin has it")
+
+
+def run(*, watch: float | None, json: bool, out: Any = None, **options: Any) -> str:
+    """Return the figures, or print them again and again. Raises RedisUnavailable, when it watches only at the start."""
+    figures = _line if json else _screen
+    try:
+        text = figures()
+    except (RedisError, OSError) as error:
+        raise RedisUnavailable(f"Redis did not answer, so there are no figures: {error}") from error
+    if watch is None:
+        return text
+    with suppress(KeyboardInterrupt):
+        _watch(text, figures, seconds=watch, out=out or sys.stdout)
+    return ""
+
+
+def _watch(text: str, figures: Callable[[], str], *, seconds: float, out: Any) -> None:
+    clear = CLEAR if out.isatty() and figures is _screen else ""
+    while True:
+        out.write(f"{clear}{text}\n")
+        out.flush()
+        time.sleep(seconds)
+        try:
+            text = figures()
+        except (RedisError, RedisUnavailable, DatabaseError, OSError) as error:
+            text = _absent(error, figures)
+
+
+def _absent(error: Exception, figures: Callable[[], str]) -> str:
+    server = "The database" if isinstance(error, DatabaseError) else "Redis"
+    sentence = f"{server} does not answer: {type(error).__name__}."
+    return json_module.dumps({"error": sentence}) if figures is _line else sentence
+
+
+def _line() -> str:
+    return json_module.dumps(as_json(take()))
+
+
+def _screen() -> str:
+    snapshot = take()
+    return screen(snapshot, get_settings(), letters=open_letters(snapshot))
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0.1 <= seconds < math.inf:
+        raise ArgumentTypeError(f"{text!r} is no time between two looks. Use seconds, 0.1 or more, for example 2.")
+    return seconds
