@@ -2,7 +2,7 @@
 
 from django.conf import settings
 from django.contrib import admin
-from django.urls import path, reverse_lazy
+from django.urls import include, path, reverse_lazy
 from django.views.generic import RedirectView
 
 from config.mailbox import mailbox
@@ -12,6 +12,7 @@ urlpatterns = [
     path("", RedirectView.as_view(url=reverse_lazy("admin:index"))),
     path("admin/", admin.site.urls),
     path("alive/", views.alive),
+    path("email/", include("emailqueue.urls")),
     path("health/", views.health),
     path("metrics/", prometheus.metrics),
 ]

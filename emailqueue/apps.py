@@ -15,14 +15,24 @@ class EmailQueueConfig(AppConfig):
     def ready(self) -> None:
         """Read the settings, so that wrong ones stop the start-up; make job functions and checks known."""
         import emailqueue.deliver  # noqa: F401  registers its job function
-        from emailqueue.checks import check_alerts, check_attachment_storage, check_mailer, check_redis, check_rq_queues
+        from emailqueue.checks import (
+            check_alerts,
+            check_attachment_storage,
+            check_mailer,
+            check_redis,
+            check_rq_queues,
+            check_unsubscribe,
+        )
         from emailqueue.conf import get_settings
         from emailqueue.monitor.builtin_panels import register_builtin_panels
+        from emailqueue.unsubscribe import tracking
 
         get_settings()
         register_builtin_panels()
+        tracking.connect()
         register(check_alerts)
         register(check_attachment_storage)
         register(check_mailer)
         register(check_redis, "redis")
         register(check_rq_queues, "redis")
+        register(check_unsubscribe)

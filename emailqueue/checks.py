@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from django.conf import settings
 from django.core.checks import CheckMessage, Error, Info
 from django.core.checks import Warning as CheckWarning
 from django.core.exceptions import ImproperlyConfigured
@@ -13,6 +14,8 @@ from django.core.files.storage import FileSystemStorage, InvalidStorageError
 from rq.serializers import JSONSerializer, resolve_serializer
 
 from emailqueue.conf import get_settings
+from emailqueue.email_types import email_types
+from emailqueue.errors import EmailQueueError
 from emailqueue.mailers import queue_is_used, require_delivery
 from emailqueue.priority import QUEUES, Priority
 from emailqueue.redis_report import describe_redis
@@ -71,6 +74,32 @@ def check_attachment_storage(**kwargs: Any) -> list[CheckMessage]:
                 f"directory of each process, in {FOLDER}.",
                 hint="Set MEDIA_ROOT, or EMAIL_QUEUE['ATTACHMENT_STORAGE'] to an alias in STORAGES that is private.",
                 id="emailqueue.W033",
+            )
+        ]
+    return []
+
+
+def check_unsubscribe(**kwargs: Any) -> list[CheckMessage]:
+    """See that the links to unsubscribe of subscribed e-mail types lead somewhere, without a redirect."""
+    from emailqueue.subscriptions import unsubscribe_url
+
+    if not any(email_type.subscribed for email_type in email_types().values()):
+        return []
+    try:
+        address = unsubscribe_url("token")
+    except EmailQueueError as error:
+        return [
+            Error(
+                "There are subscribed e-mail types, and no page to unsubscribe.", hint=str(error), id="emailqueue.E041"
+            )
+        ]
+    if settings.SECURE_SSL_REDIRECT and not address.startswith("https:"):
+        hint = "Write https:// in EMAIL_QUEUE['SITE_URL']: mail programs follow no redirect (RFC 8058)."
+        return [
+            Error(
+                f"Links to unsubscribe begin with {address[:-5]!r}, which is redirected.",
+                hint=hint,
+                id="emailqueue.E042",
             )
         ]
     return []

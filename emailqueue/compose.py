@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
+from django.utils import translation
 from django.utils.encoding import punycode
 
 from emailqueue.backoff import Backoff
@@ -19,14 +20,15 @@ from emailqueue.errors import (
     InvalidAttempts,
     InvalidContext,
     InvalidIdempotencyKey,
+    InvalidLanguage,
     InvalidTime,
     TooManyRecipients,
 )
 from emailqueue.jobs import NewJob
 from emailqueue.priority import Priority
+from emailqueue.shape import Context, plain
 from emailqueue.staging import fresh_id
 
-Context = Mapping[str, Any]
 Recipient = str | tuple[str, Context]
 
 DELIVER = "emailqueue.deliver.deliver"
@@ -46,6 +48,7 @@ class Options:
     """See NewJob.due."""
 
     idempotency_key: str | None
+    language: str | None
 
     @classmethod
     def parse(
@@ -58,6 +61,7 @@ class Options:
         delay: float | timedelta | None = None,
         at: datetime | None = None,
         idempotency_key: str | None = None,
+        language: str | None = None,
     ) -> Self:
         """Check a call's options. Raises UnknownEmailType or one of the Invalid… errors."""
         kind = get_email_type(email_type.name if isinstance(email_type, EmailType) else email_type)
@@ -69,6 +73,7 @@ class Options:
             backoff=settings.backoff if backoff is None else Backoff.parse(backoff),
             due=due(delay=delay, at=at),
             idempotency_key=None if idempotency_key is None else valid_key(idempotency_key),
+            language=None if language is None else valid_language(language),
         )
 
     def job(self, to: str, context: Context) -> NewJob:
@@ -79,9 +84,11 @@ class Options:
         """Return address and context, checked, the context with its defaults."""
         return valid_address(to), self.email_type.complete(context, frontend_url=get_settings().frontend_url)
 
-    def unchecked_job(self, to: str, context: Context, *, key: str | None) -> NewJob:
+    def unchecked_job(self, to: str, context: Mapping[str, Any], *, key: str | None) -> NewJob:
         """Return the job for an address and a context that were checked before."""
-        arguments = {"email_type": self.email_type.name, "to": to, "context": context}
+        arguments: dict[str, Any] = {"email_type": self.email_type.name, "to": to, "context": context}
+        if self.language:
+            arguments["language"] = self.language
         return NewJob(
             id=fresh_id(key, arguments),
             queue=self.priority.queue,
@@ -101,7 +108,7 @@ def mail_job(email_type: str | EmailType, to: str, context: Context, **options: 
     return Options.parse(email_type, **options).job(to, context)
 
 
-def checked_recipients(recipients: Iterable[Recipient], context: Context) -> list[tuple[str, Context]]:
+def checked_recipients(recipients: Iterable[Recipient], context: Context) -> list[tuple[str, Mapping[str, Any]]]:
     """
     Return each recipient with the context that is meant for it: the common one, overlaid with its own.
 
@@ -109,18 +116,19 @@ def checked_recipients(recipients: Iterable[Recipient], context: Context) -> lis
     """
     if isinstance(recipients, str | bytes):
         raise InvalidAddress(f"recipients is {recipients!r}. Use a list of addresses or of (address, own context).")
-    if not isinstance(context, Mapping):
+    common = plain(context)
+    if not isinstance(common, Mapping):
         raise InvalidContext(f"The common context is {context!r}. Use a mapping of field names to values.")
-    pairs: list[tuple[str, Context]] = []
+    pairs: list[tuple[str, Mapping[str, Any]]] = []
     for recipient in recipients:
         if len(pairs) == MAX_RECIPIENTS:
             raise TooManyRecipients(
                 f"One call takes at most {MAX_RECIPIENTS:,} recipients. Split it into several calls."
             )
         if isinstance(recipient, str):
-            pairs.append((recipient, context))
+            pairs.append((recipient, common))
         elif _is_pair(recipient):
-            pairs.append((recipient[0], {**context, **recipient[1]}))
+            pairs.append((recipient[0], {**common, **plain(recipient[1])}))
         else:
             raise InvalidAddress(f"{recipient!r} is no recipient. Use an address or a tuple (address, own context).")
     return pairs
@@ -187,5 +195,15 @@ def valid_key(key: Any) -> str:
     return key
 
 
+def valid_language(language: Any) -> str:
+    """Return the language of the project that `language` ("de", "de-at") means. Raises InvalidLanguage."""
+    try:
+        return translation.get_supported_language_variant(language)
+    except (LookupError, TypeError, ValueError, AttributeError):
+        raise InvalidLanguage(
+            f"language is {language!r}. Use one of those in LANGUAGES, for example {translation.get_language()!r}."
+        ) from None
+
+
 def _is_pair(recipient: Any) -> bool:
-    return isinstance(recipient, tuple) and len(recipient) == 2 and isinstance(recipient[1], Mapping)
+    return isinstance(recipient, tuple) and len(recipient) == 2 and isinstance(plain(recipient[1]), Mapping)

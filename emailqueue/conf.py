@@ -27,6 +27,9 @@ class Settings:
     frontend_url: str = "http://localhost:3000"
     """Address that links in mails begin with, without a slash at its end."""
 
+    site_url: str = ""
+    """Address of the Django site itself, with which links to unsubscribe begin; empty: FRONTEND_URL."""
+
     rate_limit: float = 10.0
     """Mails a second over all workers; 0 is no limit. Written as "10/s", "600/m" or "0"."""
 
@@ -234,6 +237,7 @@ def _alerts(key: str, value: Any) -> str:
 
 _readers: Mapping[str, Callable[[str, Any], Any]] = {
     "FRONTEND_URL": _url,
+    "SITE_URL": _url,
     "RATE_LIMIT": _rate,
     "BURST": _whole(0),
     "FAIR_SHARE": _share,

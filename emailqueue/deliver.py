@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from emailqueue.email_types import get_email_type
-from emailqueue.errors import AttachmentGone, InvalidContext, UnknownEmailType
+from emailqueue.errors import AttachmentGone, InvalidContext, Suppressed, UnknownEmailType
 from emailqueue.jobs import Job, MalformedJob, Run, job_function
 from emailqueue.messages import message_of
-from emailqueue.outcome import Kind, Outcome
+from emailqueue.models import Subscription
+from emailqueue.outcome import SKIPPED, Kind, Outcome
 from emailqueue.rendering import message_id, render
 
 
@@ -16,7 +17,8 @@ def deliver(job: Job, run: Run) -> Outcome:
     Render the mail and send it.
 
     A type that nobody registers any more, or a context that does not fit it, cannot heal by
-    waiting: the mail becomes a dead letter at once. Other errors of rendering are retried.
+    waiting: the mail becomes a dead letter at once. Other errors of rendering are retried. A mail of a
+    subscribed type is skipped when its recipient has left.
     """
     arguments = job.arguments()
     try:
@@ -24,7 +26,18 @@ def deliver(job: Job, run: Run) -> Outcome:
     except KeyError as error:
         raise MalformedJob(f"Job {job.id} is a mail without {error}.") from error
     try:
-        message = render(get_email_type(name), to, context, message_id=message_id(job.id))
+        kind = get_email_type(name)
+        subscription = Subscription.objects.of(to, name) if kind.subscribed else None
+        if subscription and subscription.is_suppressed:
+            return _skip(job, subscription)
+        message = render(
+            kind,
+            to,
+            context,
+            message_id=message_id(job.id),
+            language=arguments.get("language"),
+            unsubscribe_url=subscription.url() if subscription else "",
+        )
     except (UnknownEmailType, InvalidContext) as error:
         return Outcome.failed(Kind.PERMANENT, error)
     return run.mailer().send(message, fence=run.fence)
@@ -45,3 +58,15 @@ def deliver_message(job: Job, run: Run) -> Outcome:
     except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise MalformedJob(f"Job {job.id} holds no message: {error!r}.") from error
     return run.mailer().send(message, fence=run.fence)
+
+
+def _skip(job: Job, subscription: Subscription) -> Outcome:
+    """End the job without a mail. Staff who have retried a letter are told so by another letter."""
+    subscription.count_skipped()
+    if not job.letter:
+        return SKIPPED
+    error = Suppressed(
+        f"The recipient gets no mails of this type: {subscription.get_state_display()}. Whoever gets them again is "
+        "chosen among the subscriptions, in the admin."
+    )
+    return Outcome.failed(Kind.PERMANENT, error)

@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from types import MappingProxyType
 from typing import Any
-from urllib.parse import urlsplit
 
 from emailqueue.errors import InvalidContext, MissingContext, UnknownEmailType
 from emailqueue.priority import Priority
+from emailqueue.shape import Context, Kinds, Shape, Url, misfit, obstacle, plain, shape_of
 
+__all__ = ["Attachment", "EmailType", "Url", "email_types", "get_email_type", "register"]
 
-class Url(str):
-    """Type of a context field that becomes a link: an absolute http or https address."""
-
-
-type_names = {str: "text", int: "a whole number", float: "a number", Url: "an http(s) address"}
+Attachment = tuple[str, str | bytes, str | None]
+"""File name, content and MIME type; None: by the file name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmailType:
-    """One kind of e-mail: its template, its default priority and the context that it takes."""
+    """
+    One kind of e-mail: its template, its default priority and the context that it takes.
+
+    The context is described by a dataclass (`context`), or by `needed` and `optional`.
+    """
 
     name: str
     """Name in calls, logs and the admin, for example "order-shipped"."""
@@ -34,44 +35,76 @@ class EmailType:
     priority: Priority = Priority.NORMAL
     """Priority of a call that names none."""
 
-    needed: Mapping[str, type | tuple[type, ...]] = field(default_factory=dict)
+    context: type | None = None
+    """Dataclass of the context. Its fields hold what JSON can carry; those without a default are needed."""
+
+    needed: Mapping[str, Kinds] = field(default_factory=dict)
     """Fields that every mail of this type must have, with the type of each: str, int, float or Url."""
 
-    optional: Mapping[str, type | tuple[type, ...]] = field(default_factory=dict)
+    optional: Mapping[str, Kinds] = field(default_factory=dict)
     """Fields that may be absent or None, with the type of each."""
 
     defaults: Mapping[str, str] = field(default_factory=dict)
     """Needed fields that are built when absent: a format of frontend_url and other fields of the context."""
 
-    sample: Mapping[str, Any] = field(default_factory=dict)
-    """A context as calls give it, with which the doctor renders the template; empty: it cannot."""
+    from_email: str = ""
+    """From; empty: DEFAULT_FROM_EMAIL."""
+
+    reply_to: Sequence[str] = ()
+    """Reply-To."""
+
+    attachments: Callable[[Mapping[str, Any]], Iterable[Attachment]] | None = None
+    """Called with the context at each delivery, in the language of the mail; what it raises is a failed attempt."""
+
+    language: Callable[[str, Mapping[str, Any]], str | None] | None = None
+    """Called with recipient and context at delivery, for a mail whose call names no language. None: LANGUAGE_CODE."""
+
+    subscribed: bool = False
+    """Whether recipients may unsubscribe: mails carry List-Unsubscribe, and are skipped once they have."""
+
+    sample: Context | None = None
+    """A context as calls give it: of previews, and of the doctor's test of the template."""
 
     stale_after: float | timedelta | None = None
     """Age, in seconds or as a timedelta, from which the admin asks before a dead letter is retried; None: never."""
 
-    def complete(self, context: Mapping[str, Any], *, frontend_url: str) -> dict[str, Any]:
+    def __post_init__(self) -> None:
+        if self.context and (self.needed or self.optional):
+            raise TypeError(
+                f"{self.name!r} has both context and needed or optional. Put all fields into the dataclass."
+            )
+        self.shape()
+
+    def shape(self) -> Shape:
+        """Return the fields of the context."""
+        return shape_of(self.context) if self.context else Shape(needed=self.needed, optional=self.optional)
+
+    def complete(self, context: Context, *, frontend_url: str) -> dict[str, Any]:
         """
         Return `context`, checked and with its defaults filled in.
 
         Raises MissingContext for a needed field that is absent, InvalidContext for an unknown
         field, a value of the wrong type, one that JSON cannot carry or one that holds NUL.
         """
-        if not isinstance(context, Mapping):
+        fields = plain(context)
+        if not isinstance(fields, Mapping) or (fields is not context and not isinstance(context, self.context or ())):
+            use = f"an object of {self.context.__name__} or " if self.context else ""
             raise InvalidContext(
-                f"The context of {self.name!r} is {context!r}. Use a mapping of field names to values."
+                f"The context of {self.name!r} is {context!r}. Use {use}a mapping of field names to values."
             )
-        self._refuse_unknown(context)
-        given = {key: value for key, value in context.items() if value is not None}
+        shape = self.shape()
+        self._refuse_unknown(fields, shape)
+        given = {**shape.values, **{key: value for key, value in fields.items() if value is not None}}
         given |= self._built(given, frontend_url)
-        missing = [key for key in self.needed if key not in given]
+        missing = [key for key in shape.needed if key not in given]
         if missing:
             raise MissingContext(self._missing(missing))
         for key, value in given.items():
-            self._check(key, value)
+            self._check(key, value, shape)
         return given
 
-    def _refuse_unknown(self, context: Mapping[str, Any]) -> None:
-        known = [*self.needed, *self.optional]
+    def _refuse_unknown(self, context: Mapping[str, Any], shape: Shape) -> None:
+        known = [*shape.needed, *shape.optional]
         unknown = [key for key in context if key not in known]
         if unknown:
             raise InvalidContext(
@@ -93,19 +126,11 @@ class EmailType:
         forms = [f"{key} is built from {self.defaults[key]}" for key in missing if key in self.defaults]
         return f"{text} ({'; '.join(forms)}.)" if forms else text
 
-    def _check(self, key: str, value: Any) -> None:
-        expected = self.needed.get(key) or self.optional[key]
-        kinds = expected if isinstance(expected, tuple) else (expected,)
-        if not any(_fits(value, kind) for kind in kinds):
-            names = " or ".join(type_names.get(kind, kind.__name__) for kind in kinds)
-            raise InvalidContext(f"{key!r} of {self.name!r} is {value!r}. It must be {names}.")
-        try:
-            # Encoded, since half a surrogate pair passes JSON's own escapes and fails in UTF-8 and PostgreSQL.
-            text = json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
-        except (TypeError, ValueError, RecursionError) as error:
-            raise InvalidContext(f"{key!r} of {self.name!r} is {value!r}, which JSON cannot carry: {error}.") from error
-        if b"\\u0000" in text and _holds_nul(value):
-            raise InvalidContext(f"{key!r} of {self.name!r} holds a NUL character, which databases refuse: {value!r}.")
+    def _check(self, key: str, value: Any, shape: Shape) -> None:
+        if expected := misfit(value, shape.needed.get(key) or shape.optional[key]):
+            raise InvalidContext(f"{key!r} of {self.name!r} is {value!r}. It must be {expected}.")
+        if reason := obstacle(value):
+            raise InvalidContext(f"{key!r} of {self.name!r} {reason}")
 
 
 RESERVED = "message"
@@ -141,32 +166,6 @@ def email_types() -> Mapping[str, EmailType]:
     return MappingProxyType(_registry)
 
 
-def _fits(value: Any, kind: type) -> bool:
-    if kind is Url:
-        return isinstance(value, str) and _is_link(value)
-    if kind is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    if isinstance(value, bool):  # bool is an int to Python, but "True votes" is never meant
-        return kind is bool
-    return isinstance(value, kind)
-
-
-def _is_link(value: str) -> bool:
-    try:
-        parts = urlsplit(value)
-    except ValueError:
-        return False
-    return parts.scheme in ("http", "https") and bool(parts.netloc) and not any(map(str.isspace, value))
-
-
-def _holds_nul(value: Any) -> bool:
-    if isinstance(value, str):
-        return "\0" in value
-    if isinstance(value, Mapping):
-        return any(_holds_nul(part) for pair in value.items() for part in pair)
-    return isinstance(value, list | tuple) and any(map(_holds_nul, value))
-
-
 VOTE_CONFIRMATION = EmailType(
     name="vote-confirmation",
     template="emailqueue/email/vote-confirmation.html",
@@ -174,7 +173,7 @@ VOTE_CONFIRMATION = EmailType(
     needed={"model_name": str, "profile_url": Url},
     optional={"model_id": (str, int)},
     defaults={"profile_url": "{frontend_url}/models/{model_id}"},
-    sample={"model_name": "Aurora", "model_id": 7},
+    sample={"model_name": "Aurora", "profile_url": "https://example.com/models/7"},
 )
 PROGRESS_UPDATE = EmailType(
     name="progress-update",
@@ -182,7 +181,12 @@ PROGRESS_UPDATE = EmailType(
     priority=Priority.LOW,
     needed={"model_name": str, "vote_count": int, "milestone": (int, str)},
     optional={"profile_url": Url},
-    sample={"model_name": "Aurora", "vote_count": 1000, "milestone": 1000},
+    sample={
+        "model_name": "Aurora",
+        "vote_count": 1003,
+        "milestone": 1000,
+        "profile_url": "https://example.com/models/7",
+    },
 )
 RANK_UPDATE = EmailType(
     name="rank-update",
@@ -190,7 +194,7 @@ RANK_UPDATE = EmailType(
     priority=Priority.CRITICAL,
     needed={"model_name": str, "rank_position": int, "previous_rank": int, "vote_count": int},
     optional={"profile_url": Url},
-    sample={"model_name": "Aurora", "rank_position": 1, "previous_rank": 4, "vote_count": 1280},
+    sample={"model_name": "Aurora", "rank_position": 3, "previous_rank": 7, "vote_count": 1003},
 )
 REWARD_DELIVERY = EmailType(
     name="reward-delivery",
@@ -199,7 +203,7 @@ REWARD_DELIVERY = EmailType(
     needed={"reward_name": str, "claim_url": Url},
     optional={"reward_value": (str, float)},
     defaults={"claim_url": "{frontend_url}/rewards"},
-    sample={"reward_name": "Gold badge", "reward_value": "10 credits"},
+    sample={"reward_name": "Early supporter badge", "reward_value": "€25", "claim_url": "https://example.com/rewards"},
 )
 REFERRAL_JOIN = EmailType(
     name="referral-join",
@@ -207,7 +211,7 @@ REFERRAL_JOIN = EmailType(
     priority=Priority.LOW,
     needed={"user_name": str},
     optional={"referrer_name": str, "referral_url": Url},
-    sample={"user_name": "Ada", "referrer_name": "Grace"},
+    sample={"user_name": "Ada", "referrer_name": "Grace", "referral_url": "https://example.com/join?ref=ADA"},
 )
 REFERRAL_MILESTONE = EmailType(
     name="referral-milestone",
@@ -215,7 +219,7 @@ REFERRAL_MILESTONE = EmailType(
     priority=Priority.CRITICAL,
     needed={"user_name": str, "referral_count": int},
     optional={"reward_name": str},
-    sample={"user_name": "Ada", "referral_count": 10, "reward_name": "Gold badge"},
+    sample={"user_name": "Ada", "referral_count": 5, "reward_name": "Gold badge"},
 )
 
 _registry: dict[str, EmailType] = {

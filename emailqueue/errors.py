@@ -37,6 +37,22 @@ class InvalidTime(EmailQueueError, ValueError):
     """A time or delay is naive, negative or not a time at all."""
 
 
+class InvalidLanguage(EmailQueueError, ValueError):
+    """The language is none of those that the project supports."""
+
+
+class MissingSample(EmailQueueError, LookupError):
+    """The e-mail type has no sample, so it cannot be previewed."""
+
+
+class NoUnsubscribePage(EmailQueueError, LookupError):
+    """The project has no address at which a subscription ends."""
+
+
+class Suppressed(EmailQueueError):
+    """The recipient gets no mails of this type."""
+
+
 class InvalidIdempotencyKey(EmailQueueError, ValueError):
     """The idempotency key is empty, too long or not a string."""
 

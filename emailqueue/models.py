@@ -25,9 +25,10 @@ from emailqueue.messages import MESSAGE, edited_job
 from emailqueue.outbox import OutboxRow
 from emailqueue.priority import Priority
 from emailqueue.submit import submit
+from emailqueue.subscriptions import Subscription
 from emailqueue.verdict import Action
 
-__all__ = ["Attempt", "BulkAction", "DeadLetter", "KeptFiles", "OutboxRow", "Reason", "Status"]
+__all__ = ["Attempt", "BulkAction", "DeadLetter", "KeptFiles", "OutboxRow", "Reason", "Status", "Subscription"]
 
 EDITABLE = ("to", "context", "priority")
 
@@ -213,8 +214,8 @@ class DeadLetter(models.Model):
         if self.email_type == MESSAGE:
             job = edited_job(arguments, to, priority=priority, **plan)
         else:
-            context = changes.get("context", arguments.get("context"))
-            job = mail_job(self.email_type, to, context, priority=priority, **plan)
+            context, language = changes.get("context", arguments.get("context")), arguments.get("language")
+            job = mail_job(self.email_type, to, context, priority=priority, language=language, **plan)
         return replace(job, letter=self.pk, cause=self.cause)
 
     def _require_retryable(self, alias: str) -> None:

@@ -28,6 +28,8 @@ class Kind(Enum):
     """The connection broke when the mail may have been accepted already."""
     MALFORMED = "malformed"
     """The job cannot be read, or calls what it must not: a dead letter at once."""
+    SKIPPED = "skipped"
+    """The recipient gets no mails of this type any more: done, without a mail."""
     UNSENT = "unsent"
     """Nothing was tried: the job goes back as it was."""
     LOST = "lost"
@@ -102,6 +104,7 @@ class Outcome:
 
 
 SENT = Outcome(kind=Kind.SENT)
+SKIPPED = Outcome(kind=Kind.SKIPPED)
 UNSENT = Outcome(kind=Kind.UNSENT)
 LOST = Outcome(kind=Kind.LOST)
 

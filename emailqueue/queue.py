@@ -9,7 +9,7 @@ from typing import TypedDict, Unpack
 from redis import RedisError
 
 from emailqueue.backoff import Backoff
-from emailqueue.compose import Context, Options, Recipient, checked_recipients, due
+from emailqueue.compose import Options, Recipient, checked_recipients, due
 from emailqueue.conf import get_settings
 from emailqueue.email_types import (
     PROGRESS_UPDATE,
@@ -24,6 +24,7 @@ from emailqueue.errors import RedisUnavailable
 from emailqueue.models import DeadLetter, OutboxRow
 from emailqueue.priority import Priority
 from emailqueue.redis import connect
+from emailqueue.shape import Context
 from emailqueue.store import Store
 from emailqueue.submit import submit, submit_bulk
 
@@ -39,6 +40,9 @@ class Common(TypedDict, total=False):
 
     backoff: Backoff | Mapping[str, object] | None
     """Waits between the attempts. Default: EMAIL_QUEUE["BACKOFF"]."""
+
+    language: str | None
+    """Language of the mail, one of LANGUAGES. Default: what the e-mail type says, or LANGUAGE_CODE."""
 
     idempotency_key: str | None
     """Two calls with the same key within 24 hours queue one mail."""
@@ -68,8 +72,9 @@ def queue_email(
     Inside a transaction of the database `using` (default: "default") the job reaches Redis on
     commit, and never after a rollback. Everything is checked before: raises UnknownEmailType,
     InvalidContext, MissingContext, InvalidAddress, InvalidPriority, InvalidAttempts,
-    InvalidBackoff, InvalidTime or InvalidIdempotencyKey. Redis away: the mail waits in the
-    outbox table, and the call takes a second at most.
+    InvalidBackoff, InvalidTime, InvalidLanguage or InvalidIdempotencyKey. `context` is a mapping, or an
+    object of the type's dataclass. Redis away: the mail waits in the outbox table, and the call takes a
+    second at most.
     """
     job = Options.parse(email_type, **options).job(to, context)
     submit([job], using=using)

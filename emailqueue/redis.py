@@ -5,7 +5,8 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.util import find_spec
@@ -86,7 +87,17 @@ def connect(*, timeout: float = CLIENT_TIMEOUT, retries: int = 0) -> redis.Redis
     the client. Starts the embedded Valkey where that is the source, and raises RedisUnavailable if it cannot;
     any other server is first spoken to by the first command. Raises ImproperlyConfigured without our queues.
     """
-    return _client(timeout, retries)
+    return _stand_ins[-1] if _stand_ins else _client(timeout, retries)
+
+
+@contextmanager
+def standing_in(client: redis.Redis) -> Iterator[None]:
+    """Have connect() return `client` for the length of the block, in all threads: the testing kit's own Redis."""
+    _stand_ins.append(client)
+    try:
+        yield
+    finally:
+        _stand_ins.remove(client)
 
 
 def revive() -> None:
@@ -114,6 +125,7 @@ def _with_timeouts(url: str) -> str:
     return f"{url}{'&' if '?' in url else '?'}{options}" if options else url
 
 
+_stand_ins: list[redis.Redis] = []
 _sources: dict[str, RedisSource] = {}
 """What rq_queues() handed out, by the URL that stands in RQ_QUEUES since."""
 

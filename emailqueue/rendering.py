@@ -13,6 +13,7 @@ from django.core.mail import EmailMultiAlternatives
 from django.template import Context, Engine
 from django.template.base import Node, NodeList
 from django.template.loader_tags import BLOCK_CONTEXT_KEY, BlockContext, BlockNode, ExtendsNode
+from django.utils import translation
 from django.utils.html import escape
 from django.utils.safestring import SafeString
 from templated_mail.mail import BaseEmailMessage
@@ -20,9 +21,12 @@ from templated_mail.mail import BaseEmailMessage
 from emailqueue.conf import get_settings
 from emailqueue.email_types import EmailType
 from emailqueue.errors import EmptyMessage
+from emailqueue.unfolded import unfold
 
 PARTS = ("subject", "text_body", "html_body")
 """The blocks of a template that make up a message."""
+ONE_CLICK = "List-Unsubscribe=One-Click"
+"""Value of List-Unsubscribe-Post (RFC 8058, section 3.1)."""
 
 
 def render(
@@ -31,27 +35,55 @@ def render(
     context: Mapping[str, Any],
     *,
     message_id: str,
+    language: str | None = None,
+    unsubscribe_url: str = "",
     now: datetime | None = None,
 ) -> EmailMultiAlternatives:
     """
     Render one mail of `email_type` to the one recipient `to`.
 
-    `message_id` is the header's value with its angle brackets; `now` is an aware datetime. Beside
-    `context` the template sees frontend_url, brand, email_type (the name) and recipient. Raises
+    `message_id` is the header's value with its angle brackets; `language` is that of the call;
+    `unsubscribe_url` ends the recipient's subscription; `now` is an aware datetime. Beside `context`
+    the template sees frontend_url, brand, email_type (the name), recipient and unsubscribe_url. Raises
     EmptyMessage, and whatever Django raises for a template that is missing or wrong.
     """
-    message = TemplatedEmail(
+    # Whatever is active here: the worker's language, or that of the staff who look at a preview.
+    with translation.override(language_of(email_type, to, context, called=language)):
+        message = _new_message(
+            email_type, to, {"unsubscribe_url": unsubscribe_url, **context}, message_id=message_id, now=now
+        )
+        if unsubscribe_url:
+            message.extra_headers |= {"List-Unsubscribe": f"<{unsubscribe_url}>", "List-Unsubscribe-Post": ONE_CLICK}
+        message.render()
+        for attachment in email_type.attachments(context) if email_type.attachments else ():
+            message.attach(*attachment)
+    return message
+
+
+def language_of(email_type: EmailType, to: str, context: Mapping[str, Any], *, called: str | None) -> str:
+    """Return the language of a mail: that of the call, of its type's function, or LANGUAGE_CODE."""
+    language = called or (email_type.language(to, context) if email_type.language else None)
+    try:
+        return translation.get_supported_language_variant(language or "")
+    except LookupError:  # also one that the project has given up since
+        return settings.LANGUAGE_CODE
+
+
+def _new_message(
+    email_type: EmailType, to: str, context: Mapping[str, Any], *, message_id: str, now: datetime | None
+) -> TemplatedEmail:
+    return TemplatedEmail(
         template_name=email_type.template,
         context={"email_type": email_type.name, "recipient": to, **context},
         to=[to],
+        from_email=email_type.from_email or None,
+        reply_to=list(email_type.reply_to),
         headers={
             "Message-ID": message_id,
             "Date": format_datetime(now or datetime.now(UTC)),
             "Auto-Submitted": "auto-generated",  # RFC 3834 section 5: nobody's holiday notice answers it
         },
     )
-    message.render()
-    return message
 
 
 def message_id(job_id: str) -> str:
@@ -73,6 +105,12 @@ class TemplatedEmail(BaseEmailMessage):  # type: ignore[misc]  # django-template
 
     # The base's send() takes the recipient, renders and then drops cc and from_email.
     send = EmailMultiAlternatives.send
+
+    def message(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the MIME message, with the link to unsubscribe in one piece."""
+        message = super().message(*args, **kwargs)
+        unfold(message, "List-Unsubscribe")
+        return message
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         """Return what the template sees: no request, no site and no guessed protocol."""

@@ -26,7 +26,7 @@ MAX_EVENT_CRASHES = 10
 """The same for an event job. More, since a large audience takes long, and a deploy may meet it several times."""
 
 
-_plain_verbs = {Kind.SENT: "sent", Kind.UNSENT: "head"}
+_plain_verbs = {Kind.SENT: "sent", Kind.SKIPPED: "sent", Kind.UNSENT: "head"}
 
 
 def before_run(job: Job, settings: Settings, *, worker: str) -> Settlement | None:
@@ -64,7 +64,8 @@ def after_run(job: Job, outcome: Outcome, settings: Settings, *, worker: str, se
 
 def _judged(job: Job, outcome: Outcome, settings: Settings, *, worker: str, seconds: float) -> Settlement:
     if outcome.kind in _plain_verbs:
-        return Settlement(job=job, verb=_plain_verbs[outcome.kind], seconds=seconds, staged=outcome.staged)
+        verb, skipped = _plain_verbs[outcome.kind], outcome.kind is Kind.SKIPPED
+        return Settlement(job=job, verb=verb, seconds=seconds, staged=outcome.staged, skipped=skipped)
     if outcome.kind is Kind.OUTAGE:
         return _held(job, outcome, worker=worker, seconds=seconds)
     if outcome.kind is Kind.SLOWED:

@@ -5,24 +5,21 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import count
 from queue import Empty, PriorityQueue, SimpleQueue
 from typing import Any
 
 from django.db import close_old_connections, connections
-from redis import RedisError
 
+from emailqueue.attempt import attempt
 from emailqueue.conf import Settings
-from emailqueue.errors import RedisUnavailable
 from emailqueue.fencer import Fencer
-from emailqueue.jobs import Job, MalformedJob
+from emailqueue.jobs import Job
 from emailqueue.outcome import UNSENT, Kind, Outcome
 from emailqueue.priority import EMAIL_QUEUES, EVENT_QUEUE
 from emailqueue.smtp import Mailer
-from emailqueue.staging import Staging
 from emailqueue.store import Store
-from emailqueue.submit import stage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,16 +125,7 @@ class Slot(threading.Thread):
 
     def _attempt(self, job: Job) -> Outcome:
         close_old_connections()
-        staging = Staging(job.id)
         try:
-            with staging.collecting():
-                outcome = job.function()(job, self)
-            return replace(outcome, staged=stage(staging, self._store)) if outcome.kind is Kind.SENT else outcome
-        except MalformedJob as error:
-            return Outcome.failed(Kind.MALFORMED, error)
-        except (RedisUnavailable, RedisError):  # no fault of the job, which has done nothing that counts
-            return UNSENT
-        except BaseException as error:  # noqa: BLE001  also SystemExit in a handler: a slot reports and lives on
-            return Outcome.failed(Kind.TRANSIENT, error)
+            return attempt(job, self, self._store)
         finally:
             close_old_connections()

@@ -45,11 +45,19 @@ class Mailer:
     """
     One thread's way to the mail server: an SMTP connection that is kept open between mails.
 
-    For a backend that is not Django's SMTP one, send() is one call of its send_messages().
+    For a backend that is not Django's SMTP one, send() is one call of its send_messages(). `connect` makes the
+    backend.
     """
 
-    def __init__(self, settings: Settings, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        connect: Callable[[Settings], BaseEmailBackend] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._settings = settings
+        self._connect = connect or new_backend
         self._clock = clock
         self._backend: BaseEmailBackend | None = None
         self._opened = self._used = 0.0
@@ -102,7 +110,7 @@ class Mailer:
             return False
         backend = None
         try:
-            backend = new_backend(self._settings)
+            backend = self._connect(self._settings)
             backend.open()
             if (connection := _smtp(backend)) is not None:
                 connection.ehlo_or_helo_if_needed()

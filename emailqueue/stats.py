@@ -33,6 +33,9 @@ class QueueFigures:
     completed: int
     """Mails sent since counting began."""
 
+    skipped: int = 0
+    """Mails since counting began that were not sent, since their recipients get no mails of their types any more."""
+
     failed: int
     """Jobs that became dead letters since counting began."""
 
@@ -101,6 +104,6 @@ def figures_of(counts: Counts, *queues: str) -> QueueFigures:
     waiting, active, delayed = (sum(column) for column in zip(*(counts.now[queue] for queue in queues), strict=True))
     since = {
         what: sum(counts.counters.get(f"{queue}:{what}", 0) for queue in queues)
-        for what in ("completed", "failed", "ambiguous", "retried")
+        for what in ("completed", "skipped", "failed", "ambiguous", "retried")
     }
     return QueueFigures(waiting=waiting, active=active, delayed=delayed, **since)

@@ -101,6 +101,9 @@ class Settlement:
     seconds: float = 0.0
     """How long the job ran."""
 
+    skipped: bool = False
+    """Whether a job that is sent was none, since its recipient gets no such mails."""
+
     staged: Staged | None = None
     """What a job that is sent or done has queued."""
 
@@ -123,7 +126,19 @@ class Settlement:
         """Return the entry as settle.lua reads it."""
         job = {name: getattr(self.job, name) for name in ("id", "queue", "label", "token", "letter")}
         staged = self.staged or Staged(key="", count=0)
-        names = ("verb", "seconds", "due", "charged", "ambiguous", "history", "death", "record", "reached", "alert")
+        names = (
+            "verb",
+            "seconds",
+            "due",
+            "charged",
+            "ambiguous",
+            "history",
+            "death",
+            "record",
+            "reached",
+            "alert",
+            "skipped",
+        )
         job["counted_in"] = self.job.counted_in()
         written = {name: getattr(self, name) for name in names} | {"staging": staged.key, "staged": staged.count}
         otherwise = {"otherwise": self.otherwise.as_json()} if self.otherwise else {}
@@ -165,7 +180,7 @@ class Counts:
 
     counters: Mapping[str, int]
     """Since the beginning: "low:completed" by queue, "completed=progress-update" by label.
-    What is counted: queued, completed, failed, retried, held, ambiguous."""
+    What is counted: queued, completed, skipped, failed, retried, held, ambiguous."""
 
     inbox: int
     """Dead letters that wait to be moved into the database."""

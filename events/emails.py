@@ -110,7 +110,8 @@ def _context(
     """Return a function as it is, and anything else as a mapping of context to payload. Raises InvalidSubscriber."""
     if callable(context):
         return context
-    takes = [*email_type.needed, *email_type.optional]
+    shape = email_type.shape()
+    takes = [*shape.needed, *shape.optional]
     if context is None:
         context = [field for field in takes if field in topic.schema.types]
     named = [context] if isinstance(context, str) else context
@@ -121,7 +122,7 @@ def _context(
             f"{subscriber!r} has {', '.join(map(repr, unknown))} in its context, which the e-mail type does not take. "
             f"It takes {', '.join(takes)}."
         )
-    if missing := [field for field in email_type.needed if field not in fields and field not in email_type.defaults]:
+    if missing := [field for field in shape.needed if field not in fields and field not in email_type.defaults]:
         raise InvalidSubscriber(
             f"{subscriber!r} has no {', '.join(map(repr, missing))} in its context, which the e-mail type needs. Pass "
             "context={...}, a mapping of such fields to fields of the payload, or a function of the event."

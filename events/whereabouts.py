@@ -24,6 +24,7 @@ class Place(models.TextChoices):
     SCHEDULED = "scheduled", _("scheduled, or waiting to be tried again")
     WORKER = "worker", _("with a worker")
     SENT = "sent", _("done")
+    SKIPPED = "skipped", _("skipped, since the recipient gets no such mails")
     DEAD = "dead letter", _("dead letter")
     OUTBOX = "outbox", _("waiting in the outbox")
     ENDED = "ended", _("done or cancelled, some minutes ago or more")
@@ -53,7 +54,7 @@ def whereabouts(job_ids: Iterable[str], *, connection: Redis) -> dict[str, Where
     wanted = list(dict.fromkeys(job_ids))
     with connection.pipeline(transaction=False) as pipeline:
         for job_id in wanted:
-            pipeline.hget(f"{RQ_KEY_PREFIX}:job:{job_id}", "place")
+            pipeline.hmget(f"{RQ_KEY_PREFIX}:job:{job_id}", ["place", "skipped"])
         pipeline.exists(COMMITTED)
         pipeline.hlen(INBOX)
         *places, committed, inbox = pipeline.execute()
@@ -66,9 +67,12 @@ def whereabouts(job_ids: Iterable[str], *, connection: Redis) -> dict[str, Where
 
 
 def _whereabouts(
-    job_id: str, place: Any, *, letters: Mapping[str, DeadLetter], kept: set[str], absent: Place
+    job_id: str, fields: Any, *, letters: Mapping[str, DeadLetter], kept: set[str], absent: Place
 ) -> Whereabouts:
     letter = letters.get(job_id)
+    place, skipped = fields
+    if skipped:
+        return Whereabouts(place=Place.SKIPPED)
     if place in _in_redis:
         return Whereabouts(place=_in_redis[place], letter=letter.pk if letter else "")
     if letter:

@@ -28,6 +28,7 @@ from emailqueue.testing.mailserver import MailServer
 from emailqueue.worker import EmailWorker
 from tests.settings import mail_port, state
 
+pytest_plugins = ["emailqueue.testing.pytest_plugin"]
 ROOT = Path(__file__).parent.parent
 
 

@@ -18,8 +18,9 @@ from emailqueue.compose import valid_address
 from emailqueue.conf import Settings
 from emailqueue.doctor.finding import Finding, error, ok, warning
 from emailqueue.errors import InvalidAddress
+from emailqueue.mailers import new_backend
 from emailqueue.outcome import Kind
-from emailqueue.smtp import Mailer, new_backend
+from emailqueue.smtp import Mailer
 from emailqueue.verdict import judge, sentence
 
 PATIENCE = 10.0

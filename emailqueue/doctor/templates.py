@@ -26,7 +26,7 @@ def templates(types: Mapping[str, EmailType], settings: Settings) -> Iterator[Fi
 def _examine(email_type: EmailType, settings: Settings) -> Finding | None:
     name = email_type.name
     try:
-        if not email_type.sample and email_type.needed:
+        if email_type.sample is None:
             get_template(email_type.template)
             return warning(
                 "templates",

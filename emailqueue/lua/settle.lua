@@ -4,7 +4,8 @@
 --   dice (0 to 1), batch: a list of
 --   {id, queue, counted_in (see add), label, token, letter, verb, seconds (that it ran), reached (the server answered as
 --   one that takes mail), ...} with verb
---     sent    staging, staged: key and number of the jobs that it queued, which become visible now; '' for none
+--     sent    skipped: true when there was no mail to send after all;
+--             staging, staged: key and number of the jobs that it queued, which become visible now; '' for none
 --     hold    history, alert (our account is refused), otherwise: another entry, for a mail that is to blame itself
 --     slow    history: its domain asks us to go slower
 --     retry   history, due (s from now), charged (false: held, no attempt was used)
@@ -33,8 +34,12 @@ local function completes(entry)
   if entry.letter ~= '' then
     redis.call('RPUSH', 'emailqueue:redelivered', entry.letter)
   end
-  ends(entry, 'completed')
-  note('sent', entry.counted_in)
+  if entry.skipped then
+    ends(entry, 'skipped')
+  else
+    ends(entry, 'completed')
+    note('sent', entry.counted_in)
+  end
   done = done + 1
 end
 
@@ -52,7 +57,11 @@ function verbs.sent(entry)
   redis.call('EXPIRE', key, ask.keep)
   local finished = RQ .. ':finished:' .. entry.queue
   redis.call('ZADD', finished, seconds(now + ask.keep * 1000000), entry.id)
-  note_latency(entry.counted_in, redis.call('HGET', key, 'due_at'), now)
+  if entry.skipped then
+    redis.call('HSET', key, 'skipped', '1')
+  else
+    note_latency(entry.counted_in, redis.call('HGET', key, 'due_at'), now)
+  end
   completes(entry)
   return true
 end

@@ -21,7 +21,7 @@ from django.views.decorators.cache import never_cache
 from emailqueue.models import DeadLetter
 from emailqueue.monitor.control import control
 from emailqueue.monitor.views import stats_json, stats_page
-from emailqueue.review import letter_page, several, single
+from emailqueue.review import letter_page, several, single, type_pages
 from emailqueue.review.counting import BoundedPaginator
 from emailqueue.review.filters import FILTERS
 from emailqueue.review.rights import may
@@ -160,6 +160,7 @@ class DeadLetterAdmin(ModelAdmin):
                 for verb, act in verbs.items()
             ),
             *self._stats_urls(),
+            *self._types_urls(),
             *super().get_urls(),
         ]
 
@@ -172,6 +173,13 @@ class DeadLetterAdmin(ModelAdmin):
             path("stats/", page, name="emailqueue_stats"),
             path("stats/control/", self.admin_site.admin_view(verbs), name="emailqueue_stats_control"),
             path("stats.json", as_json, name="emailqueue_stats_json"),
+        ]
+
+    def _types_urls(self) -> list[URLPattern]:
+        page = self.admin_site.admin_view(partial(type_pages.types_page, site=self.admin_site))
+        return [
+            path("types/", page, name="emailqueue_types"),
+            path("types/html/", self.admin_site.admin_view(type_pages.type_html), name="emailqueue_type_html"),
         ]
 
     def _one(self, request: HttpRequest, object_id: str, *, act: Any, verb: str) -> HttpResponseBase:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.template.defaultfilters import filesizeformat
 from django.utils import timezone
 from django.utils.html import linebreaks
 
+from emailqueue.conf import get_settings
 from emailqueue.email_types import EmailType, email_types
 from emailqueue.messages import MESSAGE, preview_of
 from emailqueue.models import DeadLetter
@@ -27,10 +29,13 @@ class Rendition:
 
     sender: str = ""
     to: str = ""
+    reply_to: str = ""
     subject: str = ""
     text: str = ""
     html: str = ""
-    attachments: tuple[str, ...] = ()
+    attachments: Sequence[str] = ()
+    """File name, type and size of each."""
+
     error: str = ""
 
     def as_json(self) -> dict[str, str]:
@@ -44,17 +49,32 @@ def render_now(letter: DeadLetter) -> Rendition:
     try:
         if letter.email_type == MESSAGE:
             return _of_message(arguments)
-        message = render(
+        return rendition(
             email_types()[letter.email_type],
             arguments["to"],
             arguments["context"],
-            message_id=message_id(letter.job_id or UNKNOWN),
+            job_id=letter.job_id or UNKNOWN,
+            language=arguments.get("language"),
         )
     except Exception as error:  # noqa: BLE001 - see above
         return Rendition(error=f"{type(error).__name__}: {error}")
-    html = next((str(part[0]) for part in message.alternatives), "")
+
+
+def rendition(
+    email_type: EmailType, to: str, context: Mapping[str, Any], *, job_id: str = UNKNOWN, language: str | None = None
+) -> Rendition:
+    """Render a mail as it would go out now. Raises whatever its template raises."""
+    # A link that works is for the recipient alone.
+    link = f"{get_settings().frontend_url}/…" if email_type.subscribed else ""
+    message = render(email_type, to, context, message_id=message_id(job_id), language=language, unsubscribe_url=link)
     return Rendition(
-        sender=message.from_email, to=arguments["to"], subject=str(message.subject), text=str(message.body), html=html
+        sender=message.from_email,
+        to=to,
+        reply_to=", ".join(message.reply_to),
+        subject=str(message.subject),
+        text=str(message.body),
+        html=next((str(part[0]) for part in message.alternatives), ""),
+        attachments=[_told(attachment) for attachment in message.attachments],
     )
 
 
@@ -68,11 +88,18 @@ def _of_message(arguments: Mapping[str, Any]) -> Rendition:
     return Rendition(
         sender=message.from_email,
         to=arguments["to"],
+        reply_to=", ".join(message.reply_to),
         subject=str(message.subject),
         text=text,
         html=html or linebreaks(text, autoescape=True),
-        attachments=tuple(str(entry.get("filename") or entry.get("mimetype", "…")) for entry in attached),
+        attachments=[str(entry.get("filename") or entry.get("mimetype", "…")) for entry in attached],
     )
+
+
+def _told(attachment: Any) -> str:
+    name, content, mimetype = attachment
+    size = len(content.encode() if isinstance(content, str) else content)
+    return f"{name or '-'} ({mimetype}, {filesizeformat(size)})"
 
 
 def render_at_death(letter: DeadLetter) -> dict[str, str] | None:

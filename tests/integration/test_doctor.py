@@ -25,11 +25,11 @@ from emailqueue.doctor.finding import Finding, Level, worst
 from emailqueue.doctor.redis import redis as examine_redis
 from emailqueue.email_types import _registry, email_types
 from emailqueue.jobs import timestamp
+from emailqueue.mailers import new_backend
 from emailqueue.models import DeadLetter, OutboxRow
 from emailqueue.monitor.snapshot import Snapshot
 from emailqueue.redis import rq_queues
 from emailqueue.redis_report import RedisReport
-from emailqueue.smtp import new_backend
 from emailqueue.store import Store
 from emailqueue.testing.mailserver import MailServer
 from tests.integration.test_scripts import enqueue

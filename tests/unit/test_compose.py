@@ -19,6 +19,7 @@ from emailqueue.errors import (
     InvalidBackoff,
     InvalidContext,
     InvalidIdempotencyKey,
+    InvalidLanguage,
     InvalidPriority,
     InvalidTime,
     MissingContext,
@@ -250,3 +251,16 @@ def test_the_ascii_domain_an_address_is_told_as_mail_servers_know_it(address: st
     found = ascii_domain(address)
 
     assert found == domain
+
+
+@pytest.mark.parametrize(("language", "kept"), [("de", "de"), ("de-at", "de"), ("pt-br", "pt-br")])
+def test_a_call_may_name_a_language_of_the_project(language: str, kept: str) -> None:
+    job = mail_job("referral-join", "ada@example.com", {"user_name": "Ada"}, language=language)
+
+    assert job.arguments["language"] == kept
+
+
+@pytest.mark.parametrize("language", ["", "tlh", "x" * 600, 7, ["de"]])
+def test_another_language_is_refused(language: object) -> None:
+    with pytest.raises(InvalidLanguage, match="Use one of those in LANGUAGES"):
+        mail_job("referral-join", "ada@example.com", {"user_name": "Ada"}, language=language)

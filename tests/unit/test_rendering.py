@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import email.policy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from email import message_from_bytes
@@ -14,6 +14,7 @@ import pytest
 from django.core import mail
 from django.core.mail import EmailMultiAlternatives
 from django.template import TemplateDoesNotExist
+from django.utils import translation
 from pytest_django import Settings
 
 from emailqueue.email_types import EmailType
@@ -288,3 +289,66 @@ def test_threads_that_render_one_template_do_not_mix(write: Any, rendered: Rende
     assert [message.subject for message in messages] == [f"Hello {name}!" for name in names]
     assert [message.body for message in messages] == [f"Dear {name}" for name in names]
     assert [html_of(message) for message in messages] == [f"<p>Dear {name[:-1]}&amp;</p>" for name in names]
+
+
+DATED = """{% load i18n %}{% get_current_language as code %}
+{% block subject %}{{ code }}{% endblock %}
+{% block text_body %}{{ at|date:"F" }}{% endblock %}
+{% block html_body %}<p>{{ code }}</p>{% endblock %}
+"""
+
+
+@pytest.mark.parametrize(
+    ("called", "typed", "used"),
+    [
+        (None, None, "en"),
+        ("de", None, "de"),
+        (None, "de", "de"),
+        ("pt-br", "de", "pt-br"),
+        ("de-at", None, "de"),
+        (None, "tlh", "en"),
+        ("tlh", None, "en"),
+    ],
+)
+def test_a_mail_is_in_the_language_of_its_call_or_of_its_type(
+    write: Callable[..., None], called: str | None, typed: str | None, used: str
+) -> None:
+    write(dated=DATED)
+    asked: list[object] = []
+
+    def language(to: str, context: Mapping[str, Any]) -> str | None:
+        asked.append((to, context))
+        return typed
+
+    kind = EmailType(name="dated", template="dated.html", language=language)
+
+    with translation.override("fr"):  # staff who look at a preview
+        message = render(kind, "ada@example.com", {"at": NOON}, message_id="<1@x>", language=called)
+        active = translation.get_language()
+
+    month = {"en": "May", "de": "Mai", "pt-br": "Maio"}[used]
+    assert (message.body, active) == (month, "fr")
+    assert asked == ([] if called else [("ada@example.com", {"at": NOON})])
+
+
+def test_a_type_has_its_own_sender_reply_address_and_attachments(write: Callable[..., None]) -> None:
+    write(letter=PARTS)
+    kind = EmailType(
+        name="letter",
+        template="letter.html",
+        from_email="Shop <shop@example.com>",
+        reply_to=["help@example.com"],
+        attachments=lambda context: [
+            (f"{context['name']}.txt", f"{translation.get_language()}\n", None),
+            ("a.pdf", b"%PDF", "application/pdf"),
+        ],
+    )
+
+    message = render(kind, "ada@example.com", {"name": "Ada"}, message_id="<1@x>", language="de")
+
+    parsed = message_from_bytes(message.message().as_bytes(), policy=email.policy.default)
+    assert (parsed["From"], parsed["Reply-To"]) == ("Shop <shop@example.com>", "help@example.com")
+    assert [(part.get_filename(), part.get_content()) for part in parsed.iter_attachments()] == [
+        ("Ada.txt", "de\n"),
+        ("a.pdf", b"%PDF"),
+    ]

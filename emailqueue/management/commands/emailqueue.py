@@ -11,13 +11,14 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from emailqueue.errors import EmailQueueError
 from emailqueue.management.answer import Answer
-from emailqueue.management.verbs import alive, doctor, limit, pause, purge, resume, stats
+from emailqueue.management.verbs import alive, doctor, limit, pause, preview, purge, resume, stats
 
 VERBS: Mapping[str, ModuleType] = {
     "alive": alive,
     "doctor": doctor,
     "limit": limit,
     "pause": pause,
+    "preview": preview,
     "purge": purge,
     "resume": resume,
     "stats": stats,

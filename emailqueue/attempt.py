@@ -1,0 +1,39 @@
+"""One attempt at a job: runs its function, and keeps what it queued ready for the settlement."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from redis import RedisError
+
+from emailqueue.errors import RedisUnavailable
+from emailqueue.jobs import Job, MalformedJob, Run
+from emailqueue.outcome import UNSENT, Kind, Outcome
+from emailqueue.staging import Staging
+from emailqueue.store import Store
+from emailqueue.submit import stage
+
+
+def nothing() -> None:
+    """Do nothing."""
+
+
+def attempt(job: Job, run: Run, store: Store, *, before_end: Callable[[], None] = nothing) -> Outcome:
+    """
+    Run `job` and return what came of it; whatever it raises becomes an outcome.
+
+    `before_end` is called while what is queued still belongs to the job.
+    """
+    staging = Staging(job.id)
+    try:
+        with staging.collecting():
+            outcome = job.function()(job, run)
+            before_end()
+        return replace(outcome, staged=stage(staging, store)) if outcome.kind is Kind.SENT else outcome
+    except MalformedJob as error:
+        return Outcome.failed(Kind.MALFORMED, error)
+    except (RedisUnavailable, RedisError):  # no fault of the job, which has done nothing that counts
+        return UNSENT
+    except BaseException as error:  # noqa: BLE001  also SystemExit in a handler: a worker reports and lives on
+        return Outcome.failed(Kind.TRANSIENT, error)

@@ -1,0 +1,46 @@
+"""Write the mails of e-mail types, with their samples, as HTML and text files."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from emailqueue.compose import valid_language
+from emailqueue.email_types import email_types, get_email_type
+from emailqueue.review.rendition import Rendition
+from emailqueue.review.samples import render_sample
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Take any number of types, a language and a folder."""
+    parser.add_argument("types", nargs="*", metavar="TYPE", help="left out: all types that have a sample")
+    parser.add_argument("--language", help="one of LANGUAGES; left out: that of the type")
+    parser.add_argument("--output", type=Path, default=Path("preview"), metavar="DIR", help="default: preview")
+
+
+def run(*, types: Sequence[str], language: str | None, output: Path, **options: Any) -> str:
+    """Write the files, and list them."""
+    language = language and valid_language(language)
+    chosen = [get_email_type(name) for name in types] or [
+        email_type for email_type in email_types().values() if email_type.sample is not None
+    ]
+    mails = {email_type.name: render_sample(email_type, language=language) for email_type in chosen}
+    output.mkdir(parents=True, exist_ok=True)
+    written = []
+    for name, mail in mails.items():
+        base = f"{quote(name, safe='')}{f'.{language}' if language else ''}"
+        for suffix, content in (("html", mail.html), ("txt", _as_text(mail))):
+            path = output / f"{base}.{suffix}"
+            path.write_text(content, encoding="utf-8")
+            written.append(str(path))
+    return "\n".join(written)
+
+
+def _as_text(mail: Rendition) -> str:
+    head = {"From": mail.sender, "To": mail.to, "Reply-To": mail.reply_to, "Subject": mail.subject}
+    lines = [f"{name}: {value}" for name, value in head.items() if value]
+    lines += [f"Attachment: {attachment}" for attachment in mail.attachments]
+    return "\n".join([*lines, "", mail.text, ""])

@@ -1,0 +1,210 @@
+"""A worker without threads and waits: it claims, runs and settles one job after the other, by the worker's own code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from django.core.mail.backends.base import BaseEmailBackend
+from redis import Redis
+
+from emailqueue.attempt import attempt
+from emailqueue.conf import Settings, get_settings
+from emailqueue.housekeeping import close_redelivered, move_inbox
+from emailqueue.jobs import Job, timestamp
+from emailqueue.models import DeadLetter, OutboxRow
+from emailqueue.outage import server_name
+from emailqueue.outcome import UNSENT
+from emailqueue.priority import EMAIL_QUEUES, EVENT_QUEUE, QUEUES
+from emailqueue.settlement import after_run, before_run
+from emailqueue.smtp import Mailer
+from emailqueue.store import SLOWED, Settled, Settlement, Store
+
+NAME = "drain"
+HELD = ("hold", "slow")
+"""Verbs of mails that go back uncharged."""
+PROBES = 3
+"""Times that one drain() asks a mail server again that was away, or a domain that wanted mail to go slower."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drained:
+    """What one drain() did."""
+
+    sent: int = 0
+    """Mails that the mail server took."""
+
+    skipped: int = 0
+    """Mails that did not go out, since their recipients get no mails of their types any more."""
+
+    retries: int = 0
+    """Attempts at mails or events that failed and were made again."""
+
+    held: int = 0
+    """Times that a mail was put back uncharged: its mail server was away, or its domain asked to go slower."""
+
+    events: int = 0
+    """Jobs of events that ended well: one for each event, and one for each of its subscribers."""
+
+    dead: list[DeadLetter] = field(default_factory=list)
+    """Letters of what died."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Drainer:
+    """Runs what is due. It is the Run that job functions see."""
+
+    connection: Redis
+    backend: Callable[[Settings], BaseEmailBackend]
+    """Makes what delivers."""
+
+    commit: Callable[[], None]
+    """Called whenever what was queued shall have reached Redis."""
+
+    on_claim: Callable[[Job], None]
+    _store: Store = field(init=False)
+    _settings: Settings = field(init=False)
+    _mailer: Mailer = field(init=False)
+    _running: Job = field(init=False)
+
+    def drain(self, *, until: datetime | None) -> Drained:
+        """Run what is due, and what is scheduled until then, without waiting; failed attempts are repeated at once."""
+        self._store, self._settings = Store(self.connection), replace(get_settings(), rate_limit=0.0)
+        self._mailer = Mailer(self._settings, connect=self.backend)
+        self._try_again_what_is_held()
+        settled: list[Settlement] = []
+        probes = 0
+        try:
+            while True:
+                self.commit()
+                self._bring_retries_forward()
+                if job := self._claim():
+                    settled.append(self._run(job))
+                elif settled and settled[-1].verb in HELD and probes < PROBES:
+                    probes += 1
+                    self._try_again_what_is_held()
+                elif until is None or not self._bring_forward(until):
+                    return self._told(settled)
+        finally:
+            self._mailer.close()
+
+    # What job functions ask
+
+    def fence(self) -> bool:
+        """Mark the running job as about to be sent."""
+        return self._store.fence([self._running])[0]
+
+    def mailer(self) -> Mailer:
+        """Return the way to the mail server."""
+        return self._mailer
+
+    # Claim, run, settle
+
+    def _claim(self) -> Job | None:
+        ask = {
+            "worker": NAME,
+            "ttl": 60,
+            "now": timestamp(),
+            "state": "",
+            "server": server_name(self._settings),
+            "queues": EMAIL_QUEUES,
+            "events": EVENT_QUEUE,
+            "room": 1,
+            "event_room": 1,
+            "in_hand": 0,
+            "lease": self._settings.lease,
+            "interval": 0,
+            "burst": 1,
+            "fair": 0,
+            "idle": 1000,
+            "figures": False,
+        }
+        while True:
+            claim = self._store.claim(ask)
+            if claim.jobs:
+                return claim.jobs[0]
+            if claim.wait:  # else there was too much to tidy up for one call
+                return None
+
+    def _run(self, job: Job) -> Settlement:
+        self.on_claim(job)
+        self._running = job
+        settlement = before_run(job, self._settings, worker=NAME)
+        if settlement is None:
+            outcome = attempt(job, self, self._store, before_end=self.commit)
+            if outcome is UNSENT:
+                raise RuntimeError(f"Job {job.id} ({job.label}) could not run: the Redis of the tests failed it.")
+            settlement = after_run(job, outcome, self._settings, worker=NAME, seconds=0.0)
+        answer = (
+            settlement
+            and self._store.settle(
+                [settlement],
+                worker=NAME,
+                now=timestamp(),
+                keep=self._settings.keep_sent,
+                server=server_name(self._settings),
+            )[0]
+        )
+        if settlement is None or answer is Settled.LEASE_LOST:
+            raise RuntimeError(f"Job {job.id} ({job.label}) was taken away while it ran.")
+        return settlement
+
+    def _told(self, settled: list[Settlement]) -> Drained:
+        ended = [entry for entry in settled if entry.verb == "sent"]
+        sent = [entry.job for entry in ended if not entry.skipped]
+        mails = [job for job in sent if job.counted_in() != EVENT_QUEUE]
+        deaths = [entry.death for entry in settled if entry.verb == "dead"]
+        if deaths:
+            move_inbox(self.connection)
+        if any(job.letter for job in sent):
+            close_redelivered(self.connection)
+        if ended and self._settings.outbox == "always":
+            OutboxRow.objects.forget([entry.job.id for entry in ended])
+        return Drained(
+            sent=len(mails),
+            skipped=sum(entry.skipped for entry in settled),
+            retries=sum(entry.verb == "retry" for entry in settled),
+            held=sum(entry.verb in HELD for entry in settled),
+            events=len(sent) - len(mails),
+            dead=list(DeadLetter.objects.filter(pk__in=deaths).order_by("died_at")) if deaths else [],
+        )
+
+    # The clock
+
+    def _bring_retries_forward(self) -> None:
+        for queue in QUEUES:
+            for job_id in self._scheduled(queue):
+                fields: Any = self.connection.hmget(f"rq:job:{job_id.decode()}", ["history", "parked"])
+                history, parked = fields
+                if history and not parked:
+                    self.connection.zadd(f"rq:scheduled:{queue}", {job_id: 0}, xx=True)
+
+    def _bring_forward(self, until: datetime) -> bool:
+        """Make the next scheduled job due, and return whether there was one."""
+        firsts: list[tuple[float, str, bytes]] = []
+        for queue in QUEUES:
+            due: Any = self.connection.zrangebyscore(
+                f"rq:scheduled:{queue}", "-inf", until.timestamp(), start=0, num=100, withscores=True
+            )
+            parked = [self.connection.hexists(f"rq:job:{job_id.decode()}", "parked") for job_id, _ in due]
+            firsts += [(at, queue, job_id) for (job_id, at), out in zip(due, parked, strict=True) if not out][:1]
+        if not firsts:
+            return False
+        _at, queue, job_id = min(firsts, key=lambda first: first[0])
+        self.connection.zadd(f"rq:scheduled:{queue}", {job_id: 0}, xx=True)
+        return True
+
+    def _try_again_what_is_held(self) -> None:
+        """Let a probe go to each mail server and each domain that holds mail: nobody waits for their time in a test."""
+        for name in self._store.flow():
+            if name.startswith("outage:"):
+                self.connection.hset(f"emailqueue:{name}", "next", "0")
+        domains: Any = self.connection.zrangebyscore(SLOWED, "(0", "+inf")
+        for domain in domains:
+            self.connection.zadd(SLOWED, {domain: 0.001}, xx=True)
+
+    def _scheduled(self, queue: str) -> list[bytes]:
+        found: Any = self.connection.zrange(f"rq:scheduled:{queue}", 0, -1)
+        return list(found)

@@ -1,0 +1,175 @@
+"""The queue of one test: what was queued, and a worker that runs it at once. It needs no Redis."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
+
+from django.core.exceptions import ImproperlyConfigured
+from django.core.mail.backends import locmem, smtp
+from django.core.mail.backends.base import BaseEmailBackend
+from redis import Redis
+
+from emailqueue.compose import due as checked_due
+from emailqueue.conf import Settings
+from emailqueue.email_types import EmailType
+from emailqueue.jobs import Job
+from emailqueue.priority import Priority
+from emailqueue.redis import standing_in
+from emailqueue.submit import absence
+from emailqueue.testing.commits import Commits
+from emailqueue.testing.drainer import Drained, Drainer
+from emailqueue.testing.queued import Expected, QueuedEmail, waiting_jobs
+
+if TYPE_CHECKING:
+    from emailqueue.testing.mailserver import MailServer
+
+
+class Said(TypedDict, total=False):
+    """What a test may say about a mail beside its type; what is left out may be anything."""
+
+    to: str
+    context: Mapping[str, Any]
+    """Fields that the context has, maybe among others."""
+
+    priority: Priority | int | str
+    delay: float | timedelta
+    """Seconds from the call until it is due; 0: at once."""
+
+    at: datetime
+    """Time at which it is due."""
+
+    language: str
+    """What the call says."""
+
+
+class EmailQueue:
+    """
+    A queue that is empty at first, in place of the one in Redis for the length of a with block.
+
+        with EmailQueue() as email_queue:
+            sign_up("ada@example.com")
+            email_queue.assert_queued("welcome", to="ada@example.com", context={"name": "Ada"})
+            email_queue.drain()
+        assert mail.outbox[0].subject == "Welcome, Ada"
+
+    What drain() delivers goes to django.core.mail.outbox, or to the mail server that mail_server() starts. Raises
+    ImproperlyConfigured without fakeredis.
+    """
+
+    def __init__(self) -> None:
+        self._commits = Commits()
+        self._run: dict[str, QueuedEmail] = {}
+        """Mails that drain() has claimed: a dead one is no longer in Redis."""
+        self._server: MailServer | None = None
+        self._until_the_end = ExitStack()
+
+    def __enter__(self) -> Self:
+        self._connection = _redis_in_memory()
+        self._until_the_end.enter_context(standing_in(self._connection))
+        absence.until = 0.0  # a Redis that was away before this test is not this one
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._until_the_end.close()
+
+    @property
+    def emails(self) -> list[QueuedEmail]:
+        """All mails that were queued and not cancelled, in the order of their calls, whether they went out or not."""
+        waiting = {email.job_id: email for email in self.waiting}
+        return _in_order({**self._run, **waiting})
+
+    @property
+    def waiting(self) -> list[QueuedEmail]:
+        """The mails that have not gone out yet, scheduled ones too."""
+        self._commits.come()
+        mails = map(QueuedEmail.of, waiting_jobs(self._connection))
+        return _in_order({email.job_id: email for email in mails if email})
+
+    def find(self, email_type: str | EmailType | None = None, **said: Unpack[Said]) -> list[QueuedEmail]:
+        """Return the queued mails that fit what is said."""
+        expected = Expected(email_type=email_type, **said)
+        return [email for email in self.emails if expected.fits(email)]
+
+    def assert_queued(
+        self, email_type: str | EmailType | None = None, *, count: int | None = None, **said: Unpack[Said]
+    ) -> QueuedEmail:
+        """Fail unless a mail was queued that fits what is said, or exactly `count` of them; return the first one."""
+        found = self.find(email_type, **said)
+        if not found or count not in (None, len(found)):
+            number = f"{len(found)} of {count} expected mails were" if count else "No mail was"
+            raise AssertionError(f"{number} queued with {self._told(email_type, said)}")
+        return found[0]
+
+    def assert_not_queued(self, email_type: str | EmailType | None = None, **said: Unpack[Said]) -> None:
+        """Fail if a mail was queued that fits what is said; without arguments, if any was."""
+        if self.find(email_type, **said):
+            raise AssertionError(f"A mail was queued with {self._told(email_type, said)}")
+
+    def drain(self, *, until: datetime | timedelta | None = None) -> Drained:
+        """
+        Run what is due, mails and events, and return what became of it.
+
+        Nothing waits: a failed attempt is repeated at once until it succeeds or its attempts are used up. `until`: run
+        what is scheduled until then, too, in the order of time; an aware datetime, or a timedelta from now. A mail
+        server that is away is asked again three times; then mails stay where they are until the next drain(). Mails
+        that have died are rows of DeadLetter.
+        """
+        drainer = Drainer(
+            connection=self._connection, backend=self._backend, commit=self._commits.come, on_claim=self._claimed
+        )
+        return drainer.drain(until=_moment(until))
+
+    def mail_server(self, *replies: str) -> MailServer:
+        """
+        Deliver to a real mail server on loopback from now on, which answers the next recipients like this.
+
+        mail_server("451", "drop", "250") says no for now, then hangs up, then takes the mail; more is in
+        emailqueue.testing.MailServer. Another call sets other replies.
+        """
+        from emailqueue.testing.mailserver import MailServer
+
+        if self._server is None:
+            self._server = self._until_the_end.enter_context(MailServer())
+        self._server.replies = replies
+        return self._server
+
+    def _backend(self, settings: Settings) -> BaseEmailBackend:
+        if self._server is None:
+            return locmem.EmailBackend(alias="default")
+        # The alias says that nothing shall come from EMAIL_*, which Django 6.1 deprecates.
+        return smtp.EmailBackend(
+            host="127.0.0.1", port=self._server.port, username="", password="", timeout=10, alias="default"
+        )
+
+    def _claimed(self, job: Job) -> None:
+        if email := QueuedEmail.of(job):
+            self._run[email.job_id] = email
+
+    def _told(self, email_type: str | EmailType | None, said: Said) -> str:
+        queued = "\n  ".join(map(str, self.emails)) or "nothing"
+        return f"{Expected(email_type=email_type, **said)}. What was queued:\n  {queued}"
+
+
+def _in_order(emails: Mapping[str, QueuedEmail]) -> list[QueuedEmail]:
+    return sorted(emails.values(), key=lambda email: email.queued_at)
+
+
+def _moment(until: datetime | timedelta | None) -> datetime | None:
+    if isinstance(until, timedelta):
+        return datetime.now(UTC) + until
+    checked_due(at=until)
+    return until
+
+
+def _redis_in_memory() -> Redis:
+    if not (find_spec("fakeredis") and find_spec("lupa")):  # lupa: without it fakeredis runs no scripts
+        raise ImproperlyConfigured(
+            'The testing kit needs fakeredis with Lua. Run pip install "django-emailqueue[testing]".'
+        )
+    import fakeredis
+
+    return fakeredis.FakeRedis(server=fakeredis.FakeServer(version=(7,)))

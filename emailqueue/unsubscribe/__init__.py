@@ -1,0 +1,1 @@
+"""How an address leaves the mails of a subscribed type."""

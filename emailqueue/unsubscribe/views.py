@@ -1,0 +1,36 @@
+"""The page behind List-Unsubscribe, for mail programs (RFC 8058) and for people."""
+
+from __future__ import annotations
+
+from django.contrib.auth.decorators import login_not_required
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_http_methods
+
+from emailqueue.models import Subscription
+
+
+@never_cache
+@csrf_exempt  # the token is the right to do it, and a mail program has no cookie
+@login_not_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def unsubscribe(request: HttpRequest, token: str) -> HttpResponse:
+    """
+    End the subscription when posted to; show a page that asks for it otherwise.
+
+    A GET changes nothing, since scanners and previews follow links. A POST may come any number of times.
+    """
+    subscription = Subscription.objects.by_token(token)
+    if subscription and request.method == "POST":
+        subscription.become(Subscription.State.UNSUBSCRIBED)
+    response = TemplateResponse(
+        request,
+        "emailqueue/unsubscribe.html",
+        {"subscription": subscription},
+        status=200 if subscription else 404,
+    )
+    response.headers["Referrer-Policy"] = "no-referrer"
+    response.headers["X-Robots-Tag"] = "noindex"
+    return response

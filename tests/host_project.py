@@ -1,0 +1,49 @@
+"""A project of somebody else's, made of the files that a page of the docs shows, and its tests."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.conftest import ROOT
+
+SETTINGS = """
+from emailqueue.redis import rq_queues
+
+SECRET_KEY = "secret"
+USE_TZ = True
+INSTALLED_APPS = ["django.contrib.contenttypes", "django.contrib.auth", "django_rq", "emailqueue", "events"]
+DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}
+BACKEND = "django.template.backends.django.DjangoTemplates"
+TEMPLATES = [{"BACKEND": BACKEND, "APP_DIRS": True, "DIRS": ["shop/templates"]}]
+RQ_QUEUES = rq_queues("redis://127.0.0.1:1/0")
+EMAIL_QUEUE = {"FRONTEND_URL": "https://example.com"}
+"""
+FILE = re.compile(r"^```(?:python|html)\n(?:# |<!-- )(\S+)(?: -->)?\n(.*?)^```", flags=re.DOTALL | re.MULTILINE)
+
+
+def files_of(page: str) -> dict[str, str]:
+    """Return the files that docs/PAGE shows, by their paths."""
+    return dict(FILE.findall((ROOT / "docs" / page).read_text()))
+
+
+def run_tests(folder: Path, files: dict[str, str]) -> str:
+    """Write a project without Redis, run its tests, which must pass, and return what pytest says."""
+    pytest_ini = "[pytest]\nDJANGO_SETTINGS_MODULE = project_settings\npythonpath = .\n"
+    for name, content in {**files, "project_settings.py": SETTINGS, "pytest.ini": pytest_ini}.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(content)
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error"],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "DJANGO_SETTINGS_MODULE": "project_settings"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    return run.stdout

@@ -1,0 +1,308 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.core import mail
+from django.db import transaction
+from django.test import TestCase
+
+from emailqueue import (
+    EmailType,
+    Priority,
+    cancel_email,
+    email_types,
+    get_queue_stats,
+    queue_bulk_emails,
+    queue_email,
+    queue_rank_update,
+    queue_referral_join,
+    queue_reward_delivery,
+    register,
+    reschedule_email,
+    schedule_email,
+)
+from emailqueue.email_types import REWARD_DELIVERY
+from emailqueue.models import DeadLetter, OutboxRow, Status
+from emailqueue.testing import EmailQueue, EmailQueueMixin
+from events import publish, subscribe, topics
+from events.event import Event
+
+BADGE = {"reward_name": "Badge"}
+RANK = {"model_name": "GPT", "rank_position": 1, "previous_rank": 2, "vote_count": 3}
+
+
+calls: list[str] = []
+
+
+def announce(event: Event) -> None:
+    """Queue a mail and then fail, the first time."""
+    calls.append(event.id)
+    with transaction.atomic():
+        queue_reward_delivery(event.payload["user_email"], BADGE)
+    if len(calls) == 1:
+        raise RuntimeError("not yet")
+
+
+@pytest.fixture
+def announcer() -> Iterator[list[str]]:
+    """The calls of a subscriber that fails at first."""
+    calls.clear()
+    subscribe(topics.USER_REGISTERED)(announce)
+    yield calls
+    topics.USER_REGISTERED.disconnect(dispatch_uid=f"{__name__}.announce")
+
+
+@pytest.fixture
+def broken() -> Iterator[EmailType]:
+    """An e-mail type without a template."""
+    yield register(EmailType(name="broken", template="no-such-template.html"))
+    email_types._registry.pop("broken")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {},
+        {"to": "ada@example.com"},
+        {"context": {"reward_name": "Badge"}},
+        {"priority": "high"},
+        {"priority": Priority.HIGH},
+        {"delay": 60},
+        {"delay": timedelta(minutes=1)},
+    ],
+)
+def test_a_mail_fits_what_it_is(email_queue: EmailQueue, said: dict[str, object]) -> None:
+    job_id = queue_reward_delivery("ada@example.com", BADGE, delay=60)
+
+    found = email_queue.assert_queued(REWARD_DELIVERY, **said)  # type: ignore[arg-type]  # each of its type
+
+    assert (found.job_id, found.attempts) == (job_id, 3)
+    with pytest.raises(AssertionError, match="A mail was queued with"):
+        email_queue.assert_not_queued("reward-delivery", **said)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"email_type": "rank-update"},
+        {"to": "mary@example.com"},
+        {"context": {"reward_name": "Gold"}},
+        {"context": {"reward_value": None}},
+        {"priority": 1},
+        {"delay": 0},
+        {"delay": 61},
+        {"at": datetime(2026, 1, 1, tzinfo=UTC)},
+        {"count": 2},
+    ],
+)
+def test_a_mail_does_not_fit_what_it_is_not(email_queue: EmailQueue, said: dict[str, object]) -> None:
+    queue_reward_delivery("ada@example.com", BADGE, delay=60)
+
+    with pytest.raises(AssertionError) as raised:
+        email_queue.assert_queued(**said)  # type: ignore[arg-type]  # each of its type
+
+    assert "reward-delivery to ada@example.com, high" in str(raised.value)
+
+
+def test_a_mail_is_found_by_the_time_at_which_it_is_due(email_queue: EmailQueue) -> None:
+    at = datetime(2126, 5, 4, 12, 0, 0, 123456, tzinfo=UTC)
+    schedule_email("reward-delivery", "ada@example.com", BADGE, at)
+
+    email_queue.assert_queued(at=at)
+
+    email_queue.assert_not_queued(at=at + timedelta(seconds=1))
+
+
+def test_cancelled_mails_are_gone_and_moved_ones_have_their_new_time(email_queue: EmailQueue) -> None:
+    cancelled, moved = (queue_reward_delivery(f"{name}@example.com", BADGE, delay=60) for name in ("ada", "mary"))
+    at = datetime(2126, 5, 4, tzinfo=UTC)
+
+    assert (cancel_email(cancelled), reschedule_email(moved, at)) == (True, True)
+
+    assert [(email.job_id, email.due) for email in email_queue.emails] == [(moved, at)]
+
+
+def test_mails_stay_listed_after_they_went_out_in_the_order_of_their_calls(email_queue: EmailQueue) -> None:
+    queue_referral_join("low@example.com", {"user_name": "Ada"})
+    queue_rank_update("critical@example.com", RANK)
+    queue_reward_delivery("later@example.com", BADGE, delay=60)
+
+    email_queue.drain()
+
+    assert [message.to[0] for message in mail.outbox] == ["critical@example.com", "low@example.com"]
+    assert [email.to for email in email_queue.emails] == [
+        "low@example.com",
+        "critical@example.com",
+        "later@example.com",
+    ]
+    assert [email.to for email in email_queue.waiting] == ["later@example.com"]
+
+
+def test_scheduled_mails_go_out_in_the_order_of_time(email_queue: EmailQueue) -> None:
+    queue_rank_update("third@example.com", RANK, delay=3 * 3600)
+    queue_referral_join("second@example.com", {"user_name": "Ada"}, delay=2 * 3600)
+    queue_reward_delivery("first@example.com", BADGE, delay=3600)
+
+    drained = email_queue.drain(until=datetime.now(UTC) + timedelta(hours=2, minutes=1))
+
+    assert drained.sent == 2
+    assert [message.to[0] for message in mail.outbox] == ["first@example.com", "second@example.com"]
+
+
+@pytest.mark.django_db
+def test_a_bulk_call_of_several_pieces_goes_out_whole(email_queue: EmailQueue) -> None:
+    recipients = [f"user{number}@example.com" for number in range(600)]
+    queue_bulk_emails("reward-delivery", recipients, BADGE)
+
+    queued, drained = email_queue.find("reward-delivery"), email_queue.drain()
+
+    assert [email.to for email in queued] == recipients
+    assert drained.sent == 600
+    assert get_queue_stats().main.completed == 600
+
+
+def test_each_queue_is_a_new_one() -> None:
+    with EmailQueue() as first:
+        queue_reward_delivery("ada@example.com", BADGE)
+    with EmailQueue() as second:
+        second.assert_not_queued()
+
+    first.assert_queued("reward-delivery")
+
+
+@pytest.mark.django_db
+def test_a_server_that_is_away_holds_mails_until_the_next_drain(email_queue: EmailQueue) -> None:
+    server = email_queue.mail_server()
+    server.stop()
+    for name in ("ada", "mary"):
+        queue_reward_delivery(f"{name}@example.com", BADGE)
+
+    away = email_queue.drain()
+    waiting = len(email_queue.waiting)
+    server.start()
+    back = email_queue.drain()
+
+    assert (away.sent, away.held, away.dead, waiting) == (0, 4, [], 2)
+    assert (back.sent, len(server.messages)) == (2, 2)
+
+
+@pytest.mark.django_db
+def test_a_domain_that_asks_to_go_slower_gets_its_mails_in_the_end(email_queue: EmailQueue) -> None:
+    server = email_queue.mail_server("421 4.7.0 too many, go slower", "421 4.7.0 too many, go slower")
+    for name in ("ada", "mary", "eve"):
+        queue_reward_delivery(f"{name}@slow.example", BADGE)
+
+    drained = email_queue.drain()
+
+    assert (drained.sent, drained.dead) == (3, [])
+    assert drained.held >= 2
+    assert len(server.messages) == 3
+
+
+@pytest.mark.django_db
+def test_attempts_are_used_up_without_a_wait(email_queue: EmailQueue) -> None:
+    email_queue.mail_server("451", "451", "451", "451")
+    queue_reward_delivery("ada@example.com", BADGE, attempts=4)
+
+    drained = email_queue.drain()
+
+    (letter,) = drained.dead
+    assert (drained.sent, drained.retries, letter.tries, letter.recipient) == (0, 3, 4, "ada@example.com")
+    assert email_queue.assert_queued("reward-delivery").to == "ada@example.com"
+
+
+@pytest.mark.django_db
+def test_the_retry_of_a_dead_letter_delivers_it(email_queue: EmailQueue) -> None:
+    email_queue.mail_server("550 5.1.1 no such mailbox")
+    queue_reward_delivery("ada@example.com", BADGE)
+    (letter,) = email_queue.drain().dead
+
+    letter.retry()
+    drained = email_queue.drain()
+
+    letter.refresh_from_db()
+    assert (drained.sent, letter.status) == (1, Status.DELIVERED)
+
+
+@pytest.mark.django_db
+def test_a_template_that_is_missing_tells_of_itself_in_the_letter(email_queue: EmailQueue, broken: EmailType) -> None:
+    queue_email(broken, "ada@example.com", {})
+
+    (letter,) = email_queue.drain().dead
+
+    assert "TemplateDoesNotExist" in letter.error_class
+
+
+@pytest.mark.django_db
+def test_a_subscriber_that_fails_at_first_queues_its_mail_once(email_queue: EmailQueue, announcer: list[str]) -> None:
+    publish("user.registered", {"user_email": "ada@example.com", "user_name": "Ada"})
+
+    drained = email_queue.drain()
+
+    email_queue.assert_queued("reward-delivery", to="ada@example.com", count=1)
+    assert (len(announcer), drained.retries, drained.dead) == (2, 1, [])
+
+
+@pytest.mark.django_db(transaction=True)
+def test_where_transactions_commit_the_commit_queues(
+    email_queue: EmailQueue, queue_settings: Callable[..., None]
+) -> None:
+    queue_settings(OUTBOX="always")
+    with transaction.atomic():
+        queue_reward_delivery("ada@example.com", BADGE)
+        email_queue.assert_not_queued()
+        kept = OutboxRow.objects.count()
+
+    email_queue.assert_queued("reward-delivery")
+    drained = email_queue.drain()
+
+    assert (kept, drained.sent, OutboxRow.objects.count()) == (1, 1, 0)
+
+
+@pytest.mark.django_db
+def test_the_queue_may_be_asked_for_before_the_database(email_queue: EmailQueue) -> None:
+    with transaction.atomic():
+        queue_reward_delivery("ada@example.com", BADGE)
+
+    email_queue.assert_queued("reward-delivery", count=1)
+
+
+class EmailQueueMixinTests(EmailQueueMixin, TestCase):
+    def test_functions_of_the_project_are_left_to_django(self) -> None:
+        calls: list[int] = []
+
+        def promise() -> None:
+            calls.append(1)
+            queue_reward_delivery("mary@example.com", BADGE)
+
+        with self.captureOnCommitCallbacks(execute=True):
+            queue_reward_delivery("ada@example.com", BADGE)
+            transaction.on_commit(promise)
+            self.assertEmailQueued(to="ada@example.com")
+            self.assertEmailNotQueued(to="mary@example.com")
+        self.drain()
+
+        assert calls == [1]
+        assert sorted(message.to[0] for message in mail.outbox) == ["ada@example.com", "mary@example.com"]
+
+    def test_an_inner_rollback_takes_only_its_own(self) -> None:
+        with transaction.atomic():
+            queue_reward_delivery("ada@example.com", BADGE)
+            with self.assertRaises(ZeroDivisionError), transaction.atomic():  # noqa: PT027  a TestCase
+                queue_reward_delivery("mary@example.com", BADGE)
+                raise ZeroDivisionError
+            with transaction.atomic():
+                queue_reward_delivery("eve@example.com", BADGE)
+            self.assertEmailNotQueued()
+
+        assert [email.to for email in self.email_queue.emails] == ["ada@example.com", "eve@example.com"]
+
+    def test_dead_letters_are_rows(self) -> None:
+        self.email_queue.mail_server("550 no")
+        queue_reward_delivery("ada@example.com", BADGE)
+
+        (letter,) = self.drain().dead
+
+        assert DeadLetter.objects.get() == letter

@@ -1,0 +1,304 @@
+"""How an address leaves the mails of a subscribed type, and what becomes of mails to it then."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from urllib.parse import urlsplit
+
+import pytest
+from anymail.signals import AnymailTrackingEvent, tracking
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Permission, User
+from django.test import Client
+from django.urls import reverse
+from pytest_django import Settings
+from redis import Redis
+
+from emailqueue import EmailType, email_types, get_queue_stats, queue_email, register
+from emailqueue.checks import check_unsubscribe
+from emailqueue.models import Reason, Subscription
+from emailqueue.queue import queue_referral_join
+from emailqueue.redis import connect
+from emailqueue.testing import EmailQueue, MailServer
+from emailqueue.unsubscribe import tracking as listening
+from events.whereabouts import Place, whereabouts
+from tests.conftest import Work
+
+State = Subscription.State
+ADA = "Ada@Example.com"
+KEY = "ada@example.com"
+JOIN = {"user_name": "Ada"}
+LIST = reverse("admin:emailqueue_subscription_changelist")
+ADD = reverse("admin:emailqueue_subscription_add")
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def newsletter() -> Iterator[EmailType]:
+    """A subscribed type."""
+    template = "emailqueue/email/referral-join.html"
+    yield register(EmailType(name="newsletter", template=template, needed={"user_name": str}, subscribed=True))
+    email_types._registry.pop("newsletter")
+
+
+def link_in(content: bytes) -> str:
+    """Return where the header leads, as a mail program reads it: from one line, in plain ASCII."""
+    (line,) = re.findall(rb"^List-Unsubscribe: <(\S+)>\r$", content, re.MULTILINE)
+    assert b"\r\nList-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n" in content
+    return str(line.decode("ascii"))
+
+
+def subscribe(address: str = ADA) -> Subscription:
+    return Subscription.objects.of(address, "newsletter")
+
+
+@pytest.mark.parametrize("length", [60, 77, 78, 79, 120, 300])
+def test_the_header_stays_in_one_piece_at_any_length(
+    email_queue: EmailQueue, queue_settings: Callable[..., None], length: int
+) -> None:
+    server = email_queue.mail_server()
+    fixed = len(f"List-Unsubscribe: <https://e.x{urlsplit(subscribe().url()).path}>")
+    padding = "/" + "p" * (length - fixed - 1) if length > fixed else ""
+    queue_settings(SITE_URL=f"https://e.x{padding}")
+    queue_email("newsletter", ADA, JOIN)
+
+    email_queue.drain()
+
+    link = link_in(server.messages[0].content)
+    assert len(f"List-Unsubscribe: <{link}>") == max(length, fixed)
+    assert server.messages[0].message["List-Unsubscribe"] == f"<{link}>"
+
+
+def test_one_click_ends_the_subscription_and_later_mails_are_skipped(email_queue: EmailQueue) -> None:
+    server = email_queue.mail_server()
+    queue_email("newsletter", ADA, JOIN)
+    email_queue.drain()
+    link = link_in(server.messages[0].content)
+
+    answers = [Client(enforce_csrf_checks=True).post(*one_click(link), secure=True) for _ in range(2)]
+    queue_email("newsletter", ADA, JOIN)
+    queue_email("newsletter", "mary@example.com", JOIN)
+    drained = email_queue.drain()
+
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert (drained.sent, drained.skipped, drained.dead) == (1, 1, [])
+    assert [mail.recipient for mail in server.messages] == [ADA, "mary@example.com"]
+    stats = get_queue_stats().main
+    assert (stats.completed, stats.skipped, stats.waiting, stats.active) == (2, 1, 0, 0)
+    subscription = subscribe()
+    assert (subscription.state, subscription.skipped) == (State.UNSUBSCRIBED, 1)
+
+
+@pytest.mark.parametrize("append_slash", [True, False])
+@pytest.mark.parametrize("ssl_redirect", [True, False])
+@pytest.mark.parametrize("end", ["", "/"])
+def test_one_click_meets_no_redirect_no_login_and_no_csrf_check(
+    settings: Settings, *, append_slash: bool, ssl_redirect: bool, end: str
+) -> None:
+    settings.APPEND_SLASH, settings.SECURE_SSL_REDIRECT = append_slash, ssl_redirect
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, "django.contrib.auth.middleware.LoginRequiredMiddleware"]
+    path, form = one_click(subscribe().url())
+
+    answer = Client(enforce_csrf_checks=True).post(path + end, form, secure=True)
+
+    assert (answer.status_code, answer.cookies) == (200, {})
+    assert subscribe().state == State.UNSUBSCRIBED
+
+
+def one_click(link: str) -> tuple[str, dict[str, str]]:
+    return urlsplit(link).path, {"List-Unsubscribe": "One-Click"}
+
+
+def test_looking_at_the_page_changes_nothing() -> None:
+    path = urlsplit(subscribe().url()).path
+    client = Client()
+
+    pages = [client.get(path), client.head(path), client.options(path)]
+
+    assert [page.status_code for page in pages] == [200, 200, 405]
+    assert b'<form method="post">' in pages[0].content
+    assert "no-store" in pages[0].headers["Cache-Control"]
+    assert subscribe().state == State.ACTIVE
+
+
+def test_the_form_of_the_page_does_it() -> None:
+    path = urlsplit(subscribe().url()).path
+
+    page = Client(enforce_csrf_checks=True).post(path, {"List-Unsubscribe": "One-Click"}).content.decode()
+
+    assert "You are unsubscribed" in page
+    assert "<form" not in page
+
+
+def test_nobody_can_make_a_link_or_read_one(settings: Settings) -> None:
+    subscription, other = subscribe(), subscribe("mary@example.com")
+    link, path = subscription.url(), urlsplit(subscription.url()).path
+    value, _dot, signature = path.rpartition("/")[2].partition(".")
+    forged = [path[:-1] + ("A" if path[-1] != "A" else "B"), path.replace(value, value[::-1]), path.split(".")[0]]
+    forged += [urlsplit(other.url()).path.split(".")[0] + f".{signature}", path.replace(value, "é")]
+
+    answers = [Client().post(address).status_code for address in forged]
+
+    assert answers == [404] * 5
+    assert not {word for word in ("ada", "example.com", subscription.pk.hex) if word in link.lower()[20:]}
+    assert {row.state for row in Subscription.objects.all()} == {State.ACTIVE}
+    settings.SECRET_KEY_FALLBACKS, settings.SECRET_KEY = [settings.SECRET_KEY], "another"
+    assert Client().post(path).status_code == 200
+
+
+def test_other_mails_go_out_to_who_has_unsubscribed(email_queue: EmailQueue) -> None:
+    Subscription.objects.suppress(ADA, State.COMPLAINED)
+    queue_referral_join(ADA, JOIN)
+
+    assert email_queue.drain().sent == 1
+
+
+def test_the_retry_of_a_letter_to_who_has_unsubscribed_is_a_letter_again(email_queue: EmailQueue) -> None:
+    email_queue.mail_server("550 5.1.1 no such mailbox")
+    queue_email("newsletter", ADA, JOIN)
+    (letter,) = email_queue.drain().dead
+    subscribe().become(State.UNSUBSCRIBED)
+
+    letter.retry()
+    (second,) = email_queue.drain().dead
+
+    assert (second.reason, second.redrives) == (Reason.PERMANENT, letter.pk)
+    assert "has unsubscribed" in second.message
+
+
+def test_a_page_that_is_missing_is_told(email_queue: EmailQueue, settings: Settings) -> None:
+    settings.ROOT_URLCONF = "django_rq.urls"
+    queue_email("newsletter", ADA, JOIN, attempts=1)
+
+    (letter,) = email_queue.drain().dead
+    (problem,) = check_unsubscribe()
+
+    assert letter.error_class == "emailqueue.errors.NoUnsubscribePage"
+    assert problem.id == "emailqueue.E041"
+    assert "include('emailqueue.urls')" in str(problem.hint)
+
+
+def test_a_link_that_is_redirected_is_told(settings: Settings, queue_settings: Callable[..., None]) -> None:
+    settings.SECURE_SSL_REDIRECT = True
+    queue_settings(SITE_URL="http://example.com")
+    plain = [problem.id for problem in check_unsubscribe()]
+    queue_settings(SITE_URL="https://example.com")
+
+    assert (plain, check_unsubscribe()) == (["emailqueue.E042"], [])
+
+
+def test_without_subscribed_types_no_page_is_asked_for(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.ROOT_URLCONF = "django_rq.urls"
+    monkeypatch.delitem(email_types._registry, "newsletter")
+    try:
+        assert check_unsubscribe() == []
+    finally:
+        monkeypatch.undo()
+
+
+@pytest.mark.parametrize(
+    ("event_type", "state"),
+    [
+        ("bounced", State.BOUNCED),
+        ("complained", State.COMPLAINED),
+        ("unsubscribed", State.UNSUBSCRIBED),
+        ("deferred", State.ACTIVE),
+        ("delivered", State.ACTIVE),
+        ("opened", State.ACTIVE),
+    ],
+)
+def test_what_a_mail_service_tells_holds_all_subscribed_types_back(
+    settings: Settings, event_type: str, state: State
+) -> None:
+    settings.INSTALLED_APPS = [*settings.INSTALLED_APPS, "anymail"]
+    listening.connect()
+    event = AnymailTrackingEvent(
+        event_type=event_type, recipient=ADA, reject_reason="bounced", mta_response="550 5.1.1 unknown"
+    )
+
+    tracking.send(sender=None, event=event, esp_name="Postmark")
+    tracking.disconnect(dispatch_uid="emailqueue.unsubscribe")
+
+    subscription = subscribe()
+    assert (subscription.state, subscription.address) == (state, KEY)
+    assert (subscription.detail == "Postmark · bounced · 550 5.1.1 unknown") == (state != State.ACTIVE)
+
+
+def test_without_anymail_nobody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
+    listening.connect()
+
+    assert not tracking.has_listeners()
+
+
+def test_the_first_reason_stays() -> None:
+    Subscription.objects.suppress(ADA, State.BOUNCED, detail="first")
+
+    Subscription.objects.suppress(ADA.lower(), State.COMPLAINED, detail="second")
+
+    row = Subscription.objects.get()
+    assert (row.state, row.detail) == (State.BOUNCED, "first")
+
+
+def test_staff_block_an_address_and_let_it_have_mails_again() -> None:
+    client = staff("add", "change", "view")
+
+    blocked = client.post(ADD, {"address": "Ada@EXAMPLE.com", "email_type": "", "detail": "asked by phone"})
+    row = Subscription.objects.get()
+    listed = client.get(LIST, {"q": "ada@"}).content.decode()
+    client.post(LIST, {"action": "allow", "_selected_action": [row.pk]})
+
+    assert (blocked.status_code, row.state, row.address, row.detail) == (302, State.BLOCKED, KEY, "asked by phone")
+    assert "blocked by staff" in listed
+    row.refresh_from_db()
+    assert row.state == State.ACTIVE
+    assert LogEntry.objects.filter(object_id=str(row.pk)).count() == 2
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        {"address": "ada", "email_type": ""},
+        {"address": "ada@example.com", "email_type": "referral-join"},
+        {"address": KEY, "email_type": "newsletter"},
+    ],
+)
+def test_what_cannot_be_blocked_is_told(form: dict[str, str]) -> None:
+    subscribe()
+
+    page = staff("add", "view").post(ADD, form)
+
+    assert (page.status_code, Subscription.objects.count()) == (200, 1)
+
+
+def test_who_may_only_look_changes_nothing() -> None:
+    client, row = staff("view"), subscribe()
+
+    client.post(LIST, {"action": "block", "_selected_action": [row.pk]})
+    page = reverse("admin:emailqueue_subscription_change", args=[row.pk])
+    answers = [client.get(ADD), client.post(page, {"address": "eve@example.com"}), client.get(page)]
+
+    row.refresh_from_db()
+    assert ([answer.status_code for answer in answers], row.state, row.address) == ([403, 403, 200], State.ACTIVE, KEY)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_worker_skips_it_too(valkey: Redis, mailbox: MailServer, work: Work) -> None:
+    Subscription.objects.suppress(ADA, State.UNSUBSCRIBED, email_type="newsletter")
+    job_id = queue_email("newsletter", ADA, JOIN)
+
+    work()
+
+    places = whereabouts([job_id], connection=connect())
+    assert (mailbox.attempts, get_queue_stats().main.skipped) == ([], 1)
+    assert (places[job_id].place, subscribe().skipped) == (Place.SKIPPED, 1)
+    assert valkey.hget("emailqueue:counters", "skipped=newsletter") == b"1"
+
+
+def staff(*permissions: str) -> Client:
+    user = User.objects.create_user("mary", password="secret", is_staff=True)
+    user.user_permissions.set(Permission.objects.filter(codename__in=[f"{name}_subscription" for name in permissions]))
+    client = Client()
+    client.force_login(user)
+    return client

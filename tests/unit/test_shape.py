@@ -1,0 +1,111 @@
+"""How a dataclass describes the context of an e-mail type."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Optional
+
+import pytest
+
+from emailqueue import EmailType
+from emailqueue.email_types import Url, email_types
+from emailqueue.errors import InvalidContext, MissingContext
+from emailqueue.shape import shape_of
+
+FRONT = "https://front.example"
+
+
+@dataclass(frozen=True)
+class Part:
+    name: str
+    price: float = 1.5
+
+
+@dataclass(frozen=True)
+class Order:
+    number: int
+    track_url: Url
+    code: int | str
+    parts: list[Part]
+    weight: float = 2.0
+    tags: Sequence[str] = field(default_factory=lambda: ["new"])
+    extra: Any = None
+    note: Optional[str] = None  # noqa: UP045  both ways of writing it
+
+
+@dataclass(frozen=True)
+class WithDate:
+    at: datetime
+
+
+ORDER = EmailType(name="order", template="order.html", context=Order)
+WHOLE = Order(number=7, track_url=Url("https://x.example/7"), code="A", parts=[Part("Lamp")])
+
+
+def test_fields_without_a_default_are_needed() -> None:
+    shape = shape_of(Order)
+
+    assert shape.needed == {"number": (int,), "track_url": (Url,), "code": (int, str), "parts": (list, tuple)}
+    assert shape.optional == {"weight": (float,), "tags": (list, tuple), "extra": (object,), "note": (str,)}
+    assert shape.values == {"weight": 2.0, "tags": ["new"]}
+
+
+def test_an_object_of_the_dataclass_is_a_context() -> None:
+    context = ORDER.complete(WHOLE, frontend_url=FRONT)
+
+    assert context == {
+        "number": 7,
+        "track_url": "https://x.example/7",
+        "code": "A",
+        "parts": [{"name": "Lamp", "price": 1.5}],
+        "weight": 2.0,
+        "tags": ["new"],
+    }
+
+
+def test_a_mapping_of_its_fields_is_one_too() -> None:
+    context = ORDER.complete(
+        {"number": 7, "track_url": "https://x.example/7", "code": 1, "parts": [], "extra": True}, frontend_url=FRONT
+    )
+
+    assert (context["weight"], context["extra"]) == (2.0, True)
+
+
+@pytest.mark.parametrize(
+    ("context", "error", "told"),
+    [
+        ({"number": 7}, MissingContext, "needs 'track_url', 'code', 'parts'"),
+        (Order(number=7, track_url=Url("ftp://x"), code=1, parts=[]), InvalidContext, "an http"),
+        (Part("Lamp"), InvalidContext, "Use an object of Order or a mapping"),
+        (Order, InvalidContext, "Use an object of Order or a mapping"),
+        ({"numbr": 7}, InvalidContext, "takes no 'numbr'"),
+    ],
+)
+def test_what_does_not_fit_is_told(context: Any, error: type[Exception], told: str) -> None:
+    with pytest.raises(error, match=told):
+        ORDER.complete(context, frontend_url=FRONT)
+
+
+def test_an_object_is_no_context_of_a_type_without_a_dataclass() -> None:
+    kind = EmailType(name="part", template="part.html", needed={"name": str}, optional={"price": float})
+
+    with pytest.raises(InvalidContext, match="Use a mapping"):
+        kind.complete(Part("Lamp"), frontend_url=FRONT)
+
+
+@pytest.mark.parametrize(("described", "told"), [(WithDate, "The field 'at' of WithDate"), (dict, "is no dataclass")])
+def test_a_type_that_can_never_be_queued_is_refused_where_it_is_made(described: type, told: str) -> None:
+    with pytest.raises(TypeError, match=told):
+        EmailType(name="wrong", template="wrong.html", context=described)
+
+
+def test_fields_are_said_in_one_way_only() -> None:
+    with pytest.raises(TypeError, match="both context and needed"):
+        EmailType(name="both", template="both.html", context=Order, needed={"number": int})
+
+
+@pytest.mark.parametrize("kind", [kind for kind in email_types().values() if kind.sample], ids=lambda kind: kind.name)
+def test_samples_of_the_six_types_fit(kind: EmailType) -> None:
+    assert kind.complete(kind.sample or {}, frontend_url=FRONT)
