@@ -20,6 +20,7 @@ from emailqueue.redis import connect, rq_queues
 from emailqueue.redis_report import RedisReport, describe_redis
 
 OURS = rq_queues("redis://h")
+PATIENT = {"socket_timeout": 1, "socket_connect_timeout": 1}
 
 Replying = Callable[..., str]
 
@@ -231,7 +232,7 @@ def test_a_server_that_may_forget_mails_is_warned_of(
 def test_a_server_that_is_too_old_is_reported(settings: Settings, replying: Replying) -> None:
     place = replying(b"-ERR unknown command `HELLO`, with args beginning with: `3`\r\n")
 
-    problem = only_problem(report_on(f"redis://{place}", settings))
+    problem = only_problem(report_on(f"redis://{place}?protocol=3", settings))
 
     assert (problem.id, problem.msg) == ("emailqueue.E008", f"Redis at redis://{place}/0 is too old.")
 
@@ -242,7 +243,7 @@ def test_an_old_server_that_still_talks_is_reported_by_its_version(settings: Set
         b"+OK\r\n", HELLO=b"%1\r\n$5\r\nproto\r\n:3\r\n", INFO=b"$%d\r\n%b\r\n" % (len(info), info), CONFIG=b"%0\r\n"
     )
 
-    report = report_on(f"redis://{place}", settings)
+    report = report_on(f"redis://{place}?protocol=3", settings)
 
     assert (only_problem(report).id, only_problem(report).msg) == ("emailqueue.E008", "Redis 6.0.9 is too old.")
     assert ": Redis 6.0.9, append-only file on, noeviction, " in str(report)
@@ -323,7 +324,7 @@ def test_queues_written_by_hand_are_compared_with_ours(
     "queues",
     [
         {**OURS, "default": {"HOST": "elsewhere", "PORT": 6379}},
-        {queue: {"HOST": "h", "PORT": 6379, "SERIALIZER": "json"} for queue in OURS},
+        {queue: {"HOST": "h", "PORT": 6379, "SERIALIZER": "json", "REDIS_CLIENT_KWARGS": PATIENT} for queue in OURS},
     ],
 )
 def test_queues_beside_and_unlike_ours_are_fine(settings: Settings, queues: dict[str, Any]) -> None:
