@@ -174,7 +174,7 @@ def tries_of(retry: Retry) -> int:
         raise redis.ConnectionError
 
     with pytest.raises(redis.ConnectionError):
-        retry.call_with_retry(send, lambda error: None)
+        retry.call_with_retry(send, lambda _: None)
     return len(tries)
 
 
