@@ -13,7 +13,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.files.storage import FileSystemStorage, InvalidStorageError
 from rq.serializers import JSONSerializer, resolve_serializer
 
-from emailqueue.conf import get_settings
+from emailqueue.conf import get_settings, knows_time_zones
 from emailqueue.email_types import email_types
 from emailqueue.errors import EmailQueueError
 from emailqueue.mailers import queue_is_used, require_delivery
@@ -103,6 +103,14 @@ def check_unsubscribe(**kwargs: Any) -> list[CheckMessage]:
             )
         ]
     return []
+
+
+def check_time_zones(**kwargs: Any) -> list[CheckMessage]:
+    """Ask for aware times: what a worker writes into the database carries its zone."""
+    if knows_time_zones():
+        return []
+    hint = "Set USE_TZ = True, which is Django's default."
+    return [Error("USE_TZ is off, so dead letters could not be written.", hint=hint, id="emailqueue.E051")]
 
 
 def check_rq_queues(**kwargs: Any) -> list[CheckMessage]:

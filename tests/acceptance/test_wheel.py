@@ -194,6 +194,34 @@ def test_a_project_keeps_its_own_queues_backend_and_users(
     project.manage("migrate", "emailqueue", "zero")
 
 
+def test_the_types_of_the_wheel_reach_a_project(python: Path, tmp_path: Path) -> None:
+    pytest.importorskip("mypy")
+    (tmp_path / "calls.py").write_text(
+        dedent("""
+            from emailqueue import get_queue_stats, queue_email
+            from events import publish
+
+            reveal_type(queue_email("vote-confirmation", "ada@example.com", {}, delay=5))
+            reveal_type(get_queue_stats().main.waiting)
+            publish(7, {})
+        """)
+    )
+
+    options = ["--config-file=", "--no-incremental", "--hide-error-context", "--no-error-summary"]
+    checked = subprocess.run(
+        [sys.executable, "-m", "mypy", *options, "--python-executable", python, "calls.py"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    email, waiting, event = checked.stdout.splitlines()
+    assert email == 'calls.py:5: note: Revealed type is "str"'
+    assert waiting == 'calls.py:6: note: Revealed type is "int"'
+    assert event.startswith('calls.py:7: error: Argument 1 to "publish" has incompatible type "int"')
+
+
 def five_lines(*, port: int) -> list[str]:
     """Return the lines of the page, towards the mail server at `port`."""
     if django.VERSION < (6, 1):
