@@ -68,6 +68,7 @@ class Terminal:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                preexec_fn=_heed_ctrl_c,
             )
         return self._running
 
@@ -85,6 +86,11 @@ class Terminal:
 
     def _unread(self) -> str:
         return self._log.read_text()[self._read :]
+
+
+def _heed_ctrl_c() -> None:
+    # Whoever is started in the background by a shell script ignores it, and hands that down.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def is_shown(printed: str, shown: str) -> bool:
