@@ -19,9 +19,16 @@ def nothing() -> None:
     """Do nothing."""
 
 
-def attempt(job: Job, run: Run, store: Store, *, before_end: Callable[[], None] = nothing) -> Outcome:
+def attempt(
+    job: Job,
+    run: Run,
+    store: Store,
+    *,
+    before_end: Callable[[], None] = nothing,
+    caught: tuple[type[BaseException], ...] = (BaseException,),
+) -> Outcome:
     """
-    Run `job` and return what came of it; whatever it raises becomes an outcome.
+    Run `job` and return what came of it; what is `caught`, in a worker all that it raises, becomes an outcome.
 
     `before_end` is called while what is queued still belongs to the job.
     """
@@ -35,5 +42,5 @@ def attempt(job: Job, run: Run, store: Store, *, before_end: Callable[[], None] 
         return Outcome.failed(Kind.MALFORMED, error)
     except (RedisUnavailable, RedisError):  # no fault of the job, which has done nothing that counts
         return UNSENT
-    except BaseException as error:  # noqa: BLE001  also SystemExit in a handler: a worker reports and lives on
+    except caught as error:  # also SystemExit in a handler: a worker reports and lives on
         return Outcome.failed(Kind.TRANSIENT, error)

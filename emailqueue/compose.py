@@ -18,15 +18,15 @@ from emailqueue.email_types import EmailType, get_email_type
 from emailqueue.errors import (
     InvalidAddress,
     InvalidAttempts,
-    InvalidContext,
     InvalidIdempotencyKey,
     InvalidLanguage,
     InvalidTime,
     TooManyRecipients,
 )
 from emailqueue.jobs import NewJob
+from emailqueue.kinds import is_object
 from emailqueue.priority import Priority
-from emailqueue.shape import Context, plain
+from emailqueue.shape import Context
 from emailqueue.staging import fresh_id
 
 Recipient = str | tuple[str, Context]
@@ -108,17 +108,19 @@ def mail_job(email_type: str | EmailType, to: str, context: Context, **options: 
     return Options.parse(email_type, **options).job(to, context)
 
 
-def checked_recipients(recipients: Iterable[Recipient], context: Context) -> list[tuple[str, Mapping[str, Any]]]:
+def checked_recipients(
+    recipients: Iterable[Recipient], context: Context, *, email_type: EmailType
+) -> list[tuple[str, Mapping[str, Any]]]:
     """
     Return each recipient with the context that is meant for it: the common one, overlaid with its own.
 
-    Raises TooManyRecipients, or InvalidAddress for something that is no recipient.
+    Of an own object the fields count that differ from their default, so that a common field is not lost to one that
+    was left out. Raises TooManyRecipients, InvalidContext for an object of another class, or InvalidAddress for
+    something that is no recipient.
     """
     if isinstance(recipients, str | bytes):
         raise InvalidAddress(f"recipients is {recipients!r}. Use a list of addresses or of (address, own context).")
-    common = plain(context)
-    if not isinstance(common, Mapping):
-        raise InvalidContext(f"The common context is {context!r}. Use a mapping of field names to values.")
+    common = email_type.fields_of(context)
     pairs: list[tuple[str, Mapping[str, Any]]] = []
     for recipient in recipients:
         if len(pairs) == MAX_RECIPIENTS:
@@ -128,7 +130,7 @@ def checked_recipients(recipients: Iterable[Recipient], context: Context) -> lis
         if isinstance(recipient, str):
             pairs.append((recipient, common))
         elif _is_pair(recipient):
-            pairs.append((recipient[0], {**common, **plain(recipient[1])}))
+            pairs.append((recipient[0], {**common, **email_type.own_fields_of(recipient[1])}))
         else:
             raise InvalidAddress(f"{recipient!r} is no recipient. Use an address or a tuple (address, own context).")
     return pairs
@@ -205,5 +207,15 @@ def valid_language(language: Any) -> str:
         ) from None
 
 
+def language_still_there(language: Any) -> str | None:
+    """Return the language of an older mail; None when the project has given it up since."""
+    try:
+        return valid_language(language)
+    except InvalidLanguage:
+        return None
+
+
 def _is_pair(recipient: Any) -> bool:
-    return isinstance(recipient, tuple) and len(recipient) == 2 and isinstance(plain(recipient[1]), Mapping)
+    if not isinstance(recipient, tuple) or len(recipient) != 2:
+        return False
+    return isinstance(recipient[1], Mapping) or is_object(recipient[1])

@@ -141,6 +141,10 @@ def _url(key: str, value: Any) -> str:
     return value.rstrip("/")
 
 
+def _url_if_any(key: str, value: Any) -> str:
+    return "" if value == "" else _url(key, value)
+
+
 def parse_rate(value: Any) -> float:
     """Return how many mails a second `value` ("10/s", "600/m", "0") means. Raises ValueError for anything else."""
     units = {"s": 1.0, "m": 60.0, "h": 3600.0}
@@ -242,7 +246,7 @@ def _alerts(key: str, value: Any) -> str:
 
 _readers: Mapping[str, Callable[[str, Any], Any]] = {
     "FRONTEND_URL": _url,
-    "SITE_URL": _url,
+    "SITE_URL": _url_if_any,
     "RATE_LIMIT": _rate,
     "BURST": _whole(0),
     "FAIR_SHARE": _share,

@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from email.utils import getaddresses
 from types import MappingProxyType
 from typing import Any
 
+from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
+
 from emailqueue.errors import InvalidContext, MissingContext, UnknownEmailType
+from emailqueue.kinds import Kind, Misfit, Unsupported, Url, fields_of, obstacle
 from emailqueue.priority import Priority
-from emailqueue.shape import Context, Kinds, Shape, Url, misfit, obstacle, plain, shape_of
+from emailqueue.shape import Context, Kinds, Shape, kind_of, shape_of
 
 __all__ = ["Attachment", "EmailType", "Url", "email_types", "get_email_type", "register"]
 
@@ -36,10 +41,10 @@ class EmailType:
     """Priority of a call that names none."""
 
     context: type | None = None
-    """Dataclass of the context. Its fields hold what JSON can carry; those without a default are needed."""
+    """Dataclass of the context. Its fields hold what docs/types.md lists; those without a default are needed."""
 
     needed: Mapping[str, Kinds] = field(default_factory=dict)
-    """Fields that every mail of this type must have, with the type of each: str, int, float or Url."""
+    """Fields that every mail of this type must have, with the type or types of each."""
 
     optional: Mapping[str, Kinds] = field(default_factory=dict)
     """Fields that may be absent or None, with the type of each."""
@@ -73,40 +78,90 @@ class EmailType:
             raise TypeError(
                 f"{self.name!r} has both context and needed or optional. Put all fields into the dataclass."
             )
+        if isinstance(self.reply_to, str | bytes):
+            raise TypeError(f"reply_to of {self.name!r} is {self.reply_to!r}. Use a list of addresses.")
+        self._check_addresses("reply_to", self.reply_to)
+        self._check_addresses("from_email", [self.from_email] if self.from_email else [])
         self.shape()
 
     def shape(self) -> Shape:
         """Return the fields of the context."""
-        return shape_of(self.context) if self.context else Shape(needed=self.needed, optional=self.optional)
+        if self.context:
+            return shape_of(self.context)
+        return Shape(needed=self._kinds(self.needed), optional=self._kinds(self.optional))
+
+    def fields_of(self, context: Context) -> Mapping[str, Any]:
+        """Return the fields of a mapping, or of an object of the type's dataclass. Raises InvalidContext."""
+        if isinstance(context, Mapping):
+            return context
+        if self.context and isinstance(context, self.context):
+            return fields_of(context)
+        use = f"an object of {self.context.__name__} or " if self.context else ""
+        raise InvalidContext(
+            f"The context of {self.name!r} is {context!r}. Use {use}a mapping of field names to values."
+        )
+
+    def own_fields_of(self, context: Context) -> Mapping[str, Any]:
+        """Return what a recipient's own context overlays: of an object, fields that differ from their default."""
+        fields = self.fields_of(context)
+        return fields if fields is context else self.shape().said(context)
 
     def complete(self, context: Context, *, frontend_url: str) -> dict[str, Any]:
         """
-        Return `context`, checked and with its defaults filled in.
+        Return `context` as JSON carries it, checked and with its defaults filled in.
 
         Raises MissingContext for a needed field that is absent, InvalidContext for an unknown
         field, a value of the wrong type, one that JSON cannot carry or one that holds NUL.
         """
-        fields = plain(context)
-        if not isinstance(fields, Mapping) or (fields is not context and not isinstance(context, self.context or ())):
-            use = f"an object of {self.context.__name__} or " if self.context else ""
-            raise InvalidContext(
-                f"The context of {self.name!r} is {context!r}. Use {use}a mapping of field names to values."
-            )
-        shape = self.shape()
+        fields, shape = self.fields_of(context), self.shape()
         self._refuse_unknown(fields, shape)
-        given = {**shape.values, **{key: value for key, value in fields.items() if value is not None}}
+        given = shape.filled(fields)
         given |= self._built(given, frontend_url)
-        missing = [key for key in shape.needed if key not in given]
-        if missing:
+        if missing := shape.missing(given):
             raise MissingContext(self._missing(missing))
-        for key, value in given.items():
-            self._check(key, value, shape)
-        return given
+        encoded = self._encoded(given)
+        for key, value in encoded.items():
+            if reason := obstacle(value):
+                raise InvalidContext(f"{key!r} of {self.name!r} {reason}")
+        return encoded
+
+    def carried(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """Return some fields as JSON carries them, and None as it is. Raises InvalidContext for other types."""
+        given = {key: value for key, value in fields.items() if value is not None}
+        return {**fields, **self._encoded(given)}
+
+    def decoded(self, carried: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what complete() gave, with dates, numbers and the like as the types of their fields."""
+        try:
+            return self.shape().decode(self.fields_of(carried))
+        except Misfit as error:
+            raise InvalidContext(f"{error.where!r} of {self.name!r} {error}") from None
+
+    def _encoded(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        try:
+            return self.shape().encode(given)
+        except Misfit as error:
+            raise InvalidContext(f"{error.where!r} of {self.name!r} {error}") from None
+        except RecursionError:
+            raise InvalidContext(f"The context of {self.name!r} holds itself, which JSON cannot carry.") from None
+
+    def _kinds(self, described: Mapping[str, Kinds]) -> dict[str, Kind]:
+        try:
+            return {key: kind_of(kinds) for key, kinds in described.items()}
+        except Unsupported as error:
+            raise TypeError(f"A field of {self.name!r} {error}") from None
+
+    def _check_addresses(self, field_name: str, addresses: Sequence[str]) -> None:
+        for address in addresses:
+            if not _is_sender(address):
+                raise ValueError(
+                    f"{field_name} of {self.name!r} holds {address!r}. Use one address such as 'help@example.com' or "
+                    "'The Shop <help@example.com>'; a name with a comma stands in double quotes."
+                )
 
     def _refuse_unknown(self, context: Mapping[str, Any], shape: Shape) -> None:
-        known = [*shape.needed, *shape.optional]
-        unknown = [key for key in context if key not in known]
-        if unknown:
+        if unknown := shape.unknown(context):
+            known = [*shape.needed, *shape.optional]
             raise InvalidContext(
                 f"{self.name!r} takes no {', '.join(map(repr, unknown))} in its context. It takes {', '.join(known)}."
             )
@@ -126,11 +181,17 @@ class EmailType:
         forms = [f"{key} is built from {self.defaults[key]}" for key in missing if key in self.defaults]
         return f"{text} ({'; '.join(forms)}.)" if forms else text
 
-    def _check(self, key: str, value: Any, shape: Shape) -> None:
-        if expected := misfit(value, shape.needed.get(key) or shape.optional[key]):
-            raise InvalidContext(f"{key!r} of {self.name!r} is {value!r}. It must be {expected}.")
-        if reason := obstacle(value):
-            raise InvalidContext(f"{key!r} of {self.name!r} {reason}")
+
+def _is_sender(address: Any) -> bool:
+    """Return whether it is one address, with or without a name before it."""
+    if not isinstance(address, str) or "\n" in address or "\r" in address:
+        return False
+    mailboxes = [mailbox for _name, mailbox in getaddresses([address])]
+    try:
+        validate_email("".join(mailboxes))
+    except ValidationError:
+        return False
+    return len(mailboxes) == 1
 
 
 RESERVED = "message"

@@ -17,7 +17,7 @@ from django.utils.translation import gettext_lazy as _
 from emailqueue.attachments import KeptFiles
 from emailqueue.backoff import Backoff
 from emailqueue.bulk import BulkAction
-from emailqueue.compose import ascii_domain, mail_job
+from emailqueue.compose import ascii_domain, language_still_there, mail_job
 from emailqueue.derived import KEY, DerivedField, domain_of, text_key
 from emailqueue.errors import NotDiscardable, NotRetryable
 from emailqueue.jobs import Job, MalformedJob, NewJob
@@ -162,6 +162,8 @@ class DeadLetter(models.Model):
                 self._require_retryable(alias)
             job = self._new_job(changes) if changes else self._same_job()
             if changes:
+                if "context" in changes:  # as it is queued: JSON, and with defaults that are made once
+                    changes["context"] = job.arguments["context"]
                 KeptFiles.objects.hand_on(self.job_id, job.id)
             self._become(Status.RETRYING, retried_job_id=job.id, retried_at=timezone.now(), edits=changes)
             # The letter is its own outbox row: what Redis does not take now, housekeeping offers it again.
@@ -214,7 +216,8 @@ class DeadLetter(models.Model):
         if self.email_type == MESSAGE:
             job = edited_job(arguments, to, priority=priority, **plan)
         else:
-            context, language = changes.get("context", arguments.get("context")), arguments.get("language")
+            context = changes.get("context", arguments.get("context"))
+            language = language_still_there(arguments.get("language"))
             job = mail_job(self.email_type, to, context, priority=priority, language=language, **plan)
         return replace(job, letter=self.pk, cause=self.cause)
 

@@ -97,7 +97,8 @@ def queue_bulk_emails(
     100,000. An idempotency key covers the whole call.
     """
     parsed = Options.parse(email_type, **options)
-    checked = [parsed.checked(to, own) for to, own in checked_recipients(recipients, context)]
+    each = checked_recipients(recipients, context, email_type=parsed.email_type)
+    checked = [parsed.checked(to, own) for to, own in each]
     key = parsed.idempotency_key
     jobs = [
         parsed.unchecked_job(to, own, key=None if key is None else f"{key}\0{number}")

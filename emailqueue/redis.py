@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -87,12 +87,12 @@ def connect(*, timeout: float = CLIENT_TIMEOUT, retries: int = 0) -> redis.Redis
     the client. Starts the embedded Valkey where that is the source, and raises RedisUnavailable if it cannot;
     any other server is first spoken to by the first command. Raises ImproperlyConfigured without our queues.
     """
-    return _stand_ins[-1] if _stand_ins else _client(timeout, retries)
+    return _stand_ins[-1]() if _stand_ins else _client(timeout, retries)
 
 
 @contextmanager
-def standing_in(client: redis.Redis) -> Iterator[None]:
-    """Have connect() return `client` for the length of the block, in all threads: the testing kit's own Redis."""
+def standing_in(client: Callable[[], redis.Redis]) -> Iterator[None]:
+    """Have connect() return what `client` does for the length of the block, in all threads: the testing kit's Redis."""
     _stand_ins.append(client)
     try:
         yield
@@ -125,7 +125,7 @@ def _with_timeouts(url: str) -> str:
     return f"{url}{'&' if '?' in url else '?'}{options}" if options else url
 
 
-_stand_ins: list[redis.Redis] = []
+_stand_ins: list[Callable[[], redis.Redis]] = []
 _sources: dict[str, RedisSource] = {}
 """What rq_queues() handed out, by the URL that stands in RQ_QUEUES since."""
 

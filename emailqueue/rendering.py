@@ -45,8 +45,10 @@ def render(
     `message_id` is the header's value with its angle brackets; `language` is that of the call;
     `unsubscribe_url` ends the recipient's subscription; `now` is an aware datetime. Beside `context`
     the template sees frontend_url, brand, email_type (the name), recipient and unsubscribe_url. Raises
-    EmptyMessage, and whatever Django raises for a template that is missing or wrong.
+    EmptyMessage, InvalidContext for values that do not fit the type, and whatever Django raises for a template that
+    is missing or wrong.
     """
+    context = email_type.decoded(context)
     # Whatever is active here: the worker's language, or that of the staff who look at a preview.
     with translation.override(language_of(email_type, to, context, called=language)):
         message = _new_message(

@@ -1,18 +1,14 @@
-"""Which fields a context has, and which values fit them."""
+"""Which fields a context has, and how their values become JSON and come back."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, Field, asdict, dataclass, field, fields, is_dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
 from functools import cache
 from types import NoneType, UnionType
 from typing import Any, ClassVar, Protocol, TypeAlias, Union, get_args, get_origin, get_type_hints
-from urllib.parse import urlsplit
 
-
-class Url(str):
-    """Type of a context field that becomes a link: an absolute http or https address."""
+from emailqueue.kinds import PLAIN, Kind, Misfit, Unsupported, fields_of, leaf, wrong
 
 
 class DataclassInstance(Protocol):
@@ -24,18 +20,52 @@ class DataclassInstance(Protocol):
 Context: TypeAlias = Mapping[str, Any] | DataclassInstance
 Kinds = type | tuple[type, ...]
 
-type_names = {str: "text", int: "a whole number", float: "a number", Url: "an http(s) address"}
-JSON_TYPES = (str, int, float, bool, Url, list, dict)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
-    """The fields of a context, with the type or types of each."""
+    """The fields of a context or of an object in one, with the kind of each."""
 
-    needed: Mapping[str, Kinds]
-    optional: Mapping[str, Kinds]
-    values: Mapping[str, Any] = field(default_factory=dict)
-    """What optional fields hold that are left out."""
+    needed: Mapping[str, Kind]
+    optional: Mapping[str, Kind]
+    defaults: Mapping[str, Callable[[], Any]] = field(default_factory=dict)
+    """What makes the value of an optional field that is absent; those that default to None have none."""
+
+    def unknown(self, given: Mapping[str, Any]) -> list[str]:
+        """Return the fields of `given` that are none of these."""
+        return [key for key in given if key not in self.needed and key not in self.optional]
+
+    def filled(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return `given` with defaults for what is absent, and without None where that means absent."""
+        kept = {key: value for key, value in given.items() if value is not None or key in self.defaults}
+        return kept | {key: make() for key, make in self.defaults.items() if key not in kept}
+
+    def missing(self, given: Mapping[str, Any]) -> list[str]:
+        """Return the needed fields that `given` lacks."""
+        return [key for key in self.needed if key not in given]
+
+    def encode(self, given: Mapping[str, Any], where: str = "") -> dict[str, Any]:
+        """Return known fields as JSON carries them. Raises Misfit."""
+        return {key: self._kind(key).encode(value, f"{where}{key}") for key, value in given.items()}
+
+    def decode(self, carried: Mapping[str, Any], where: str = "") -> dict[str, Any]:
+        """Return fields as a template is to see them; those that are unknown as they are. Raises Misfit."""
+        return {key: self._decoded(key, value, where) for key, value in carried.items()}
+
+    def said(self, value: Any) -> dict[str, Any]:
+        """Return the fields of an object, without those that are as they would be if they were left out."""
+        return {key: part for key, part in fields_of(value).items() if key in self.needed or part != self._default(key)}
+
+    def _default(self, key: str) -> Any:
+        return self.defaults[key]() if key in self.defaults else None
+
+    def _decoded(self, key: str, value: Any, where: str) -> Any:
+        if value is None or (key not in self.needed and key not in self.optional):
+            return value
+        decode = self._kind(key).decode
+        return decode(value, f"{where}{key}") if decode else value
+
+    def _kind(self, key: str) -> Kind:
+        return self.needed.get(key) or self.optional[key]
 
 
 @cache
@@ -43,99 +73,170 @@ def shape_of(described: type) -> Shape:
     """
     Return the fields of a dataclass; those with a default, or that may be None, are optional.
 
-    Raises TypeError for a class that is none, and for a field of a type that JSON cannot carry.
+    Raises TypeError for a class that is none, and for a field of a type that JSON cannot carry, also within another.
     """
+    return _shape_of(described, {})
+
+
+@cache
+def kind_of(kinds: Kinds) -> Kind:
+    """Return the kind of a field that is described by one type or several. Raises TypeError."""
+    return _either([_kind(kind, {}) for kind in kinds]) if isinstance(kinds, tuple) else _kind(kinds, {})
+
+
+def _shape_of(described: type, known: dict[type, Shape]) -> Shape:
+    if described in known:  # an object that holds objects of its own class
+        return known[described]
     if not is_dataclass(described):
         raise TypeError(f"The context {described!r} is no dataclass. Decorate it with @dataclass(frozen=True).")
+    needed: dict[str, Kind] = {}
+    optional: dict[str, Kind] = {}
+    defaults: dict[str, Callable[[], Any]] = {}
+    known[described] = Shape(needed=needed, optional=optional, defaults=defaults)
     hints = get_type_hints(described)
-    needed: dict[str, Kinds] = {}
-    optional: dict[str, Kinds] = {}
-    values = {}
     for entry in fields(described):
-        kinds = _kinds(hints[entry.name], entry.name, described)
-        if NoneType not in kinds and not _has_default(entry):
-            needed[entry.name] = kinds
-            continue
-        optional[entry.name] = tuple(kind for kind in kinds if kind is not NoneType)
-        if (value := _default(entry)) is not None:
-            values[entry.name] = value
-    return Shape(needed=needed, optional=optional, values=values)
+        try:
+            kind = _kind(hints[entry.name], known)
+        except Unsupported as error:
+            raise TypeError(f"The field {entry.name!r} of {described.__name__} {error}") from None
+        make = _default(entry)
+        place = optional if make or NoneType in get_args(hints[entry.name]) else needed
+        place[entry.name] = kind
+        if make and entry.default is not None:
+            defaults[entry.name] = make
+    return known[described]
 
 
-def plain(context: Any) -> Any:
-    """Return a dataclass's object as a dict of its fields, and anything else as it is."""
-    return asdict(context) if is_dataclass(context) and not isinstance(context, type) else context
-
-
-def misfit(value: Any, kinds: Kinds) -> str:
-    """Return what a value must be that is something else; empty when it fits."""
-    kinds = kinds if isinstance(kinds, tuple) else (kinds,)
-    if any(_fits(value, kind) for kind in kinds):
-        return ""
-    return " or ".join(type_names.get(kind, kind.__name__) for kind in kinds)
-
-
-def obstacle(value: Any) -> str:
-    """Return why Redis or a database could not keep a value; empty when they can."""
-    try:
-        # Encoded, since half a surrogate pair passes JSON's own escapes and fails in UTF-8 and PostgreSQL.
-        text = json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
-    except (TypeError, ValueError, RecursionError) as error:
-        return f"is {value!r}, which JSON cannot carry: {error}."
-    if b"\\u0000" in text and _holds_nul(value):
-        return f"holds a NUL character, which databases refuse: {value!r}."
-    return ""
-
-
-def _kinds(hint: Any, name: str, described: type) -> tuple[type, ...]:
-    origin = get_origin(hint) or hint
-    if origin in (Union, UnionType):
-        return tuple(kind for part in get_args(hint) for kind in _kinds(part, name, described))
-    if origin is Any or origin is object:
-        return (object,)
-    if origin in (tuple, Sequence):
-        return (list, tuple)
-    if origin is Mapping or is_dataclass(origin):  # that of an object within, as asdict() gives it
-        return (dict,)
-    if origin is NoneType or origin in JSON_TYPES:
-        return (list, tuple) if origin is list else (origin,)
-    raise TypeError(
-        f"The field {name!r} of {described.__name__} is of the type {hint!r}, which JSON cannot carry. Use str, int, "
-        "float, bool, Url, list or dict, and turn the value into one of them where the mail is queued."
-    )
-
-
-def _has_default(entry: Field[Any]) -> bool:
-    return entry.default is not MISSING or entry.default_factory is not MISSING
-
-
-def _default(entry: Field[Any]) -> Any:
+def _default(entry: Field[Any]) -> Callable[[], Any] | None:
     if entry.default_factory is not MISSING:
-        return plain(entry.default_factory())
-    return None if entry.default is MISSING else plain(entry.default)
+        return entry.default_factory
+    return None if entry.default is MISSING else lambda: entry.default
 
 
-def _fits(value: Any, kind: type) -> bool:
-    if kind is Url:
-        return isinstance(value, str) and _is_link(value)
-    if kind is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    if isinstance(value, bool):  # bool is an int to Python, but "True votes" is never meant
-        return kind in (bool, object)
-    return isinstance(value, kind)
+def _kind(hint: Any, known: dict[type, Shape]) -> Kind:
+    origin, parts = get_origin(hint) or hint, get_args(hint)
+    if origin in (Union, UnionType):
+        return _either([_kind(part, known) for part in parts])
+    if origin is tuple and parts and parts[-1] is not Ellipsis:
+        return _row([_kind(part, known) for part in parts])
+    if origin in (list, tuple, Sequence):
+        return _list(_kind(parts[0] if parts else Any, known))
+    if origin in (dict, Mapping):
+        if parts and parts[0] not in (str, Any):
+            raise Unsupported(f"is of the type {hint!r}. The keys of a mapping must be str: JSON has no others.")
+        return _mapping(_kind(parts[1], known) if parts else None)
+    if isinstance(origin, type) and is_dataclass(origin):
+        return _nested(origin, _shape_of(origin, known))
+    return leaf(hint)
 
 
-def _is_link(value: str) -> bool:
-    try:
-        parts = urlsplit(value)
-    except ValueError:
-        return False
-    return parts.scheme in ("http", "https") and bool(parts.netloc) and not any(map(str.isspace, value))
+def _either(kinds: Sequence[Kind]) -> Kind:
+    _refuse_doubtful(kinds)
+    others = [kind for kind in kinds if kind.words != PLAIN[NoneType]]
+    with_none = len(others) < len(kinds)
+
+    def encode(value: Any, where: str) -> Any:
+        return None if value is None and with_none else _best(others, value, where)[1]
+
+    def decode(value: Any, where: str) -> Any:
+        if value is None and with_none:
+            return None
+        kind, encoded = _best(others, value, where)
+        return kind.decode(encoded, where) if kind.decode else value
+
+    words = " or ".join(kind.words for kind in others)
+    return Kind(words=words, encode=encode, decode=decode if any(kind.decode for kind in kinds) else None)
 
 
-def _holds_nul(value: Any) -> bool:
-    if isinstance(value, str):
-        return "\0" in value
-    if isinstance(value, Mapping):
-        return any(_holds_nul(part) for pair in value.items() for part in pair)
-    return isinstance(value, list | tuple) and any(map(_holds_nul, value))
+def _best(kinds: Sequence[Kind], value: Any, where: str) -> tuple[Kind, Any]:
+    """Return the kind that fits a value, and what JSON carries. Raises Misfit."""
+    if len(kinds) == 1:
+        return kinds[0], kinds[0].encode(value, where)
+    fitting, deeper = [], None
+    for kind in kinds:
+        try:
+            fitting.append((kind, kind.encode(value, where)))
+        except Misfit as error:
+            deeper = error if error.where != where else deeper
+    if not fitting:
+        raise deeper or wrong(value, where, " or ".join(kind.words for kind in kinds))
+    # The one that writes it exactly so has written it: 20310504 may be a number or, to Python, a date.
+    return next((pair for pair in fitting if pair[1] == value), fitting[0])
+
+
+def _refuse_doubtful(kinds: Sequence[Kind]) -> None:
+    """Raise Unsupported where nobody could tell from the JSON which of the types a value had."""
+    plain = {kind.words for kind in kinds}
+    for kind in kinds:
+        if any(PLAIN.get(carried) in plain for carried in (*kind.json, *([object] if kind.json else []))):
+            raise Unsupported(
+                f"is {' or '.join(each.words for each in kinds)}, which JSON carries alike. Use one of these types."
+            )
+
+
+def _list(item: Kind) -> Kind:
+    def each(one: Callable[[Any, str], Any]) -> Callable[[Any, str], Any]:
+        def all_of(value: Any, where: str) -> Any:
+            if not isinstance(value, list | tuple):
+                raise wrong(value, where, "a list")
+            return [one(part, f"{where}[{index}]") for index, part in enumerate(value)]
+
+        return all_of
+
+    return Kind(words="a list", encode=each(item.encode), decode=each(item.decode) if item.decode else None)
+
+
+def _row(items: Sequence[Kind]) -> Kind:
+    words = f"a list of {len(items)}"
+
+    def encode(value: Any, where: str) -> Any:
+        if not isinstance(value, list | tuple) or len(value) != len(items):
+            raise wrong(value, where, words)
+        return [
+            kind.encode(part, f"{where}[{index}]") for index, (kind, part) in enumerate(zip(items, value, strict=True))
+        ]
+
+    def decode(value: Any, where: str) -> Any:
+        encode(value, where)
+        return [
+            kind.decode(part, f"{where}[{index}]") if kind.decode else part
+            for index, (kind, part) in enumerate(zip(items, value, strict=True))
+        ]
+
+    return Kind(words=words, encode=encode, decode=decode if any(kind.decode for kind in items) else None)
+
+
+def _mapping(part: Kind | None) -> Kind:
+    part = part or leaf(Any)
+
+    def each(one: Callable[[Any, str], Any]) -> Callable[[Any, str], Any]:
+        def all_of(value: Any, where: str) -> Any:
+            if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+                raise wrong(value, where, "a mapping of text to values")
+            return {key: one(inner, f"{where}[{key!r}]") for key, inner in value.items()}
+
+        return all_of
+
+    return Kind(words="a mapping", encode=each(part.encode), decode=each(part.decode) if part.decode else None)
+
+
+def _nested(described: type, shape: Shape) -> Kind:
+    words = f"an object of {described.__name__} or a mapping of its fields"
+
+    def encode(value: Any, where: str) -> Any:
+        given = fields_of(value) if isinstance(value, described) else value
+        if not isinstance(given, Mapping):
+            raise wrong(value, where, words)
+        if unknown := shape.unknown(given):
+            raise Misfit(where, f"takes no {', '.join(map(repr, unknown))}. It must be {words}.")
+        filled = shape.filled(given)
+        if missing := shape.missing(filled):
+            raise Misfit(where, f"lacks {', '.join(map(repr, missing))}. It must be {words}.")
+        return shape.encode(filled, f"{where}.")
+
+    def decode(value: Any, where: str) -> Any:
+        if not isinstance(value, Mapping):
+            raise wrong(value, where, words)
+        return shape.decode(value, f"{where}.")
+
+    return Kind(words=words, encode=encode, decode=decode)

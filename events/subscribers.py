@@ -42,7 +42,7 @@ def run_subscriber(job: Job, _run: Run) -> Outcome:
         staging.cause = event.id
     try:
         skipped = _call(name, event)
-    except BaseException as error:  # noqa: BLE001
+    except (Exception, SystemExit) as error:  # noqa: BLE001
         record(event, name, job, result=Result.FAILED, reason=told(error))
         # All of it, also a RedisError: to the worker that would mean that its own Redis was away.
         return Outcome.failed(Kind.PERMANENT if isinstance(error, MissingSubscriber) else Kind.TRANSIENT, error)

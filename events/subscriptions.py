@@ -41,6 +41,10 @@ class Subscription:
     def __call__(self, *, event: Event, **kwargs: object) -> object:
         return awaited(self.handler(event))
 
+    def __hash__(self) -> int:
+        # Handler and filter may hold dicts. Django hashes receivers in connect(), with DEBUG on.
+        return hash(self.name)
+
 
 def subscribe(
     topic: str | Topic,

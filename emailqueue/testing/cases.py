@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unittest
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from emailqueue.email_types import EmailType
 from emailqueue.testing.drainer import Drained
@@ -25,12 +25,28 @@ class EmailQueueMixin(Base):
     super().setUp() first.
     """
 
-    email_queue: EmailQueue
+    _email_queue: EmailQueue | None = None
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        bases = cls.__mro__
+        if unittest.TestCase in bases and bases.index(unittest.TestCase) < bases.index(EmailQueueMixin):
+            raise TypeError(
+                f"{cls.__name__} has EmailQueueMixin after its TestCase, whose setUp() would hide that of the mixin. "
+                f"Write class {cls.__name__}(EmailQueueMixin, TestCase)."
+            )
 
     def setUp(self) -> None:
         """Put the empty queue in place until the test has ended."""
         super().setUp()
-        self.email_queue = self.enterContext(EmailQueue())
+        self._email_queue = self.enterContext(EmailQueue())
+
+    @property
+    def email_queue(self) -> EmailQueue:
+        """The queue of this test. Raises RuntimeError before the mixin's setUp()."""
+        if self._email_queue is None:
+            raise RuntimeError(f"{type(self).__name__} has no queue yet. Call super().setUp() first in its setUp().")
+        return self._email_queue
 
     def assertEmailQueued(  # noqa: N802  named as unittest does
         self, email_type: str | EmailType | None = None, *, count: int | None = None, **said: Unpack[Said]

@@ -20,24 +20,42 @@ class Commits:
     """
 
     def __init__(self) -> None:
-        # Kept, and not taken off Django's list, of which captureOnCommitCallbacks() remembers positions.
-        self._done: list[Callable[[], object]] = []
+        self._coming = False
+
+    def begin(self) -> None:
+        """Leave alone what was put off before: it belongs to no test, or to another queue."""
+        _done[:] = [hook for connection in connections.all(initialized_only=True) for hook in _put_off(connection)]
 
     def come(self) -> None:
         """Do what would be done if the transactions of the test case committed now."""
-        for connection in connections.all(initialized_only=True):
-            for hook in self._ours(connection):
-                self._done.append(hook)
-                hook()
+        if self._coming:  # a hook asks for the connection, which asks for this
+            return
+        self._coming = True
+        try:
+            for connection in connections.all(initialized_only=True):
+                for hook in self._ours(connection):
+                    _done.append(hook)
+                    hook()
+        finally:
+            self._coming = False
 
     def _ours(self, connection: Any) -> list[Callable[[], object]]:
         blocks = connection.atomic_blocks
         if not (blocks and blocks[0]._from_testcase):  # noqa: SLF001  as transaction.Atomic itself asks it
             return []
         still_open = sum(not block._from_testcase for block in blocks)  # noqa: SLF001
-        open_savepoints = set(connection.savepoint_ids[len(connection.savepoint_ids) - still_open :])
+        # None stands for a block without a savepoint: what it has queued belongs to the one around it.
+        open_savepoints = {*connection.savepoint_ids[len(connection.savepoint_ids) - still_open :]} - {None}
         return [
             hook
             for savepoints, hook, _robust in connection.run_on_commit
-            if hook.__module__ == submit.__name__ and hook not in self._done and not savepoints & open_savepoints
+            if hook.__module__ == submit.__name__ and hook not in _done and not savepoints & open_savepoints
         ]
+
+
+def _put_off(connection: Any) -> list[Callable[[], object]]:
+    return [hook for _savepoints, hook, _robust in connection.run_on_commit if hook.__module__ == submit.__name__]
+
+
+# Kept, and not taken off Django's list, of which captureOnCommitCallbacks() remembers positions.
+_done: list[Callable[[], object]] = []

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
+from typing import TYPE_CHECKING, Self, TypedDict, Unpack
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.mail.backends import locmem, smtp
@@ -19,6 +19,7 @@ from emailqueue.email_types import EmailType
 from emailqueue.jobs import Job
 from emailqueue.priority import Priority
 from emailqueue.redis import standing_in
+from emailqueue.shape import Context
 from emailqueue.submit import absence
 from emailqueue.testing.commits import Commits
 from emailqueue.testing.drainer import Drained, Drainer
@@ -32,7 +33,7 @@ class Said(TypedDict, total=False):
     """What a test may say about a mail beside its type; what is left out may be anything."""
 
     to: str
-    context: Mapping[str, Any]
+    context: Context
     """Fields that the context has, maybe among others."""
 
     priority: Priority | int | str
@@ -44,6 +45,9 @@ class Said(TypedDict, total=False):
 
     language: str
     """What the call says."""
+
+    subject: str
+    """Of a mail that came by the e-mail backend, whose type is "message"."""
 
 
 class EmailQueue:
@@ -69,7 +73,8 @@ class EmailQueue:
 
     def __enter__(self) -> Self:
         self._connection = _redis_in_memory()
-        self._until_the_end.enter_context(standing_in(self._connection))
+        self._commits.begin()
+        self._until_the_end.enter_context(standing_in(self._connect))
         absence.until = 0.0  # a Redis that was away before this test is not this one
         return self
 
@@ -91,13 +96,19 @@ class EmailQueue:
 
     def find(self, email_type: str | EmailType | None = None, **said: Unpack[Said]) -> list[QueuedEmail]:
         """Return the queued mails that fit what is said."""
-        expected = Expected(email_type=email_type, **said)
+        expected = Expected.parse(email_type, said)
         return [email for email in self.emails if expected.fits(email)]
 
     def assert_queued(
         self, email_type: str | EmailType | None = None, *, count: int | None = None, **said: Unpack[Said]
     ) -> QueuedEmail:
-        """Fail unless a mail was queued that fits what is said, or exactly `count` of them; return the first one."""
+        """
+        Fail unless a mail was queued that fits what is said, or exactly `count` of them; return the first one.
+
+        What is said must be possible: UnknownEmailType, InvalidContext and the like are raised as by a queue function.
+        """
+        if count is not None and count < 1:
+            raise ValueError(f"count is {count!r}. Use a number from 1 on, or assert_not_queued().")
         found = self.find(email_type, **said)
         if not found or count not in (None, len(found)):
             number = f"{len(found)} of {count} expected mails were" if count else "No mail was"
@@ -128,14 +139,20 @@ class EmailQueue:
         Deliver to a real mail server on loopback from now on, which answers the next recipients like this.
 
         mail_server("451", "drop", "250") says no for now, then hangs up, then takes the mail; more is in
-        emailqueue.testing.MailServer. Another call sets other replies.
+        emailqueue.testing.MailServer. Another call sets other replies. Raises ImproperlyConfigured without aiosmtpd.
         """
+        _require("aiosmtpd", need="A mail server for tests needs aiosmtpd.")
         from emailqueue.testing.mailserver import MailServer
 
         if self._server is None:
             self._server = self._until_the_end.enter_context(MailServer())
         self._server.replies = replies
         return self._server
+
+    def _connect(self) -> Redis:
+        # Whoever asks for Redis outside a transaction that the test has not begun sees what was queued before.
+        self._commits.come()
+        return self._connection
 
     def _backend(self, settings: Settings) -> BaseEmailBackend:
         if self._server is None:
@@ -151,7 +168,7 @@ class EmailQueue:
 
     def _told(self, email_type: str | EmailType | None, said: Said) -> str:
         queued = "\n  ".join(map(str, self.emails)) or "nothing"
-        return f"{Expected(email_type=email_type, **said)}. What was queued:\n  {queued}"
+        return f"{Expected.parse(email_type, said)}. What was queued:\n  {queued}"
 
 
 def _in_order(emails: Mapping[str, QueuedEmail]) -> list[QueuedEmail]:
@@ -166,10 +183,13 @@ def _moment(until: datetime | timedelta | None) -> datetime | None:
 
 
 def _redis_in_memory() -> Redis:
-    if not (find_spec("fakeredis") and find_spec("lupa")):  # lupa: without it fakeredis runs no scripts
-        raise ImproperlyConfigured(
-            'The testing kit needs fakeredis with Lua. Run pip install "django-emailqueue[testing]".'
-        )
+    # lupa: without it fakeredis runs no scripts
+    _require("fakeredis", "lupa", need="The testing kit needs fakeredis with Lua.")
     import fakeredis
 
     return fakeredis.FakeRedis(server=fakeredis.FakeServer(version=(7,)))
+
+
+def _require(*packages: str, need: str) -> None:
+    if not all(map(find_spec, packages)):
+        raise ImproperlyConfigured(f'{need} Run pip install "django-emailqueue[testing]".')

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from redis import Redis
 
-from emailqueue.email_types import EmailType
+from emailqueue.compose import due, valid_language
+from emailqueue.email_types import RESERVED, EmailType, get_email_type
+from emailqueue.errors import InvalidContext
 from emailqueue.jobs import Job, MalformedJob
+from emailqueue.kinds import fields_of, is_object
 from emailqueue.priority import EVENT_QUEUE, QUEUES, Priority
+from emailqueue.shape import Context
 
 PRECISION = timedelta(milliseconds=1)
 """Difference between two times that counts as none: they went through floating point."""
@@ -40,6 +44,9 @@ class QueuedEmail:
     language: str | None
     """What the call said."""
 
+    subject: str | None
+    """Of Django's own mail, that came by the e-mail backend; None: it is rendered when the mail goes out."""
+
     arguments: Mapping[str, Any] = field(repr=False)
     """All that its job holds."""
 
@@ -63,13 +70,15 @@ class QueuedEmail:
             due=max(queued_at, datetime.fromtimestamp(job.due_at, tz=UTC)),
             attempts=job.attempts(),
             language=arguments.get("language"),
+            subject=arguments["message"].get("subject") if job.label == RESERVED else None,
             arguments=arguments,
         )
 
     def __str__(self) -> str:
         wait = self.due - self.queued_at
         when = "at once" if wait < PRECISION else f"at {self.due.isoformat()} (after {wait})"
-        return f"{self.email_type} to {self.to}, {self.priority.queue}, {when}: {dict(self.context)}"
+        what = repr(self.subject) if self.subject is not None else dict(self.context)
+        return f"{self.email_type} to {self.to}, {self.priority.queue}, {when}: {what}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +87,7 @@ class Expected:
 
     email_type: str | EmailType | None = None
     to: str | None = None
-    context: Mapping[str, Any] | None = None
+    context: Context | None = None
     """Some of its fields."""
 
     priority: Priority | int | str | None = None
@@ -87,17 +96,52 @@ class Expected:
 
     at: datetime | None = None
     language: str | None = None
+    subject: str | None = None
+
+    @classmethod
+    def parse(cls, email_type: str | EmailType | None, said: Mapping[str, Any]) -> Self:
+        """
+        Check what a test says, since a slip in assert_not_queued() would pass for ever.
+
+        Raises TypeError, UnknownEmailType or one of the Invalid... errors.
+        """
+        names = [entry.name for entry in fields(cls) if entry.name != "email_type"]
+        if unknown := [name for name in said if name not in names]:
+            raise TypeError(f"A mail has no {', '.join(map(repr, unknown))}. Say any of {', '.join(names)}.")
+        expected = cls(email_type=email_type, **said)
+        for name in ("to", "subject"):
+            if not isinstance(getattr(expected, name), str | None):
+                raise TypeError(f"{name} is {getattr(expected, name)!r}. Use a string.")
+        due(delay=expected.delay)
+        due(at=expected.at)
+        if expected.priority is not None:
+            Priority.parse(expected.priority)
+        if expected.email_type not in (None, RESERVED):
+            kind = get_email_type(expected._name())
+            kind.fields_of(expected.context or {})  # which refuses an object of another class
+            context = _fields(expected.context)
+            _require_fields(kind, context)
+            expected = replace(expected, context=kind.carried(context))
+        return expected if expected.language is None else replace(expected, language=valid_language(expected.language))
 
     def fits(self, email: QueuedEmail) -> bool:
         """Return whether the mail is what the test says."""
-        return (
-            self.email_type in (None, email.email_type)
-            or (isinstance(self.email_type, EmailType) and self.email_type.name == email.email_type)
-        ) and all([self.to in (None, email.to), self._fits_context(email), self._fits_place(email)])
+        return all(
+            [
+                self.email_type is None or self._name() == email.email_type,
+                self.to in (None, email.to),
+                self.subject in (None, email.subject),
+                self._fits_context(email),
+                self._fits_place(email),
+            ]
+        )
+
+    def _name(self) -> str:
+        return self.email_type.name if isinstance(self.email_type, EmailType) else str(self.email_type)
 
     def _fits_context(self, email: QueuedEmail) -> bool:
         missing = object()
-        return all(email.context.get(key, missing) == value for key, value in (self.context or {}).items())
+        return all(email.context.get(key, missing) == value for key, value in _fields(self.context).items())
 
     def _fits_place(self, email: QueuedEmail) -> bool:
         if self.priority is not None and Priority.parse(self.priority) is not email.priority:
@@ -111,17 +155,33 @@ class Expected:
         return self.at is None or abs(email.due - self.at) <= PRECISION
 
     def __str__(self) -> str:
-        name = self.email_type.name if isinstance(self.email_type, EmailType) else self.email_type
         said = {
-            "type": name,
+            "type": self.email_type and self._name(),
             "to": self.to,
             "context": self.context,
             "priority": self.priority,
             "delay": self.delay,
             "at": self.at and self.at.isoformat(),
             "language": self.language,
+            "subject": self.subject,
         }
         return ", ".join(f"{what} {value!r}" for what, value in said.items() if value is not None) or "any"
+
+
+def _fields(context: Context | None) -> Mapping[str, Any]:
+    """Return the fields that a test says something about; of an object not those that are None, as in a mail."""
+    if not is_object(context):
+        return cast("Mapping[str, Any]", context or {})
+    return {key: value for key, value in fields_of(context).items() if value is not None}
+
+
+def _require_fields(kind: EmailType, context: Mapping[str, Any]) -> None:
+    shape = kind.shape()
+    known = [*shape.needed, *shape.optional]
+    if unknown := [key for key in context if key not in known]:
+        raise InvalidContext(
+            f"{kind.name!r} has no {', '.join(map(repr, unknown))} in its context. It has {', '.join(known)}."
+        )
 
 
 def waiting_jobs(connection: Redis) -> list[Job]:

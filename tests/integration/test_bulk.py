@@ -120,6 +120,7 @@ def test_stop_stops_it_at_once(valkey: Redis) -> None:
     ask(client, "discard", confirmed="1", reason="no")
     bulk = BulkAction.objects.get()
     work_off(steps=1)
+    done = DeadLetter.objects.exclude(pk__in=DeadLetter.objects.open()).count()
 
     page = client.get(bulk_page(bulk)).content.decode()
     stopped = client.post(bulk_page(bulk, "stop"), follow=True).content.decode()
@@ -129,8 +130,9 @@ def test_stop_stops_it_at_once(valkey: Redis) -> None:
     assert f'action="{bulk_page(bulk, "stop")}"' in page
     assert "Stopped." in stopped
     assert "data-refresh-end" in stopped
-    assert (bulk.state, bulk.done) == ("stopped", 50)
-    assert DeadLetter.objects.open().count() == 70
+    assert (bulk.state, bulk.done) == ("stopped", done)
+    assert 0 < done <= 50  # fewer where a step ran out of time
+    assert DeadLetter.objects.open().count() == 120 - done
     assert LogEntry.objects.order_by("-pk")[0].change_message == f"Bulk action {bulk.pk} stopped."
 
 

@@ -3,8 +3,11 @@ from __future__ import annotations
 import json
 import sys
 import threading
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Any
+from uuid import uuid4
 
 import django_rq
 import pytest
@@ -15,8 +18,15 @@ from rq import SimpleWorker
 from rq.serializers import JSONSerializer
 
 from emailqueue.compose import DELIVER
-from emailqueue.email_types import VOTE_CONFIRMATION, _registry
-from emailqueue.errors import InvalidAddress, InvalidPriority, MissingContext, NotDiscardable, NotRetryable
+from emailqueue.email_types import VOTE_CONFIRMATION, EmailType, _registry, register
+from emailqueue.errors import (
+    InvalidAddress,
+    InvalidContext,
+    InvalidPriority,
+    MissingContext,
+    NotDiscardable,
+    NotRetryable,
+)
 from emailqueue.housekeeping import close_redelivered, import_foreign_failures, move_inbox, open_letters
 from emailqueue.models import DeadLetter, Reason, Status
 from emailqueue.queue import queue_vote_confirmation
@@ -297,6 +307,73 @@ def test_an_edited_retry_is_a_new_job_and_the_letter_keeps_both(valkey: Redis) -
     letter.refresh_from_db()
     assert letter.edits == {"to": "grace@example.com", "priority": 2}
     assert letter.recipient == "ada@example.com"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_letter_can_be_edited_although_its_language_was_given_up(valkey: Redis) -> None:
+    arguments = {**record()["arguments"], "language": "tlh"}
+    letter = letter_of(valkey, arguments=arguments)
+
+    job_id = letter.retry(to="grace@example.com")
+
+    queued = json.loads(job_hash(valkey, job_id)["data"])[3]
+    assert queued == {"email_type": "vote-confirmation", "to": "grace@example.com", "context": VOTE}
+    assert letter.retried_job().arguments == queued
+
+
+@dataclass(frozen=True)
+class Meeting:
+    at: datetime
+    code: str = field(default_factory=lambda: uuid4().hex)
+
+
+@pytest.fixture
+def meeting() -> Iterator[EmailType]:
+    """A type whose context holds a date, and a default that is another each time."""
+    yield register(EmailType(name="meeting", template="meeting.html", context=Meeting))
+    _registry.pop("meeting")
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("at", ["2031-05-04T12:00Z", datetime(2031, 5, 4, 12, tzinfo=UTC)])
+def test_an_edited_date_is_checked_and_kept_as_json(valkey: Redis, meeting: EmailType, at: Any) -> None:
+    arguments = {"email_type": "meeting", "to": "ada@example.com", "context": {"at": "noon"}}
+    letter = letter_of(valkey, arguments=arguments, label="meeting")
+
+    with pytest.raises(InvalidContext, match=r"'at' of 'meeting' is 'soon'\. It must be a datetime"):
+        letter.retry(context={"at": "soon"})
+    job_id = letter.retry(context={"at": at})
+
+    queued = json.loads(job_hash(valkey, job_id)["data"])[3]["context"]
+    letter.refresh_from_db()
+    assert queued["at"] == "2031-05-04T12:00:00+00:00"
+    assert letter.edits == {"context": queued}
+    assert letter.retried_job().arguments["context"] == queued
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_date_that_no_longer_parses_makes_a_dead_letter(
+    valkey: Redis, mailbox: MailServer, work: Work, meeting: EmailType
+) -> None:
+    arguments = {"email_type": "meeting", "to": "ada@example.com", "context": {"at": "noon"}}
+    letter = letter_of(valkey, arguments=arguments, label="meeting")
+    letter.retry()
+
+    work()
+
+    (dead,) = DeadLetter.objects.exclude(pk=DEATH)
+    assert (dead.reason, mailbox.messages) == (Reason.PERMANENT, [])
+    assert "'at' of 'meeting' is 'noon'" in dead.message
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_edited_letter_keeps_its_language(valkey: Redis) -> None:
+    arguments = {**record()["arguments"], "language": "de"}
+    letter = letter_of(valkey, arguments=arguments)
+
+    job_id = letter.retry(to="grace@example.com")
+
+    assert json.loads(job_hash(valkey, job_id)["data"])[3]["language"] == "de"
 
 
 @pytest.mark.django_db(transaction=True)

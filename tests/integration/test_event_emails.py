@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from pytest_django import Settings
 from redis import Redis
 
 from emailqueue import EmailType, Priority, register
@@ -89,6 +90,14 @@ def test_a_topic_leads_to_mails_in_a_line(
     work("events")
 
     assert mails(valkey) == expected
+
+
+def test_it_subscribes_while_debugging_too_when_django_looks_the_receiver_up_by_its_hash(settings: Settings) -> None:
+    settings.DEBUG = True
+
+    subscribe_email(LOST, "parcel-lost", to="customer", when={"city": ["Ulm", "Bonn"]})
+
+    assert list(subscribers_of(LOST)) == ["e-mail parcel-lost to customer"]
 
 
 @pytest.mark.parametrize("to", ["watchers", owner_of])

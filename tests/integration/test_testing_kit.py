@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from django.core import mail
+from django.core.mail import EmailMessage
 from django.db import transaction
 from django.test import TestCase
 
@@ -23,7 +26,9 @@ from emailqueue import (
     reschedule_email,
     schedule_email,
 )
+from emailqueue.backends import QueuedEmailBackend
 from emailqueue.email_types import REWARD_DELIVERY
+from emailqueue.errors import InvalidContext, InvalidLanguage, InvalidPriority, InvalidTime, UnknownEmailType
 from emailqueue.models import DeadLetter, OutboxRow, Status
 from emailqueue.testing import EmailQueue, EmailQueueMixin
 from events import publish, subscribe, topics
@@ -52,6 +57,20 @@ def announcer() -> Iterator[list[str]]:
     subscribe(topics.USER_REGISTERED)(announce)
     yield calls
     topics.USER_REGISTERED.disconnect(dispatch_uid=f"{__name__}.announce")
+
+
+@dataclass(frozen=True)
+class Invitation:
+    at: datetime
+    guests: list[str] = field(default_factory=list)
+    note: str | None = None
+
+
+@pytest.fixture
+def invitation() -> Iterator[EmailType]:
+    """An e-mail type whose context holds a date."""
+    yield register(EmailType(name="invitation", template="invitation.html", context=Invitation))
+    email_types._registry.pop("invitation")
 
 
 @pytest.fixture
@@ -306,3 +325,129 @@ class EmailQueueMixinTests(EmailQueueMixin, TestCase):
         (letter,) = self.drain().dead
 
         assert DeadLetter.objects.get() == letter
+
+    def test_calls_see_what_was_queued_before_them(self) -> None:
+        cancelled, moved = (queue_reward_delivery(f"{name}@example.com", BADGE, delay=60) for name in ("ada", "mary"))
+        at = datetime(2126, 5, 4, tzinfo=UTC)
+
+        assert get_queue_stats().main.delayed == 2
+        assert (cancel_email(cancelled), reschedule_email(moved, at)) == (True, True)
+        assert [(email.job_id, email.due) for email in self.email_queue.emails] == [(moved, at)]
+
+    def test_a_block_without_a_savepoint_counts_with_the_one_around_it(self) -> None:
+        with transaction.atomic():
+            with transaction.atomic(savepoint=False):
+                queue_reward_delivery("ada@example.com", BADGE)
+            self.assertEmailNotQueued()
+        with transaction.atomic(savepoint=False):
+            self.assertEmailQueued(to="ada@example.com")
+
+
+class QueuedForTheClassTests(EmailQueueMixin, TestCase):
+    @classmethod
+    def setUpTestData(cls) -> None:
+        queue_reward_delivery("ada@example.com", BADGE)
+
+    def test_what_was_queued_before_the_test_is_none_of_its_mails(self) -> None:
+        self.assertEmailNotQueued()
+
+
+class ForgetfulTests(EmailQueueMixin, TestCase):
+    def setUp(self) -> None:
+        pass
+
+    def test_a_set_up_that_calls_no_other_is_told_so(self) -> None:
+        with self.assertRaisesRegex(RuntimeError, r"ForgetfulTests.*super\(\)\.setUp\(\)"):  # noqa: PT027  a TestCase
+            self.assertEmailNotQueued()
+
+
+def test_the_mixin_stands_first() -> None:
+    with pytest.raises(TypeError, match=r"class Wrong\(EmailQueueMixin, TestCase\)"):
+        type("Wrong", (TestCase, EmailQueueMixin), {})
+
+
+@pytest.mark.django_db
+def test_queues_of_one_transaction_share_nothing() -> None:
+    with EmailQueue() as first:
+        queue_reward_delivery("ada@example.com", BADGE)
+        first.assert_queued("reward-delivery")
+        with EmailQueue() as inner:
+            inner.assert_not_queued()
+            queue_reward_delivery("mary@example.com", BADGE)
+            inner.assert_queued("reward-delivery", to="mary@example.com", count=1)
+        first.assert_not_queued(to="mary@example.com")
+    with EmailQueue() as second:
+        second.assert_not_queued()
+
+
+@pytest.mark.parametrize(
+    ("said", "raised", "told"),
+    [
+        ({"email_type": "reward-delivry"}, UnknownEmailType, "reward-delivry"),
+        ({"email_type": "reward-delivery", "context": {"reward_nam": "Badge"}}, InvalidContext, "reward_name"),
+        ({"to": ["ada@example.com"]}, TypeError, "to is"),
+        ({"priority": "hihg"}, InvalidPriority, "hihg"),
+        ({"at": datetime(2026, 1, 1)}, InvalidTime, "aware"),  # noqa: DTZ001  the point
+        ({"delay": -1}, InvalidTime, "-1"),
+        ({"language": "tlh"}, InvalidLanguage, "tlh"),
+        ({"recipient": "ada@example.com"}, TypeError, "Say any of to, context"),
+    ],
+)
+def test_what_no_mail_can_be_is_refused(
+    email_queue: EmailQueue, said: dict[str, Any], raised: type[Exception], told: str
+) -> None:
+    with pytest.raises(raised, match=told):
+        email_queue.assert_not_queued(**said)
+
+
+def test_none_at_all_is_said_otherwise(email_queue: EmailQueue) -> None:
+    with pytest.raises(ValueError, match="assert_not_queued"):
+        email_queue.assert_queued(count=0)
+
+
+def test_a_death_without_a_database_is_told_so(email_queue: EmailQueue, broken: EmailType) -> None:
+    queue_email("broken", "ada@example.com", {}, attempts=1)
+
+    with pytest.raises(RuntimeError, match=r"django_db"):
+        email_queue.drain()
+
+
+@pytest.mark.parametrize("interrupt", [KeyboardInterrupt, pytest.fail.Exception])
+def test_who_stops_the_test_stops_the_drain(db: None, email_queue: EmailQueue, interrupt: type[BaseException]) -> None:
+    def stop(**_kwargs: object) -> None:
+        raise interrupt
+
+    topics.USER_REGISTERED.connect(stop, dispatch_uid="stop")
+    publish("user.registered", {"user_email": "ada@example.com", "user_name": "Ada"})
+    try:
+        with pytest.raises(interrupt):
+            email_queue.drain()
+    finally:
+        topics.USER_REGISTERED.disconnect(dispatch_uid="stop")
+
+
+def test_djangos_own_mail_arrives_as_it_was_written(db: None, email_queue: EmailQueue) -> None:
+    message = EmailMessage("Hello", "Body", "shop@example.com", ["Ada <ada@example.com>"], reply_to=["re@example.com"])
+    message.attach("a.txt", "text", "text/plain")
+    QueuedEmailBackend().send_messages([message])
+
+    queued = email_queue.assert_queued("message", to="ada@example.com", subject="Hello")
+    email_queue.drain()
+
+    (sent,) = mail.outbox
+    assert (queued.subject, sent.subject, sent.body) == ("Hello", "Hello", "Body")
+    assert (sent.to, sent.cc, sent.bcc, sent.reply_to) == (["Ada <ada@example.com>"], [], [], ["re@example.com"])
+    assert [(name, content) for name, content, _type in sent.attachments] == [("a.txt", "text")]
+
+
+def test_what_was_queued_is_found_by_the_same_values(email_queue: EmailQueue, invitation: EmailType) -> None:
+    noon = datetime(2031, 5, 4, 12, tzinfo=UTC)
+    queue_email("invitation", "ada@example.com", Invitation(noon, guests=["Grace"]))
+
+    email_queue.assert_queued("invitation", context={"at": noon})
+    email_queue.assert_queued("invitation", context={"at": "2031-05-04T12:00:00+00:00"})
+    email_queue.assert_queued("invitation", context=Invitation(noon, guests=["Grace"]))
+    email_queue.assert_not_queued("invitation", context=Invitation(noon, guests=["Grace"], note="Hi"))
+    email_queue.assert_not_queued("invitation", context={"at": noon + timedelta(hours=1)})
+    with pytest.raises(InvalidContext, match="'at' of 'invitation' is 'noon'"):
+        email_queue.assert_not_queued("invitation", context={"at": "noon"})

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, timezone
 from itertools import repeat
 from typing import Any
@@ -202,29 +203,86 @@ def test_what_is_no_time_is_refused(times: dict[str, Any], words: str) -> None:
 
 
 def test_a_recipients_own_context_overlays_the_common_one() -> None:
-    pairs = checked_recipients([ADA, ("bob@example.com", {"model_name": "Bob"})], VOTE)
+    pairs = checked_recipients([ADA, ("bob@example.com", {"model_name": "Bob"})], VOTE, email_type=VOTE_CONFIRMATION)
 
     assert pairs == [(ADA, VOTE), ("bob@example.com", {**VOTE, "model_name": "Bob"})]
     assert VOTE["model_name"] == "Ada"
 
 
+@dataclass(frozen=True)
+class Joined:
+    user_name: str
+    referrer_name: str | None = None
+    greeting: str = "Hello"
+    tags: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Stranger:
+    user_name: str
+
+
+JOINED = EmailType(name="joined", template="joined.html", context=Joined)
+
+
+@pytest.mark.parametrize(
+    ("own", "context"),
+    [
+        (Joined("Mary"), {"user_name": "Mary", "referrer_name": "Grace", "greeting": "Hi", "tags": ["a"]}),
+        (
+            Joined("Mary", referrer_name="Ada", greeting="Dear", tags=["b"]),
+            {"user_name": "Mary", "referrer_name": "Ada", "greeting": "Dear", "tags": ["b"]},
+        ),
+        (
+            {"user_name": "Mary", "referrer_name": None, "greeting": "Hello", "tags": []},
+            {"user_name": "Mary", "greeting": "Hello", "tags": []},
+        ),
+    ],
+)
+def test_what_an_own_object_leaves_out_is_the_common_contexts(own: Any, context: dict[str, Any]) -> None:
+    common = {"referrer_name": "Grace", "greeting": "Hi", "tags": ["a"]}
+
+    pairs = checked_recipients([(ADA, own)], common, email_type=JOINED)
+
+    assert JOINED.complete(pairs[0][1], frontend_url="https://front.example") == context
+
+
+def test_a_common_object_has_its_fields_overlaid() -> None:
+    common = Joined("all", referrer_name="Grace")
+
+    pairs = checked_recipients([ADA, (ADA, {"user_name": "Mary"})], common, email_type=JOINED)
+
+    assert [(context["user_name"], context["referrer_name"]) for _to, context in pairs] == [
+        ("all", "Grace"),
+        ("Mary", "Grace"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("recipients", "common"), [([ADA], Stranger("Eve")), ([(ADA, Stranger("Eve"))], {"greeting": "Hi"})]
+)
+def test_an_object_of_another_class_is_refused_as_in_a_single_call(recipients: Any, common: Any) -> None:
+    with pytest.raises(InvalidContext, match="Use an object of Joined or a mapping"):
+        checked_recipients(recipients, common, email_type=JOINED)
+
+
 @pytest.mark.parametrize("recipients", [ADA, b"ada@example.com", [7], [(ADA,)], [(ADA, "x")], [[ADA, {}]], [None]])
 def test_what_is_no_recipient_is_refused(recipients: Any) -> None:
     with pytest.raises(InvalidAddress, match=r"list of addresses|tuple \(address, own context\)"):
-        checked_recipients(recipients, VOTE)
+        checked_recipients(recipients, VOTE, email_type=VOTE_CONFIRMATION)
 
 
 def test_a_common_context_is_a_mapping() -> None:
     with pytest.raises(InvalidContext, match="mapping"):
-        checked_recipients([ADA], None)  # type: ignore[arg-type]  # what a caller may do
+        checked_recipients([ADA], None, email_type=VOTE_CONFIRMATION)  # type: ignore[arg-type]  # what a caller may do
 
 
 def test_a_call_takes_a_hundred_thousand_recipients_and_not_one_more() -> None:
-    most = checked_recipients(repeat(ADA, MAX_RECIPIENTS), VOTE)
+    most = checked_recipients(repeat(ADA, MAX_RECIPIENTS), VOTE, email_type=VOTE_CONFIRMATION)
 
     assert len(most) == 100_000
     with pytest.raises(TooManyRecipients, match="at most 100,000 recipients"):
-        checked_recipients(repeat(ADA), VOTE)
+        checked_recipients(repeat(ADA), VOTE, email_type=VOTE_CONFIRMATION)
 
 
 def test_options_are_checked_once_for_many_mails() -> None:

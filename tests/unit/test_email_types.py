@@ -216,3 +216,38 @@ def test_a_written_escape_is_not_nul() -> None:
 def test_half_a_surrogate_pair_is_refused(context: dict[str, Any]) -> None:
     with pytest.raises(InvalidContext, match="surrogates"):
         shipped(**context)
+
+
+@pytest.mark.parametrize("reply_to", ["help@example.com", b"help@example.com"])
+def test_reply_addresses_are_a_list(reply_to: Any) -> None:
+    with pytest.raises(TypeError, match=r"reply_to of 'order' is b?'help@example.com'\. Use a list"):
+        EmailType(name="order", template="order.html", reply_to=reply_to)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "",
+        "help",
+        "Help <help>",
+        "help@example.com, info@example.com",
+        "The Shop, Inc <help@example.com>",
+        "help@example.com\nBcc: eve@example.com",
+        7,
+        None,
+    ],
+)
+def test_what_is_no_sender_is_refused_where_the_type_is_made(address: Any) -> None:
+    with pytest.raises(ValueError, match="reply_to of 'order' holds"):
+        EmailType(name="order", template="order.html", reply_to=["help@example.com", address])
+
+    if address:
+        with pytest.raises(ValueError, match="from_email of 'order' holds"):
+            EmailType(name="order", template="order.html", from_email=address)
+
+
+@pytest.mark.parametrize("address", ["help@example.com", "Bücher <help@example.com>", '"Shop, Inc" <a@localhost>'])
+def test_a_sender_may_have_a_name(address: str) -> None:
+    kind = EmailType(name="order", template="order.html", from_email=address, reply_to=(address,))
+
+    assert (kind.from_email, kind.reply_to) == (address, (address,))

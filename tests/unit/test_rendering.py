@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import email.policy
+import json
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 from email import message_from_bytes
 from pathlib import Path
 from typing import Any
@@ -329,6 +332,30 @@ def test_a_mail_is_in_the_language_of_its_call_or_of_its_type(
     month = {"en": "May", "de": "Mai", "pt-br": "Maio"}[used]
     assert (message.body, active) == (month, "fr")
     assert asked == ([] if called else [("ada@example.com", {"at": NOON})])
+
+
+@dataclass(frozen=True)
+class Dated:
+    at: datetime
+    total: Decimal = Decimal("1234.5")
+
+
+def test_a_date_is_a_date_to_template_language_and_attachments(write: Callable[..., None], settings: Settings) -> None:
+    settings.TIME_ZONE, settings.USE_THOUSAND_SEPARATOR = "Asia/Tokyo", True
+    write(dated=DATED.replace('"F" }}', '"j. F H:i" }} {{ total }}'))
+    kind = EmailType(
+        name="dated",
+        template="dated.html",
+        context=Dated,
+        language=lambda _to, context: "de" if context["at"] == NOON else "en",
+        attachments=lambda context: [(f"{context['at']:%Y}.txt", "", "text/plain")],
+    )
+    context = kind.complete(Dated(NOON), frontend_url="https://front.example")
+
+    message = render(kind, "ada@example.com", json.loads(json.dumps(context)), message_id="<1@x>")
+
+    assert message.body == "4. Mai 21:00 1.234,5"
+    assert [part[0] for part in message.attachments] == ["2031.txt"]
 
 
 def test_a_type_has_its_own_sender_reply_address_and_attachments(write: Callable[..., None]) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any, Optional
+from uuid import uuid4
 
 import pytest
 
@@ -36,10 +36,20 @@ class Order:
 
 
 @dataclass(frozen=True)
-class WithDate:
-    at: datetime
+class Letter:
+    user_name: str | None = "dear customer"
+    sign_off: str = "Yours"
+    token: str = field(default_factory=lambda: uuid4().hex)
+    tags: list[str] = field(default_factory=list)
+    note: str | None = None
 
 
+@dataclass(frozen=True)
+class WithBytes:
+    at: bytes
+
+
+LETTER = EmailType(name="letter", template="letter.html", context=Letter)
 ORDER = EmailType(name="order", template="order.html", context=Order)
 WHOLE = Order(number=7, track_url=Url("https://x.example/7"), code="A", parts=[Part("Lamp")])
 
@@ -47,9 +57,9 @@ WHOLE = Order(number=7, track_url=Url("https://x.example/7"), code="A", parts=[P
 def test_fields_without_a_default_are_needed() -> None:
     shape = shape_of(Order)
 
-    assert shape.needed == {"number": (int,), "track_url": (Url,), "code": (int, str), "parts": (list, tuple)}
-    assert shape.optional == {"weight": (float,), "tags": (list, tuple), "extra": (object,), "note": (str,)}
-    assert shape.values == {"weight": 2.0, "tags": ["new"]}
+    assert list(shape.needed) == ["number", "track_url", "code", "parts"]
+    assert list(shape.optional) == ["weight", "tags", "extra", "note"]
+    assert {key: make() for key, make in shape.defaults.items()} == {"weight": 2.0, "tags": ["new"]}
 
 
 def test_an_object_of_the_dataclass_is_a_context() -> None:
@@ -88,6 +98,30 @@ def test_what_does_not_fit_is_told(context: Any, error: type[Exception], told: s
         ORDER.complete(context, frontend_url=FRONT)
 
 
+@pytest.mark.parametrize("given", [Letter(user_name=None), {"user_name": None}])
+def test_none_stays_where_the_default_is_something_else(given: Any) -> None:
+    context = LETTER.complete(given, frontend_url=FRONT)
+
+    assert context["user_name"] is None
+    assert "note" not in context
+
+
+def test_a_default_stands_for_what_is_absent_and_not_for_none() -> None:
+    context = LETTER.complete({}, frontend_url=FRONT)
+
+    assert (context["user_name"], context["sign_off"]) == ("dear customer", "Yours")
+    with pytest.raises(InvalidContext, match=r"'sign_off' of 'letter' is None\. It must be text\."):
+        LETTER.complete({"sign_off": None}, frontend_url=FRONT)
+
+
+def test_each_mail_has_a_default_of_its_own() -> None:
+    first, second = (LETTER.complete({}, frontend_url=FRONT) for _ in range(2))
+    first["tags"].append("mine")
+
+    assert first["token"] != second["token"]
+    assert second["tags"] == []
+
+
 def test_an_object_is_no_context_of_a_type_without_a_dataclass() -> None:
     kind = EmailType(name="part", template="part.html", needed={"name": str}, optional={"price": float})
 
@@ -95,7 +129,7 @@ def test_an_object_is_no_context_of_a_type_without_a_dataclass() -> None:
         kind.complete(Part("Lamp"), frontend_url=FRONT)
 
 
-@pytest.mark.parametrize(("described", "told"), [(WithDate, "The field 'at' of WithDate"), (dict, "is no dataclass")])
+@pytest.mark.parametrize(("described", "told"), [(WithBytes, "The field 'at' of WithBytes"), (dict, "is no dataclass")])
 def test_a_type_that_can_never_be_queued_is_refused_where_it_is_made(described: type, told: str) -> None:
     with pytest.raises(TypeError, match=told):
         EmailType(name="wrong", template="wrong.html", context=described)
