@@ -341,3 +341,13 @@ def test_a_project_without_queues_is_told_so_by_both_checks(settings: Settings) 
         check("redis")
     with pytest.raises(SystemCheckError, match=r"emailqueue\.E011"):
         check()
+
+
+def test_naive_times_are_reported_before_a_worker_writes_the_first(settings: Settings) -> None:
+    call_command("check")
+    settings.USE_TZ = False
+
+    with pytest.raises(SystemCheckError, match="USE_TZ is off") as refused:
+        call_command("check")
+
+    assert "emailqueue.E051" in str(refused.value)
