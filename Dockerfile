@@ -10,7 +10,7 @@ FROM python:3.13-slim-trixie AS build
 ENV PIP_NO_CACHE_DIR=1 PATH=/venv/bin:$PATH
 RUN python -m venv /venv && pip install --upgrade "pip>=25.1"
 WORKDIR /src
-COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY pyproject.toml hatch_build.py constraints.txt README.md LICENSE ./
 RUN pip install --constraint constraints.txt --group example
 COPY emailqueue emailqueue
 COPY events events
