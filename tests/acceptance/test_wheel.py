@@ -103,7 +103,7 @@ class Project:
     def worker(self, *arguments: str) -> Iterator[None]:
         """Run our worker for the length of the block; it must start, and stop in good order."""
         log = self.folder / "worker.log"
-        command = [self.python, "manage.py", "rqworker", *arguments, *QUEUES]
+        command: list[str | Path] = [self.python, "manage.py", "rqworker", *arguments, *QUEUES]
         with log.open("w") as output:
             process = subprocess.Popen(command, cwd=self.folder, env=self.environ, stdout=output, stderr=output)
         try:

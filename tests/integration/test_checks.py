@@ -221,7 +221,7 @@ def test_a_hosted_server_that_tells_nothing_is_unknown_but_good(tmp_path: Path, 
 def test_a_server_that_may_forget_mails_is_warned_of(
     tmp_path: Path, settings: Settings, options: dict[str, str], persistence: str, problem: str | None
 ) -> None:
-    with EmbeddedValkey(tmp_path, **options) as valkey:
+    with EmbeddedValkey(tmp_path, program=None, **options) as valkey:
         report = report_on(valkey.url, settings)
 
     assert report.persistence == persistence
