@@ -19,6 +19,7 @@ from emailqueue.errors import EmailQueueError
 from emailqueue.mailers import queue_is_used, require_delivery
 from emailqueue.priority import QUEUES, Priority
 from emailqueue.redis_report import describe_redis
+from emailqueue.redis_tls import is_verified
 
 WAY_OUT = "Write RQ_QUEUES = {**rq_queues(), ...your own} with rq_queues from emailqueue.redis."
 
@@ -93,16 +94,21 @@ def check_unsubscribe(**kwargs: Any) -> list[CheckMessage]:
                 "There are subscribed e-mail types, and no page to unsubscribe.", hint=str(error), id="emailqueue.E041"
             )
         ]
-    if settings.SECURE_SSL_REDIRECT and not address.startswith("https:"):
-        hint = "Write https:// in EMAIL_QUEUE['SITE_URL']: mail programs follow no redirect (RFC 8058)."
-        return [
-            Error(
-                f"Links to unsubscribe begin with {address[:-5]!r}, which is redirected.",
-                hint=hint,
-                id="emailqueue.E042",
-            )
-        ]
-    return []
+    return [*_check_unsubscribe_link(address.removesuffix("token"))]
+
+
+def _check_unsubscribe_link(link: str) -> Iterator[CheckMessage]:
+    if not settings.DEBUG and not link.startswith("https:"):
+        hint = "Write https:// in EMAIL_QUEUE['SITE_URL']: one click wants HTTPS, and follows no redirect (RFC 8058)."
+        yield Error(f"Links to unsubscribe begin with {link!r}, which is not HTTPS.", hint=hint, id="emailqueue.E042")
+    elif settings.PREPEND_WWW and not link.startswith(("https://www.", "http://www.")):
+        hint = "Write www. in EMAIL_QUEUE['SITE_URL']: mail programs follow no redirect (RFC 8058)."
+        yield Error(
+            f"Links to unsubscribe begin with {link!r}, which PREPEND_WWW redirects.", hint=hint, id="emailqueue.E042"
+        )
+    if not get_settings().site_url:
+        hint = "Set EMAIL_QUEUE['SITE_URL'] to the address of this Django site, also where it is that of FRONTEND_URL."
+        yield CheckWarning(f"Links to unsubscribe lead to FRONTEND_URL, {link!r}.", hint=hint, id="emailqueue.W043")
 
 
 def check_time_zones(**kwargs: Any) -> list[CheckMessage]:
@@ -155,10 +161,10 @@ def _check_connections(ours: Mapping[str, Mapping[str, Any]]) -> Iterator[CheckM
             hint=WAY_OUT,
             id="emailqueue.E012",
         )
-    yield from _check_timeouts(ours[first])
+    yield from _check_options(ours[first])
 
 
-def _check_timeouts(config: Mapping[str, Any]) -> Iterator[CheckMessage]:
+def _check_options(config: Mapping[str, Any]) -> Iterator[CheckMessage]:
     from django_rq.connection_utils import get_redis_connection
 
     if "USE_REDIS_CACHE" in config:
@@ -183,6 +189,13 @@ def _check_timeouts(config: Mapping[str, Any]) -> Iterator[CheckMessage]:
             "RQ_QUEUES has no time-outs for our queues: pages of django-rq hang while Redis does.",
             hint="Add socket_timeout=1 and socket_connect_timeout=1 to the query of URL. " + WAY_OUT,
             id="emailqueue.W015",
+        )
+    if not is_verified(options):
+        yield CheckWarning(
+            "RQ_QUEUES turns the verification of Redis' certificate off for our queues: anyone can pose as it.",
+            hint="Leave ssl_cert_reqs and ssl_check_hostname out, and name the file of an authority of your own in "
+            f"REDIS_CA_FILE. {WAY_OUT}",
+            id="emailqueue.W016",
         )
 
 

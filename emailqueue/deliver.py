@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from django.db import InterfaceError, OperationalError
+
 from emailqueue.email_types import get_email_type
 from emailqueue.errors import AttachmentGone, InvalidContext, Suppressed, UnknownEmailType
 from emailqueue.jobs import Job, MalformedJob, Run, job_function
@@ -18,7 +20,7 @@ def deliver(job: Job, run: Run) -> Outcome:
 
     A type that nobody registers any more, or a context that does not fit it, cannot heal by
     waiting: the mail becomes a dead letter at once. Other errors of rendering are retried. A mail of a
-    subscribed type is skipped when its recipient has left.
+    subscribed type is skipped when its recipient has left, and waits while the database is away that says so.
     """
     arguments = job.arguments()
     try:
@@ -38,6 +40,8 @@ def deliver(job: Job, run: Run) -> Outcome:
             language=arguments.get("language"),
             unsubscribe_url=subscription.url() if subscription else "",
         )
+    except (OperationalError, InterfaceError) as error:
+        return Outcome.failed(Kind.AWAY, error)
     except (UnknownEmailType, InvalidContext) as error:
         return Outcome.failed(Kind.PERMANENT, error)
     return run.mailer().send(message, fence=run.fence)

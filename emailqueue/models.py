@@ -259,6 +259,7 @@ class Attempt(models.Model):
             ("permanent", _("refused for good")),
             ("outage", _("mail server away")),
             ("slowed", _("asked to go slower")),
+            ("away", _("a part of ours away")),
             ("ambiguous", _("maybe sent")),
             ("unsent", _("not sent")),
         ],

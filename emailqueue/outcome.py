@@ -24,6 +24,8 @@ class Kind(Enum):
     """The mail server as a whole is away: the mail waits, and no attempt is charged."""
     SLOWED = "slowed"
     """The recipient's domain asks us to go slower: the mail waits, and no attempt is charged."""
+    AWAY = "away"
+    """A part of ours that the mail needs is away, such as the database: the mail waits, and no attempt is charged."""
     AMBIGUOUS = "ambiguous"
     """The connection broke when the mail may have been accepted already."""
     MALFORMED = "malformed"

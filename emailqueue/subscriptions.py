@@ -6,12 +6,14 @@ import base64
 import binascii
 import uuid
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 from django.core.signing import BadSignature, Signer
-from django.db import models
+from django.db import models, router
 from django.db.models import F
 from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
+from django.utils.encoding import iri_to_uri, punycode
 from django.utils.translation import gettext_lazy as _
 
 from emailqueue.compose import ascii_domain
@@ -21,13 +23,21 @@ from emailqueue.errors import NoUnsubscribePage
 ALL_TYPES = ""
 
 
+RANKS = ("active", "bounced", "blocked", "unsubscribed", "complained")
+"""States, by what they weigh: what a person asked for is not forgotten for what a mail server said."""
+
+
 class SubscriptionQuerySet(models.QuerySet["Subscription"]):
     """Subscriptions."""
 
     def of(self, address: str, email_type: str) -> Subscription:
         """Return the subscription of an address to a type, or the one that holds all types back from it."""
         key = address_key(address)
-        rows = {row.email_type: row for row in self.filter(address=key, email_type__in=(ALL_TYPES, email_type))}
+        # Where rows are written: a replica may not know yet who has just left.
+        known = self.using(router.db_for_write(Subscription)).filter(
+            address=key, email_type__in=(ALL_TYPES, email_type)
+        )
+        rows = {row.email_type: row for row in known}
         everything, one = rows.get(ALL_TYPES), rows.get(email_type)
         if everything and everything.is_suppressed:
             return everything
@@ -37,14 +47,15 @@ class SubscriptionQuerySet(models.QuerySet["Subscription"]):
         """Return the subscription that a link leads to; None for a token that we have not signed."""
         try:
             value = _signer().unsign(token)
-            return self.filter(pk=uuid.UUID(bytes=base64.urlsafe_b64decode(value + "=="))).first()
+            known = self.using(router.db_for_write(Subscription))
+            return known.filter(pk=uuid.UUID(bytes=base64.urlsafe_b64decode(value + "=="))).first()
         except (BadSignature, ValueError, binascii.Error):
             return None
 
     def suppress(
         self, address: str, state: Subscription.State, *, email_type: str = ALL_TYPES, detail: str = ""
     ) -> None:
-        """Send no more mails of the type, or of all subscribed types, to an address. The first reason stays."""
+        """Send no more mails of the type, or of all subscribed types, to an address."""
         row, _created = self.get_or_create(address=address_key(address), email_type=email_type)
         row.become(state, detail=detail)
 
@@ -96,12 +107,13 @@ class Subscription(models.Model):
         """
         Change to another state, and return whether that changed anything.
 
-        One reason is not replaced by another, so that what is done twice changes nothing.
+        A reason is replaced by one that weighs more, so that what is done twice changes nothing; what was said of the
+        earlier one stays.
         """
-        now_suppressed = state != self.State.ACTIVE
-        same = models.Q(state=self.State.ACTIVE) if now_suppressed else ~models.Q(state=self.State.ACTIVE)
-        changes: dict[str, Any] = {"state": state, "detail": detail, "changed_at": timezone.now()}
-        changed = Subscription.objects.filter(same, pk=self.pk).update(**changes)
+        others = RANKS[1:] if state == self.State.ACTIVE else RANKS[: RANKS.index(state)]
+        said = "\n".join(filter(None, [self.detail if state != self.State.ACTIVE else "", detail]))
+        changes: dict[str, Any] = {"state": state, "detail": said, "changed_at": timezone.now()}
+        changed = Subscription.objects.filter(pk=self.pk, state__in=others).update(**changes)
         self.refresh_from_db()
         return bool(changed)
 
@@ -120,16 +132,17 @@ class Subscription(models.Model):
 
 
 def unsubscribe_url(token: str) -> str:
-    """Return the address of a token. Raises NoUnsubscribePage."""
+    """Return the address of a token, in ASCII, as headers want it. Raises NoUnsubscribePage."""
     settings = get_settings()
     try:
         path = reverse("emailqueue:unsubscribe", args=[token])
-    except NoReverseMatch as error:
+    except (NoReverseMatch, AttributeError) as error:  # the latter without ROOT_URLCONF
         raise NoUnsubscribePage(
             "Mails of subscribed types need the page to unsubscribe. Write path('email/', "
             "include('emailqueue.urls')) into the URLconf."
         ) from error
-    return f"{settings.site_url or settings.frontend_url}{path}"
+    site = urlsplit(settings.site_url or settings.frontend_url)
+    return iri_to_uri(urlunsplit(site._replace(netloc=punycode(site.netloc), path=site.path + path)))
 
 
 def address_key(address: str) -> str:

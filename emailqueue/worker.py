@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from types import FrameType
 from typing import Any
 
+from django.core.checks import ERROR
+from redis import ConnectionError as RedisConnectionError
 from redis import Redis
 from rq import Queue, Worker
 
@@ -21,7 +23,7 @@ from emailqueue.listener import PATIENCE
 from emailqueue.outage import announce, server_name
 from emailqueue.priority import EMAIL_QUEUES, EVENT_QUEUE, QUEUES
 from emailqueue.redis import connect
-from emailqueue.redis_report import describe_redis
+from emailqueue.redis_report import RedisReport, describe_redis
 from emailqueue.rounds import Limits, Rounds, Stop
 from emailqueue.store import Settled, Settlement
 
@@ -36,7 +38,8 @@ class EmailWorker(Worker):
     Sends the e-mails and runs the event subscribers of our queues, several at once, in threads.
 
     Takes what rqworker gives it: burst, name, max_jobs, max_idle_time. It needs no scheduler and
-    no work horse; both options are ignored. Raises ForeignQueue for a queue that is not ours.
+    no work horse; both options are ignored. Raises ForeignQueue for a queue that is not ours, and RQ's own kind of
+    error, a redis.ConnectionError, with a sentence where Redis cannot carry the queue.
     """
 
     def __init__(self, queues: Any, name: str | None = None, **kwargs: Any) -> None:
@@ -48,7 +51,8 @@ class EmailWorker(Worker):
                 "a worker of RQ's own class for other queues: manage.py rqworker --worker-class rq.Worker …"
             )
         if kwargs.get("prepare_for_work", True):
-            connect()  # starts the embedded Valkey where that is what the project uses
+            # Before RQ asks anything, whose errors say less. It starts the embedded Valkey, too.
+            self._report = _usable_redis()
         super().__init__(queues, name, **kwargs)
 
     def _set_connection(self, connection: Redis) -> Redis:
@@ -102,9 +106,8 @@ class EmailWorker(Worker):
     def _live(self, connection: Redis) -> bool:
         """Live from birth to death, and return whether every job was settled."""
         self.register_birth()  # type: ignore[no-untyped-call]  # RQ types a part of its methods
-        report = describe_redis(connection)
-        logger.info("%s", report)
-        for problem in report.problems:
+        logger.info("%s", self._report)
+        for problem in self._report.problems:
             logger.warning("%s %s", problem.msg, problem.hint)
         logger.info(
             "worker started", extra={"worker": self.name, "pid": self.pid, "queues": ",".join(self.queue_names())}
@@ -133,7 +136,7 @@ class EmailWorker(Worker):
         """Write the statistics line."""
         queues, counters = figures["queues"], figures["counters"]
         mails = {what: sum(queues[queue][what] for queue in EMAIL_QUEUES) for what in ("waiting", "active", "delayed")}
-        for what in ("completed", "failed"):
+        for what in ("completed", "skipped", "failed"):
             mails[what] = sum(counters.get(f"{queue}:{what}", 0) for queue in EMAIL_QUEUES)
         events = {f"events_{what}": queues[EVENT_QUEUE][what] for what in ("waiting", "active")}
         events |= {f"events_{what}": counters.get(f"{EVENT_QUEUE}:{what}", 0) for what in ("completed", "failed")}
@@ -146,6 +149,14 @@ class EmailWorker(Worker):
         logger.info("statistics", extra={**mails, **letters, **events, **rates, **_held_back(figures)})
         if any(queue["foreign"] for queue in queues.values()):
             self._housekeeper.import_foreign()
+
+
+def _usable_redis() -> RedisReport:
+    report = describe_redis(connect(timeout=REDIS_TIMEOUT))
+    for problem in report.problems:
+        if problem.level >= ERROR:
+            raise RedisConnectionError(f"{problem.msg} {problem.hint}")  # rqworker writes it and exits with 1
+    return report
 
 
 def _held_back(figures: Mapping[str, Any]) -> dict[str, str]:

@@ -68,7 +68,7 @@ class Terminal:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=_heed_ctrl_c,
+                preexec_fn=_heed_ctrl_c,  # noqa: PLW1509  it takes no lock
             )
         return self._running
 

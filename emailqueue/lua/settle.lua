@@ -221,7 +221,7 @@ for i = #ask.batch, 1, -1 do
     entry = fairly(entry, job[3])
     release(entry.id, entry.queue, entry.token)
     settled[i] = verbs[entry.verb](entry, about) and 1 or 0
-  elseif entry.verb == 'sent' and job[1] and job[1] ~= 'sent' then
+  elseif entry.verb == 'sent' and not entry.skipped and job[1] and job[1] ~= 'sent' then
     if job[1] == 'lease' then
       release(entry.id, entry.queue, job[2])
     else

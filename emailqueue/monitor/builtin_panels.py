@@ -32,7 +32,8 @@ def queues_panel(snapshot: Snapshot) -> Panel:
     return Panel(
         title=_("Queues"),
         columns=(
-            _("queue"), _("waiting"), _("active"), _("delayed"), _("oldest waits (s)"), _("completed"), _("dead"),
+            _("queue"), _("waiting"), _("active"), _("delayed"), _("oldest waits (s)"), _("completed"), _("skipped"),
+            _("dead"),
         ),
         rows=[
             (
@@ -40,11 +41,12 @@ def queues_panel(snapshot: Snapshot) -> Panel:
                 *snapshot.counts.now[queue],
                 _seconds(snapshot.oldest[queue]),
                 since.get(f"{queue}:completed", 0),
+                since.get(f"{queue}:skipped", 0),
                 since.get(f"{queue}:failed", 0),
             )
             for queue in QUEUES
         ],
-        note=_("Completed and dead: since counting began."),
+        note=_("Completed, skipped and dead: since counting began."),
     )  # fmt: skip
 
 

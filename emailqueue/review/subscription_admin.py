@@ -9,7 +9,6 @@ from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
@@ -53,6 +52,13 @@ class BlockForm(ModelForm):
         except InvalidAddress as error:
             raise ValidationError(str(error)) from error
 
+    def clean(self) -> dict[str, Any]:
+        """Take the row that the address has already: that one is blocked."""
+        cleaned = super().clean() or self.cleaned_data
+        place = {name: cleaned.get(name) for name in ("address", "email_type")}
+        self.instance = Subscription.objects.filter(**place).first() or self.instance
+        return cleaned
+
 
 class SubscriptionAdmin(ModelAdmin):
     """Staff may block an address and take any suppression back; nothing is edited."""
@@ -67,15 +73,24 @@ class SubscriptionAdmin(ModelAdmin):
     search_help_text = _("Beginning of an address")
     show_full_result_count = False
 
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Subscription], search_term: str
+    ) -> tuple[QuerySet[Subscription], bool]:
+        """Search as addresses are stored, since databases differ in whether "A" finds "a"."""
+        term = address_key(search_term) if "@" in search_term else search_term.lower()
+        return super().get_search_results(request, queryset, term)
+
     @admin.display(description=_("e-mail type"), ordering="email_type")
     def kind(self, subscription: Subscription) -> str:
         """Return the type, or that it is all of them."""
         return subscription.email_type or str(_("all subscribed types"))
 
     def save_model(self, request: HttpRequest, obj: Subscription, form: Any, change: Any) -> None:
-        """Store a new row as what it is: a block."""
-        obj.state, obj.changed_at = Subscription.State.BLOCKED, timezone.now()
-        super().save_model(request, obj, form, change)
+        """Block the address: by its row where it has one."""
+        Subscription.objects.suppress(
+            obj.address, Subscription.State.BLOCKED, email_type=obj.email_type, detail=obj.detail
+        )
+        obj.pk = Subscription.objects.get(address=obj.address, email_type=obj.email_type).pk
 
     @admin.action(permissions=["change"], description=_("Send mails to the selected addresses again"))
     def allow(self, request: HttpRequest, queryset: QuerySet[Subscription]) -> None:

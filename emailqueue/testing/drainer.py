@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -26,8 +27,6 @@ SERVER = "drain"
 """The mail server, whichever it is: one queue of a test has one."""
 CAUGHT = (Exception, SystemExit)
 """What ends an attempt. The rest ends the test: Ctrl-C, and pytest's own."""
-HELD = ("hold", "slow")
-"""Verbs of mails that go back uncharged."""
 PROBES = 3
 """Times that one drain() asks a mail server again that was away, or a domain that wanted mail to go slower."""
 
@@ -46,7 +45,7 @@ class Drained:
     """Attempts at mails or events that failed and were made again."""
 
     held: int = 0
-    """Times that a mail was put back uncharged: its mail server was away, or its domain asked to go slower."""
+    """Times that a mail was put back uncharged: what it needs was away, or its domain asked to go slower."""
 
     events: int = 0
     """Jobs of events that ended well: one for each event, and one for each of its subscribers."""
@@ -85,7 +84,7 @@ class Drainer:
                 self._bring_retries_forward()
                 if job := self._claim():
                     settled.append(self._run(job))
-                elif settled and settled[-1].verb in HELD and probes < PROBES:
+                elif settled and _is_held(settled[-1]) and probes < PROBES:
                     probes += 1
                     self._try_again_what_is_held()
                 elif until is None or not self._bring_forward(until):
@@ -168,8 +167,8 @@ class Drainer:
         return Drained(
             sent=len(mails),
             skipped=sum(entry.skipped for entry in settled),
-            retries=sum(entry.verb == "retry" for entry in settled),
-            held=sum(entry.verb in HELD for entry in settled),
+            retries=sum(entry.verb == "retry" and entry.charged for entry in settled),
+            held=sum(map(_is_held, settled)),
             events=len(sent) - len(mails),
             dead=list(DeadLetter.objects.filter(pk__in=deaths).order_by("died_at")) if deaths else [],
         )
@@ -188,9 +187,7 @@ class Drainer:
     def _bring_retries_forward(self) -> None:
         for queue in QUEUES:
             for job_id in self._scheduled(queue):
-                fields: Any = self.connection.hmget(f"rq:job:{job_id.decode()}", ["history", "parked"])
-                history, parked = fields
-                if history and not parked:
+                if self._last_charged(job_id):
                     self.connection.zadd(f"rq:scheduled:{queue}", {job_id: 0}, xx=True)
 
     def _bring_forward(self, until: datetime) -> bool:
@@ -213,10 +210,25 @@ class Drainer:
         for name in self._store.flow():
             if name.startswith("outage:"):
                 self.connection.hset(f"emailqueue:{name}", "next", "0")
+        for queue in QUEUES:
+            for job_id in self._scheduled(queue):
+                if self._last_charged(job_id) is False:
+                    self.connection.zadd(f"rq:scheduled:{queue}", {job_id: 0}, xx=True)
         domains: Any = self.connection.zrangebyscore(SLOWED, "(0", "+inf")
         for domain in domains:
             self.connection.zadd(SLOWED, {domain: 0.001}, xx=True)
 
+    def _last_charged(self, job_id: bytes) -> bool | None:
+        """Return whether the last attempt of a scheduled job was charged; None: there was none, or its domain waits."""
+        fields: Any = self.connection.hmget(f"rq:job:{job_id.decode()}", ["history", "parked"])
+        history, parked = fields
+        return None if parked or not history else bool(json.loads(history)[-1]["charged"])
+
     def _scheduled(self, queue: str) -> list[bytes]:
         found: Any = self.connection.zrange(f"rq:scheduled:{queue}", 0, -1)
         return list(found)
+
+
+def _is_held(settlement: Settlement) -> bool:
+    """Return whether a mail went back uncharged."""
+    return settlement.verb in ("hold", "slow") or (settlement.verb == "retry" and not settlement.charged)

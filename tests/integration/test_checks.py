@@ -20,6 +20,7 @@ from emailqueue.redis import connect, rq_queues
 from emailqueue.redis_report import RedisReport, describe_redis
 
 OURS = rq_queues("redis://h")
+OVER_TLS = OURS["low"]["URL"].replace("redis:", "rediss:")
 PATIENT = {"socket_timeout": 1, "socket_connect_timeout": 1}
 
 Replying = Callable[..., str]
@@ -300,6 +301,10 @@ def test_an_embedded_server_that_does_not_start_is_reported(
         ({**OURS, "events": {"URL": OURS["low"]["URL"]}}, {"emailqueue.E013": "for 'events'"}),
         ({queue: {**OURS[queue], "URL": "redis://h"} for queue in OURS}, {"emailqueue.W015": "no time-outs"}),
         ({queue: {**OURS[queue], "URL": "redis://:secret"} for queue in OURS}, {"emailqueue.E014": "no usable"}),
+        (
+            {queue: {**OURS[queue], "URL": OVER_TLS + "&ssl_cert_reqs=none"} for queue in OURS},
+            {"emailqueue.W016": "anyone can pose as it"},
+        ),
         ({queue: {"SERIALIZER": "json"} for queue in OURS}, {"emailqueue.E014": "nor HOST and PORT"}),
         (
             {queue: {"SERIALIZER": "json", "USE_REDIS_CACHE": "default"} for queue in OURS},

@@ -915,6 +915,18 @@ def test_sent_always_wins(store: Store, valkey: Redis, became: Callable[[Store],
     assert counters(valkey, "normal:completed") == {"normal:completed": 1}
 
 
+def test_a_mail_that_was_skipped_wins_over_nobody(store: Store, valkey: Redis) -> None:
+    enqueue(store, "a")
+    [skipped] = claim(store, lease=0)
+    [job] = claim(store, worker="w2")
+
+    settled = settle(store, "sent", skipped, skipped=True)
+
+    assert settled == [False]
+    assert store.fence([job]) == [True]
+    assert counters(valkey, "normal:skipped", "normal:completed") == {"normal:skipped": 0, "normal:completed": 0}
+
+
 @pytest.mark.parametrize("verb", ["sent", "retry", "hold", "head", "dead"])
 def test_after_sent_has_won_the_other_worker_changes_nothing(store: Store, valkey: Redis, verb: str) -> None:
     enqueue(store, "a")

@@ -53,7 +53,7 @@ def test_the_statistics_line_tells_the_rate_also_of_the_first_mails(
 
     first, second, *_later = [vars(record) for record in caplog.records if record.message == "statistics"]
     assert (first["completed"], first["rate"]) == (0, "0.0/s")
-    assert second["completed"] == 20
+    assert (second["completed"], second["skipped"]) == (20, 0)
     assert 0 < float(second["rate"].removesuffix("/s")) <= 25
 
 

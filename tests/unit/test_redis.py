@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 
 import pytest
 import redis
+import trustme
 from django.core.exceptions import ImproperlyConfigured
 from django_rq.connection_utils import get_connection
 from pytest_django import Settings
@@ -14,6 +16,13 @@ from emailqueue.priority import QUEUES
 from emailqueue.redis import connect, current_source, find_redis, revive, rq_queues
 
 UPSTASH = {"UPSTASH_REDIS_REST_URL": "https://eu1-cat.upstash.io", "UPSTASH_REDIS_REST_TOKEN": "A+b/c=@d"}
+
+
+@pytest.fixture
+def ca_file(tmp_path: Path) -> str:
+    path = tmp_path / "our authority.pem"
+    trustme.CA().cert_pem.write_to_path(str(path))
+    return str(path)
 
 
 def options(url: str) -> dict[str, object]:
@@ -49,7 +58,7 @@ def test_an_empty_variable_counts_as_unset() -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["redis://:secret@h:6379/3", "rediss://u:secret@h", "redis://[::1]:6379", "unix:///run/r.sock?db=3"]
+    "url", ["redis://:secret@h:6379/3", "redis://u:secret@h", "redis://[::1]:6379", "unix:///run/r.sock?db=3"]
 )
 def test_a_redis_url_is_taken_as_it_is(url: str) -> None:
     source = find_redis({"REDIS_URL": url})
@@ -64,6 +73,25 @@ def test_the_token_of_upstash_becomes_the_password_of_a_tls_url() -> None:
     assert options(source.url)["host"] == "eu1-cat.upstash.io"
     assert options(source.url)["port"] == 6379
     assert options(source.url)["password"] == "A+b/c=@d"
+
+
+@pytest.mark.parametrize(
+    "environ", [UPSTASH, {"REDIS_URL": "rediss://u:secret@h/0?socket_timeout=3"}, {"REDIS_HOST": "h", "REDIS_TLS": "1"}]
+)
+def test_over_tls_the_certificate_and_the_host_name_are_always_verified(environ: dict[str, str], ca_file: str) -> None:
+    made = [options(find_redis(environ | more).url) for more in ({}, {"REDIS_CA_FILE": ca_file})]
+
+    assert [one["ssl_cert_reqs"] for one in made] == ["required"] * 2
+    assert [one["ssl_check_hostname"] for one in made] == [True] * 2
+    assert [one.get("ssl_ca_certs") for one in made] == [None, ca_file]
+
+
+def test_the_file_of_an_authority_in_the_url_goes_before_the_variable(ca_file: str) -> None:
+    url = f"rediss://h?ssl_ca_certs={ca_file}"
+
+    made = options(find_redis({"REDIS_URL": url, "REDIS_CA_FILE": "/none"}).url)
+
+    assert made["ssl_ca_certs"] == ca_file
 
 
 def test_the_port_of_upstash_may_be_overridden() -> None:
@@ -88,6 +116,17 @@ def test_host_port_password_and_database_make_a_url() -> None:
     expected = {"host": "h", "port": 6380, "password": "p@ss/w:rd", "db": 4}
     assert {name: options(source.url)[name] for name in expected} == expected
     assert source.variable == "REDIS_HOST, REDIS_PORT, REDIS_PASSWORD, REDIS_DB"
+
+
+def test_redis_cloud_is_named_by_host_user_and_password() -> None:
+    environ = {"REDIS_HOST": "h", "REDIS_PORT": "12345", "REDIS_USERNAME": "ma:il", "REDIS_PASSWORD": "p@ss"}
+
+    plain, over_tls = (find_redis(environ | {"REDIS_TLS": word}).url for word in ("off", "ON"))
+
+    expected = {"host": "h", "port": 12345, "username": "ma:il", "password": "p@ss", "db": 0}
+    assert plain.startswith("redis://")
+    assert over_tls.startswith("rediss://")
+    assert [{name: options(url)[name] for name in expected} for url in (plain, over_tls)] == [expected] * 2
 
 
 @pytest.mark.parametrize("host", ["2001:db8::7", "[2001:db8::7]"])
@@ -115,6 +154,12 @@ def test_an_ipv6_host_is_put_in_brackets(host: str) -> None:
         ({"REDIS_HOST": "redis://:hush@h"}, "REDIS_HOST is 'redis://h', which is no host name"),
         (UPSTASH | {"UPSTASH_REDIS_REST_URL": "eu1-cat.upstash.io"}, "Write https://NAME.upstash.io"),
         (UPSTASH | {"UPSTASH_REDIS_PORT": "tls"}, "UPSTASH_REDIS_PORT is 'tls'"),
+        ({"REDIS_HOST": "h", "REDIS_TLS": "maybe"}, "REDIS_TLS is 'maybe'. Write 1 or 0."),
+        ({"REDIS_URL": "redis://:hush@h", "REDIS_TLS": "1"}, "REDIS_TLS is on, but REDIS_URL is 'redis://h'"),
+        ({"REDIS_HOST": "h", "REDIS_USERNAME": "hugo"}, "REDIS_USERNAME is set but REDIS_PASSWORD is not"),
+        ({"REDIS_HOST": "h", "REDIS_CA_FILE": "/ca"}, "REDIS_CA_FILE is '/ca', but REDIS_HOST names a Redis without"),
+        ({"REDIS_URL": "rediss://:hush@h?ssl_cert_reqs=none"}, "REDIS_URL has ssl_cert_reqs='none', with which anyone"),
+        ({"REDIS_URL": "rediss://:hush@h?ssl_check_hostname=no"}, "REDIS_URL has ssl_check_hostname='no'"),
     ],
 )
 def test_a_wrong_value_is_refused_with_a_sentence_that_holds_no_password(environ: dict[str, str], shown: str) -> None:
@@ -125,6 +170,24 @@ def test_a_wrong_value_is_refused_with_a_sentence_that_holds_no_password(environ
     assert "hu" not in str(refused.value).replace("http", "")
     assert UPSTASH["UPSTASH_REDIS_REST_TOKEN"] not in str(refused.value)
     assert refused.value.__context__ is None
+
+
+@pytest.mark.parametrize(("content", "reason"), [(None, "cannot be read"), ("no PEM", "holds no certificate")])
+@pytest.mark.parametrize("variable", ["REDIS_CA_FILE", "REDIS_URL"])
+def test_a_file_of_an_authority_that_is_of_no_use_is_refused(
+    tmp_path: Path, content: str | None, reason: str, variable: str
+) -> None:
+    path = tmp_path / "ca.pem"
+    if content:
+        path.write_text(content)
+    by_variable = {"REDIS_URL": "rediss://:secret@h", "REDIS_CA_FILE": str(path)}
+    by_url = {"REDIS_URL": f"rediss://:secret@h?ssl_ca_certs={path}"}
+
+    with pytest.raises(ImproperlyConfigured) as refused:
+        find_redis(by_variable if variable == "REDIS_CA_FILE" else by_url)
+
+    assert f"{variable} names '{path}' as the file of your certificate authority, which {reason}" in str(refused.value)
+    assert "secret" not in str(refused.value)
 
 
 def test_a_source_does_not_show_its_password() -> None:
