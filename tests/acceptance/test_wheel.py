@@ -127,7 +127,8 @@ def test_the_wheel_holds_every_file_of_both_apps_and_nothing_else(wheel: Path) -
     packed = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
 
     assert packed == here
-    assert {"emailqueue/py.typed", "events/py.typed"} <= packed
+    for app in ("emailqueue", "events"):
+        assert {f"{app}/py.typed", f"{app}/locale/de/LC_MESSAGES/django.mo"} <= packed
 
 
 def test_five_lines_bring_the_queue_to_a_new_project(python: Path, mail_server: MailServer, tmp_path: Path) -> None:
@@ -186,6 +187,7 @@ def test_a_project_keeps_its_own_queues_backend_and_users(
     assert sorted(mails) == [f"{name}@example.com" for name in ("ada", "archive", "away", "voter")]
     assert {mail["X-Stamp"] for mail in mails.values()} == {"paid"}
     assert "/reset/" in mails["ada@example.com"].get_content()
+    assert mails["voter@example.com"]["Subject"] == "Ihre Stimme für Aurora ist da"
     (film,) = mails["archive@example.com"].iter_attachments()
     assert film.get_content() == bytes(200_000)
     assert not waiting
@@ -329,6 +331,7 @@ FILES = {
             chosen = {"_selected_action": DeadLetter.objects.get().pk, "select_across": "1", "index": "0"}
             for page in (letters, reverse("admin:emailqueue_stats")):
                 assert client.get(page).status_code == 200
+            assert "Ausgewählte unzustellbare Mails erneut versuchen" in client.get(letters).content.decode()
             answer = client.post(letters, {**chosen, "action": "retry", "confirmed": "1"})
             assert answer.status_code == 302, answer.content
     """,
