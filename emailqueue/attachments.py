@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from secrets import token_hex
 from typing import Any
 
 from django.core.files.base import ContentFile
@@ -14,7 +16,7 @@ from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext_lazy as _
 
 from emailqueue.conf import get_settings
-from emailqueue.errors import AttachmentGone
+from emailqueue.errors import AttachmentGone, StorageUnavailable
 
 INLINE = 64 * 1024
 """Bytes of attachments that the jobs of one message carry in all; more than that lies in the storage."""
@@ -22,7 +24,7 @@ INLINE = 64 * 1024
 FOLDER = "emailqueue-attachments"
 """In the storage. Not "emailqueue": without MEDIA_ROOT Django's storage is the folder that the process runs in."""
 
-NAME = re.compile(rf"{FOLDER}/\d{{4}}-\d\d-\d\d/[0-9a-f]{{40}}/[\w.-]+", re.ASCII)
+NAME = re.compile(rf"{FOLDER}/[0-9a-f]{{16}}/\d{{4}}-\d\d-\d\d/[0-9a-f]{{40}}/[\w.-]+", re.ASCII)
 
 
 class KeptFilesQuerySet(models.QuerySet["KeptFiles"]):
@@ -32,9 +34,9 @@ class KeptFilesQuerySet(models.QuerySet["KeptFiles"]):
         """Store that these jobs need the files of `names`. A job that is queued again needs those, too."""
         ids = list(job_ids)
         for row in self.filter(job_id__in=ids):
-            row.names = [*row.names, *(name for name in names if name not in row.names)]
-            row.ended, row.created_at = False, timezone.now()
-            row.save(update_fields=["names", "ended", "created_at"])
+            all_names = [*row.names, *(name for name in names if name not in row.names)]
+            # Not save(), which fails where the sweep has just deleted the row.
+            self.filter(pk=row.pk).update(names=all_names, ended=False, created_at=timezone.now())
         rows = [KeptFiles(job_id=job_id, message=message, names=list(names)) for job_id in ids]
         self.bulk_create(rows, batch_size=500, ignore_conflicts=True)
 
@@ -65,6 +67,30 @@ class KeptFiles(models.Model):
         return self.job_id
 
 
+def new_name() -> str:
+    """Return a name that no other project has."""
+    return token_hex(8)
+
+
+class ProjectFolder(models.Model):
+    """The one row that says which folder of a storage is this project's: others may share the storage."""
+
+    name = models.CharField(_("name"), max_length=16, default=new_name)
+
+    class Meta:
+        verbose_name = _("folder of the project")
+        verbose_name_plural = _("folder of the project")
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def project_folder() -> str:
+    """Return the path of this project's folder in the storage. It does not follow from any key, which may change."""
+    return f"{FOLDER}/{ProjectFolder.objects.get_or_create(pk=1)[0].name}"
+
+
 def storage() -> Storage:
     """Return the storage that EMAIL_QUEUE["ATTACHMENT_STORAGE"] names."""
     return storages[get_settings().attachment_storage]
@@ -72,31 +98,37 @@ def storage() -> Storage:
 
 def keep(content: bytes, *, message: str) -> dict[str, Any]:
     """
-    Store a content and return what stands for it in a job.
+    Store a content and return what stands for it in a job. Raises StorageUnavailable.
 
     Its name cannot be guessed from the Message-ID, since many projects serve their storage to everyone.
     """
     folder = salted_hmac("emailqueue.attachments", message, algorithm="sha256").hexdigest()[:40]
-    name = storage().save(f"{FOLDER}/{timezone.now():%Y-%m-%d}/{folder}/content", ContentFile(content))
+    path = f"{project_folder()}/{timezone.now():%Y-%m-%d}/{folder}/content"
+    with _translated():
+        name = storage().save(path, ContentFile(content))
     return {"file": name, "size": len(content)}
 
 
 def fetch(content: Any) -> Any:
-    """
-    Return the bytes of what keep() has stored; any other value as it is.
-
-    Raises AttachmentGone, or whatever the storage raises when it is away.
-    """
+    """Return the bytes of what keep() has stored. Raises AttachmentGone or StorageUnavailable."""
     if not (isinstance(content, Mapping) and "file" in content):
         return content
     name, size = str(content["file"]), content["size"]
     if not NAME.fullmatch(name):  # a job must not send whatever lies in the storage
         raise ValueError(f"{name!r} is no attachment of the queue.")
-    try:
-        with storage().open(name) as file:
-            stored: bytes = file.read()
-    except FileNotFoundError as error:
-        raise AttachmentGone(f"The attachment {name!r} is not in the storage any more.") from error
+    with _translated(), storage().open(name) as file:
+        stored: bytes = file.read()
     if len(stored) != size:
         raise AttachmentGone(f"The attachment {name!r} has {len(stored)} bytes in the storage instead of {size}.")
     return stored
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Raise our errors in place of the storage's, which are of any kind."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise AttachmentGone(f"An attachment is not in the storage any more: {error}.") from error
+    except Exception as error:
+        raise StorageUnavailable(f"The storage of attachments failed: {type(error).__name__}: {error}") from error

@@ -37,7 +37,8 @@ def attempt(
         with staging.collecting():
             outcome = job.function()(job, run)
             before_end()
-        return replace(outcome, staged=stage(staging, store)) if outcome.kind is Kind.SENT else outcome
+        is_done = outcome.kind in (Kind.SENT, Kind.SKIPPED)
+        return replace(outcome, staged=stage(staging, store)) if is_done else outcome
     except MalformedJob as error:
         return Outcome.failed(Kind.MALFORMED, error)
     except (RedisUnavailable, RedisError):  # no fault of the job, which has done nothing that counts

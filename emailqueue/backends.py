@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
+from math import inf
 from typing import Any
 
 from django.core.mail import EmailMessage
 from django.core.mail.backends.base import BaseEmailBackend
+from django.db import DatabaseError
 
 from emailqueue.conf import get_settings
+from emailqueue.errors import RedisUnavailable, StorageUnavailable
 from emailqueue.mailers import is_smtp, require_delivery
-from emailqueue.messages import prepare
+from emailqueue.messages import Prepared, prepare
 from emailqueue.priority import Priority
 from emailqueue.store import PIECE
-from emailqueue.submit import submit, submit_bulk
+from emailqueue.submit import submit, submit_at_once, submit_bulk
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +53,7 @@ class QueuedEmailBackend(BaseEmailBackend):
         Queue messages, all or none, and return how many. Inside a transaction they are queued on commit.
 
         All are checked first. A wrong one raises what Django raises when it sends it, also with `fail_silently`;
-        that is for a Redis (with EMAIL_QUEUE["OUTBOX"] "off") or a storage that is away.
+        that is for a Redis (with EMAIL_QUEUE["OUTBOX"] "off"), a storage or a database that is away.
         """
         settings = get_settings()
         require_delivery(settings)
@@ -57,14 +61,28 @@ class QueuedEmailBackend(BaseEmailBackend):
         wanted = [message for message in email_messages if message.recipients()]
         prepared = [prepare(message, priority=self._priority, apart=apart) for message in wanted]
         try:
-            jobs = [job for message in prepared for job in message.jobs()]
-            if len(jobs) <= PIECE:
-                submit(jobs, using=self._database)
-            else:
-                submit_bulk(jobs, idempotency_key=None, using=self._database)
-        except OSError as error:  # RedisUnavailable is one
+            self._submit(prepared)
+        except (RedisUnavailable, StorageUnavailable, DatabaseError) as error:
             if not self.fail_silently:
                 raise
             logger.warning("messages are not queued", extra={"messages": len(wanted), "error": str(error)})
             return 0
         return len(wanted)
+
+    def _submit(self, prepared: Sequence[Prepared]) -> None:
+        jobs = [job for message in prepared for job in message.jobs()]
+        if len(jobs) <= PIECE:
+            submit(jobs, using=self._database)
+        else:
+            submit_bulk(jobs, idempotency_key=None, using=self._database)
+
+
+class AtOnceEmailBackend(QueuedEmailBackend):
+    """
+    Queues at once, whatever becomes of the transaction or of the job that runs: for mails that tell of errors.
+
+    It stores nothing in the database while Redis can be reached, since the transaction may be broken.
+    """
+
+    def _submit(self, prepared: Sequence[Prepared]) -> None:
+        submit_at_once([job for message in prepared for job in replace(message, inline=inf).jobs()])

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from django.db import InterfaceError, OperationalError
 
+from emailqueue.attachments import KeptFiles
+from emailqueue.conf import get_settings
 from emailqueue.email_types import get_email_type
-from emailqueue.errors import AttachmentGone, InvalidContext, Suppressed, UnknownEmailType
+from emailqueue.errors import AttachmentGone, InvalidContext, StorageUnavailable, Suppressed, UnknownEmailType
 from emailqueue.jobs import Job, MalformedJob, Run, job_function
-from emailqueue.messages import message_of
+from emailqueue.mailers import is_smtp
+from emailqueue.message_edits import split
+from emailqueue.messages import message_of, recipients_of
 from emailqueue.models import Subscription
 from emailqueue.outcome import SKIPPED, Kind, Outcome
+from emailqueue.priority import Priority
 from emailqueue.rendering import message_id, render
+from emailqueue.submit import submit
 
 
 @job_function
@@ -53,15 +62,29 @@ def deliver_message(job: Job, run: Run) -> Outcome:
     Send a message that came through the e-mail backend.
 
     An attachment that is gone does not come back: the mail becomes a dead letter at once. A storage that is away is
-    waited for.
+    waited for. A message to several that was queued while an API delivered becomes a job a recipient by SMTP.
     """
+    arguments, by_smtp = job.arguments(), is_smtp(get_settings())
     try:
-        message = message_of(job.arguments())
+        if by_smtp and len(recipients_of(arguments)) > 1:
+            return _split(job, arguments)
+        message = message_of(arguments, apart=by_smtp)
     except AttachmentGone as error:
         return Outcome.failed(Kind.PERMANENT, error)
+    except (StorageUnavailable, InterfaceError, OperationalError) as error:
+        return Outcome.failed(Kind.AWAY, error)
     except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise MalformedJob(f"Job {job.id} holds no message: {error!r}.") from error
     return run.mailer().send(message, fence=run.fence)
+
+
+def _split(job: Job, arguments: Mapping[str, Any]) -> Outcome:
+    """Queue the jobs of the recipients, who show up when this one is settled."""
+    jobs = split(arguments, priority=Priority.parse(job.queue))
+    for one in jobs:
+        KeptFiles.objects.hand_on(job.id, one.id)
+    submit(jobs)
+    return SKIPPED
 
 
 def _skip(job: Job, subscription: Subscription) -> Outcome:

@@ -73,6 +73,10 @@ class AttachmentGone(EmailQueueError, LookupError):
     """The storage has no attachment of that name and size any more."""
 
 
+class StorageUnavailable(EmailQueueError, OSError):
+    """The storage of large attachments failed, so a content was not stored or not read."""
+
+
 class RedisUnavailable(EmailQueueError, ConnectionError):
     """Redis did not answer, so nothing is known to be queued."""
 

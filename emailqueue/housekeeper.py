@@ -11,6 +11,7 @@ from queue import Empty, SimpleQueue
 
 from django.db import DatabaseError, close_old_connections, connections
 from redis import Redis, RedisError
+from redis.exceptions import LockError
 
 from emailqueue import attachment_sweep, housekeeping
 from emailqueue.conf import get_settings
@@ -27,6 +28,10 @@ RETRIES_INTERVAL = 20.0
 """Seconds between two looks at letters that are being retried."""
 SWEEP_INTERVAL = 60.0
 """Seconds between two looks at the files of attachments whose jobs may have ended."""
+SWEEPING = "emailqueue:sweeping"
+"""Lock of the worker that looks after the files."""
+SWEEP_AT_MOST = 600.0
+"""Seconds after which another worker may."""
 LOST_INTERVAL = 6 * 3600.0
 """Seconds between two looks through the storage for files of which no row knows."""
 BUSY = 1.0
@@ -133,12 +138,20 @@ class Housekeeper(threading.Thread):
 
     def _sweep(self) -> None:
         now = time.monotonic()
-        if now >= self._next_sweep:
-            self._next_sweep = now + SWEEP_INTERVAL
+        if self._stopped or now < self._next_sweep:  # whoever stops it does not wait for a storage
+            return
+        self._next_sweep = now + SWEEP_INTERVAL
+        lock = self._connection.lock(SWEEPING, timeout=SWEEP_AT_MOST)
+        if not lock.acquire(blocking=False):
+            return
+        try:
             attachment_sweep.sweep(Store(self._connection))
-        if now >= self._next_lost:
-            self._next_lost = now + LOST_INTERVAL
-            attachment_sweep.sweep_lost()
+            if now >= self._next_lost:
+                self._next_lost = now + LOST_INTERVAL
+                attachment_sweep.sweep_lost()
+        finally:
+            with suppress(LockError):  # it has taken longer than the lock lasts
+                lock.release()
 
     def _forget_sent(self) -> None:
         while job_ids := [self._sent.get() for _ in range(min(self._sent.qsize(), 500))]:

@@ -44,8 +44,15 @@ def require_delivery(settings: Settings) -> None:
 
 
 def is_smtp(settings: Settings) -> bool:
-    """Return whether mail is delivered by SMTP, and so to one recipient at a time. Others take a message as a whole."""
-    backend = import_string(_path(settings))
+    """
+    Return whether mail is delivered by SMTP, and so to one recipient at a time. Others take a message as a whole.
+
+    What cannot be imported is none; that is told where it shall deliver.
+    """
+    try:
+        backend = import_string(_path(settings))
+    except (ImportError, ImproperlyConfigured):
+        return False
     return isinstance(backend, type) and issubclass(backend, SMTPBackend)
 
 

@@ -9,20 +9,22 @@ and goes out as it was.
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import datetime
-from email import message_from_bytes, policy
+from datetime import date, datetime, time
+from decimal import Decimal
+from email import message_from_bytes
 from email.charset import Charset
-from email.generator import BytesGenerator
-from email.message import EmailMessage as MIMEMessage
-from email.message import Message, MIMEPart
-from email.mime.base import MIMEBase
-from io import BytesIO
+from email.message import Message
 from typing import Any
+from uuid import UUID
 
 from django.core.mail import EmailAlternative, EmailAttachment, EmailMessage, EmailMultiAlternatives
+from django.utils.functional import Promise
+from django.utils.timezone import is_naive, make_aware
 
 from emailqueue.errors import InvalidMessage
+from emailqueue.message_content import content_of, read_content, text_of, text_or_bytes
 
 Parts = dict[str, Any]
 """What a message consists of, as JSON values; only the contents that contents() walks may be bytes."""
@@ -33,6 +35,8 @@ ESP = (
     *("send_at", "tags", "template_id", "track_clicks", "track_opens"),
 )
 """What django-anymail reads from a message beside Django's own fields."""
+BUILDS = re.compile(r"message$|_(create|add|set|idna)_")
+"""Names of the methods by which Django's messages build their MIME; which there are differs from version to version."""
 
 
 class WireMessage(EmailMultiAlternatives):
@@ -53,12 +57,12 @@ def take_apart(message: EmailMessage) -> Parts:
         "from": str(message.from_email),
         **{name: [str(address) for address in getattr(message, name)] for name in ("to", "cc", "bcc", "reply_to")},
         "headers": [[str(name), str(value)] for name, value in message.extra_headers.items()],
-        "body": _text(str(message.body)),
+        "body": text_or_bytes(str(message.body)),
         "encoding": _encoding(message.encoding),
         "subtypes": _subtypes(message),
         "alternatives": [_alternative(*alternative) for alternative in alternatives],
         "attachments": [_attachment(attachment) for attachment in message.attachments],
-        "esp": {name: _plain(getattr(message, name)) for name in ESP if hasattr(message, name)},
+        "esp": _esp(message),
     }
     return {name: part for name, part in parts.items() if part}
 
@@ -67,7 +71,7 @@ def put_together(parts: Mapping[str, Any]) -> EmailMultiAlternatives:
     """Return the message of parts whose contents are bytes again. Raises LookupError, TypeError or ValueError."""
     message = WireMessage() if "wire" in parts else EmailMultiAlternatives()
     message.subject, message.from_email = parts.get("subject", ""), parts["from"]
-    message.body = _untext(parts.get("body", ""))
+    message.body = text_of(parts.get("body", ""))
     for name in ("to", "cc", "bcc", "reply_to"):
         setattr(message, name, list(parts.get(name, ())))
     message.extra_headers = dict(parts.get("headers", ()))
@@ -76,7 +80,7 @@ def put_together(parts: Mapping[str, Any]) -> EmailMultiAlternatives:
         if name in SUBTYPES or name in ESP:
             setattr(message, name, value)
     message.alternatives = [
-        EmailAlternative(_read(entry["kind"], entry["content"]), entry["mimetype"])
+        EmailAlternative(read_content(entry["kind"], entry["content"]), entry["mimetype"])
         for entry in parts.get("alternatives", ())
     ]
     message.attachments = [_read_attachment(entry) for entry in parts.get("attachments", ())]
@@ -86,15 +90,10 @@ def put_together(parts: Mapping[str, Any]) -> EmailMultiAlternatives:
 
 
 def builds_itself(message: EmailMessage) -> bool:
-    """Return whether the message's class has a way of its own to build the MIME message."""
-    return type(message).message is not EmailMessage.message
-
-
-def as_bytes(message: Message) -> bytes:
-    """Return a MIME message as it is kept."""
-    written = BytesIO()
-    BytesGenerator(written, mangle_from_=False).flatten(message)
-    return written.getvalue()
+    """Return whether the message's class has a way of its own to build the MIME message, or a step of it."""
+    kind = type(message)
+    known = EmailMultiAlternatives if isinstance(message, EmailMultiAlternatives) else EmailMessage
+    return any(getattr(kind, name) is not getattr(known, name) for name in dir(known) if BUILDS.match(name))
 
 
 def contents(parts: Mapping[str, Any]) -> Iterator[bytes]:
@@ -124,19 +123,6 @@ def read_inline(content: Any) -> Any:
     return base64.b64decode(content["base64"], validate=True) if is_packed else content
 
 
-def _text(text: str) -> str | bytes:
-    """Return a text, as bytes if it holds what databases refuse in JSON."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-8", "surrogatepass")
-    return text.encode() if "\0" in text else text
-
-
-def _untext(text: str | bytes) -> str:
-    return text.decode("utf-8", "surrogatepass") if isinstance(text, bytes) else text
-
-
 def _subtypes(message: EmailMessage) -> dict[str, str]:
     """Return those that are not Django's choice; some versions refuse to be told even that one."""
     chosen = {name: getattr(message, name, None) for name in SUBTYPES}
@@ -162,63 +148,46 @@ def _read_encoding(encoding: Any) -> Any:
 
 
 def _alternative(content: Any, mimetype: str) -> dict[str, Any]:
-    kind, packed = _content(content)
-    return {"kind": kind, "content": _text(content) if kind == "text" else packed, "mimetype": mimetype}
+    kind, packed = content_of(content)
+    return {"kind": kind, "content": text_or_bytes(content) if kind == "text" else packed, "mimetype": mimetype}
 
 
 def _attachment(attachment: Any) -> dict[str, Any]:
     if isinstance(attachment, Message):
-        kind, content = _content(attachment)
+        kind, content = content_of(attachment)
         return {"kind": f"whole {kind}", "content": content}
     filename, content, mimetype = attachment
-    kind, content = _content(content)
+    kind, content = content_of(content)
     filename = None if filename is None else str(filename)
     return {"kind": kind, "content": content, "filename": filename, "mimetype": mimetype}
 
 
 def _read_attachment(entry: Mapping[str, Any]) -> Any:
     if entry["kind"].startswith("whole "):
-        return _read(entry["kind"].removeprefix("whole "), entry["content"], whole=True)
-    return EmailAttachment(entry["filename"], _read(entry["kind"], entry["content"]), entry["mimetype"])
+        return read_content(entry["kind"].removeprefix("whole "), entry["content"], whole=True)
+    return EmailAttachment(entry["filename"], read_content(entry["kind"], entry["content"]), entry["mimetype"])
 
 
-def _content(content: Any) -> tuple[str, bytes]:
-    """Return what a content is, and its bytes."""
-    if isinstance(content, bytes | bytearray | memoryview):
-        return "bytes", bytes(content)
-    if isinstance(content, EmailMessage):  # Django's, to be attached as message/rfc822
-        content = content.message()
-    if isinstance(content, MIMEPart | MIMEMessage):
-        return "part", as_bytes(content)
-    if isinstance(content, Message):
-        return "legacy part", as_bytes(content)
-    return "text", str(content).encode("utf-8", "surrogatepass")
+def _esp(message: EmailMessage) -> dict[str, Any]:
+    given = {name: getattr(message, name) for name in ESP if hasattr(message, name)}
+    if isinstance(given.get("send_at"), date):
+        given["send_at"] = _unix_time(given["send_at"])
+    # A class stands for "not set" there.
+    return {name: _plain(value) for name, value in given.items() if not isinstance(value, type)}
 
 
-def _read(kind: str, content: Any, *, whole: bool = False) -> Any:
-    if kind == "bytes":
-        return content
-    if kind == "text":
-        return _untext(content)
-    if kind == "part":
-        part_class: type[Any] = MIMEPart if whole else MIMEMessage
-        return message_from_bytes(content, _class=part_class, policy=policy.default)
-    if kind == "legacy part":
-        return message_from_bytes(content, _class=_LegacyPart if whole else Message)
-    raise ValueError(f"{kind!r} is no kind of content.")
-
-
-class _LegacyPart(MIMEBase):
-    """A part as the parser makes it, and as Django wants it."""
-
-    def __init__(self, policy: Any = policy.compat32) -> None:
-        Message.__init__(self, policy=policy)
+def _unix_time(moment: date) -> float:
+    """Return a time as a number, which django-anymail takes, too; a day is its midnight, as there."""
+    moment = moment if isinstance(moment, datetime) else datetime.combine(moment, time())
+    return (make_aware(moment) if is_naive(moment) else moment).timestamp()
 
 
 def _plain(value: Any) -> Any:
-    """Return what django-anymail reads from a message as JSON values; times become Unix times, which it takes, too."""
-    if isinstance(value, datetime):
-        return value.timestamp()
+    """Return what django-anymail reads from a message as JSON values."""
+    if isinstance(value, Promise | Decimal | UUID):
+        return str(value)
+    if isinstance(value, date | time):
+        return value.isoformat()
     if isinstance(value, Mapping):
         return {str(key): _plain(part) for key, part in value.items()}
     if isinstance(value, Sequence | set) and not isinstance(value, str | bytes):

@@ -6,9 +6,9 @@ import copy
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from email.utils import formataddr, formatdate, getaddresses, parseaddr
+from email.utils import formatdate
 from typing import Any
 
 from django.conf import settings as django_settings
@@ -16,14 +16,14 @@ from django.core.mail import EmailMessage, EmailMultiAlternatives
 
 from emailqueue.attachments import INLINE, KeptFiles, fetch, keep
 from emailqueue.backoff import Backoff
-from emailqueue.compose import ascii_domain, valid_address
+from emailqueue.compose import ascii_domain
 from emailqueue.conf import get_settings
 from emailqueue.email_types import RESERVED
-from emailqueue.errors import InvalidAddress, InvalidMessage
+from emailqueue.errors import InvalidMessage
 from emailqueue.jobs import NewJob
+from emailqueue.message_content import as_bytes
 from emailqueue.message_json import (
     Parts,
-    as_bytes,
     builds_itself,
     contents,
     inline,
@@ -32,6 +32,7 @@ from emailqueue.message_json import (
     replaced,
     take_apart,
 )
+from emailqueue.plain_address import plain_address
 from emailqueue.priority import Priority
 from emailqueue.rendering import message_id
 from emailqueue.staging import fresh_id
@@ -54,32 +55,43 @@ class Prepared:
     id: str
     parts: Parts
     recipients: Sequence[str]
-    """Whom each of its jobs is for."""
+    """Plain addresses, each once."""
+
+    apart: bool
+    """Whether each of them has a job of its own. Otherwise one job sends the whole message."""
 
     priority: Priority
+    inline: float = INLINE
+    """Bytes that the jobs carry at most; more than that lies in the storage."""
 
     def jobs(self) -> list[NewJob]:
-        """Return the jobs, their large attachments stored. Raises what the storage raises when it is away."""
-        size = sum(map(len, contents(self.parts))) * len(self.recipients)
+        """Return the jobs, what is large of them stored. Raises StorageUnavailable."""
+        size = sum(map(len, contents(self.parts))) * (len(self.recipients) if self.apart else 1)
         kept: list[str] = []
 
         def put(content: Any) -> Any:
-            if size <= INLINE or not isinstance(content, bytes):
+            if isinstance(content, str) and len(content) > self.inline:
+                content = content.encode()
+            elif size <= self.inline or not isinstance(content, bytes):
                 return inline(content)
             entry = keep(content, message=self.id)
             kept.append(entry["file"])
             return entry
 
         message = replaced(self.parts, put)
-        jobs = [
-            _job({"to": to, "message": message}, id=self._id_for(to), priority=self.priority) for to in self.recipients
-        ]
+        jobs = [message_job(arguments, id=job_id, priority=self.priority) for job_id, arguments in self._calls(message)]
         if kept:
             KeptFiles.objects.note([job.id for job in jobs], message=self.id, names=kept)
         return jobs
 
-    def _id_for(self, to: str) -> str:
-        return self.id if len(self.recipients) == 1 else fresh_id(None, {"message": self.id, "to": to})
+    def _calls(self, message: Parts) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Walk over the ids of the jobs and their arguments."""
+        if not self.apart:
+            yield self.id, {"to": self.recipients[0], "whole": True, "message": message}
+            return
+        for to in self.recipients:
+            job_id = self.id if len(self.recipients) == 1 else fresh_id(None, {"message": self.id, "to": to})
+            yield job_id, {"to": to, "message": message}
 
 
 def prepare(message: EmailMessage, *, priority: Priority | None = None, apart: bool = True) -> Prepared:
@@ -107,34 +119,51 @@ def prepare(message: EmailMessage, *, priority: Priority | None = None, apart: b
         parts = {**parts, "wire": as_bytes(built)}
         parts.pop("attachments", None)
     _require_storable(parts)
-    _plain_address(message.from_email)
-    addresses = list(dict.fromkeys(_plain_address(address) for address in message.recipients()))
+    plain_address(message.from_email)
     return Prepared(
         id=job_id,
         parts=parts,
-        recipients=addresses if apart else [", ".join(addresses)],
+        recipients=_recipients(message),
+        apart=apart,
         priority=_priority(named) or priority or get_settings().backend_priority,
     )
 
 
-def message_of(arguments: Mapping[str, Any]) -> EmailMultiAlternatives:
+def message_of(arguments: Mapping[str, Any], *, apart: bool = True) -> EmailMultiAlternatives:
     """
     Return the message that a job sends, to whom it sends it.
 
-    Raises AttachmentGone, LookupError, TypeError or ValueError for arguments that are none, or what the storage
-    raises when it is away.
+    `apart`: what delivers it takes the recipient apart from the headers, as SMTP does. Otherwise the copy for one of
+    several, which was queued while something else delivered, is addressed to that one alone. Raises AttachmentGone,
+    LookupError, TypeError or ValueError for arguments that are none, or StorageUnavailable.
     """
     message = put_together(replaced(arguments["message"], lambda content: fetch(read_inline(content))))
     to = arguments["to"]
-    addresses = [_plain_address(address) for address in message.recipients()]
-    is_whole = to == ", ".join(dict.fromkeys(addresses)) and (len(addresses) == 1 or ", " in to)
-    if not is_whole:
+    if (is_whole(arguments) and not apart) or [plain_address(address) for address in message.recipients()] == [to]:
+        return message
+    if apart:
         # Its headers name all recipients, its envelope one.
         for name, named in (("To", message.to), ("Cc", message.cc)):
             if named:
                 message.extra_headers.setdefault(name, ", ".join(named))
         message.to, message.cc, message.bcc = [], [], [to]
+    else:
+        named = [address for address in message.recipients() if plain_address(address) == to]
+        message.to, message.cc, message.bcc = named[:1] or [to], [], []
     return message
+
+
+def is_whole(arguments: Mapping[str, Any]) -> bool:
+    """Return whether the job sends a message to all of its recipients, of whom `to` is the first."""
+    return bool(arguments.get("whole"))
+
+
+def recipients_of(arguments: Mapping[str, Any]) -> list[str]:
+    """Return whom a job sends its message to. Raises as message_of() does."""
+    if not is_whole(arguments):
+        return [str(arguments["to"])]
+    named = (address for name in ("to", "cc", "bcc") for address in arguments["message"].get(name, ()) if address)
+    return list(dict.fromkeys(map(plain_address, named)))
 
 
 def preview_of(arguments: Mapping[str, Any]) -> EmailMultiAlternatives:
@@ -157,26 +186,7 @@ def readable(arguments: Mapping[str, Any]) -> dict[str, Any]:
         return dict(arguments)
 
 
-def edited_job(
-    arguments: Mapping[str, Any],
-    to: Any,
-    *,
-    priority: Priority | int | str | None,
-    attempts: int | None = None,
-    backoff: Backoff | Mapping[str, Any] | None = None,
-) -> NewJob:
-    """
-    Return the job of the same message for a recipient who may be another. Raises InvalidAddress or InvalidPriority.
-
-    The new address takes the place of the old one in the headers. Date and Message-ID stay: it is the same message.
-    """
-    if to != arguments["to"]:
-        arguments = {"to": valid_address(to), "message": _readdressed(arguments["message"], arguments["to"], to)}
-    urgency = get_settings().backend_priority if priority is None else Priority.parse(priority)
-    return _job(arguments, id=fresh_id(None, arguments), priority=urgency, attempts=attempts, backoff=backoff)
-
-
-def _job(
+def message_job(
     arguments: Mapping[str, Any],
     *,
     id: str,  # noqa: A002 - as NewJob has it
@@ -184,6 +194,7 @@ def _job(
     attempts: int | None = None,
     backoff: Backoff | Mapping[str, Any] | None = None,
 ) -> NewJob:
+    """Return the job that calls deliver_message."""
     settings = get_settings()
     return NewJob(
         id=id,
@@ -193,18 +204,8 @@ def _job(
         attempts=settings.attempts if attempts is None else attempts,
         backoff=settings.backoff if backoff is None else Backoff.parse(backoff),
         label=MESSAGE,
-        domain=ascii_domain(str(arguments["to"]).partition(", ")[0]),
+        domain=ascii_domain(str(arguments["to"])),
     )
-
-
-def _readdressed(parts: Mapping[str, Any], old: str, new: str) -> Parts:
-    if ", " in old:  # it went to all of them at once
-        return {**{name: part for name, part in parts.items() if name not in ("cc", "bcc")}, "to": [new]}
-    changed = {}
-    for name in ("to", "cc", "bcc"):
-        pairs = [(address, *parseaddr(address)) for address in parts.get(name, ())]
-        changed[name] = [formataddr((title, new)) if plain == old else given for given, title, plain in pairs]
-    return {**parts, **changed}
 
 
 def _priority(headers: Mapping[str, str]) -> Priority | None:
@@ -214,19 +215,8 @@ def _priority(headers: Mapping[str, str]) -> Priority | None:
     return X_PRIORITY.get(headers.get("x-priority", "").strip()[:1])
 
 
-def _plain_address(address: Any) -> str:
-    """Return the address without a display name, as the envelope has it. Raises InvalidAddress."""
-    text = str(address).strip()
-    pairs = getaddresses([text])
-    plain = pairs[0][1] if len(pairs) == 1 else ""
-    local = plain.rpartition("@")[0] or plain
-    # The parser mends what it can, and drops the rest.
-    is_meant = plain == text or (plain in text and ("<" in text or "(" in text))
-    if not plain or not is_meant or not local.isascii() or re.search(r"[\s\x00-\x1f]", plain):
-        raise InvalidAddress(f"{address!r} is not one address. Use 'ada@example.com' or 'Ada <ada@example.com>'.")
-    if "@" in plain and not ascii_domain(plain):
-        raise InvalidAddress(f"{address!r} has a domain that no mail server can be told.")
-    return plain
+def _recipients(message: EmailMessage) -> list[str]:
+    return list(dict.fromkeys(plain_address(address) for address in message.recipients()))
 
 
 def _require_storable(parts: Parts) -> None:

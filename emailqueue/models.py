@@ -21,7 +21,8 @@ from emailqueue.compose import ascii_domain, language_still_there, mail_job
 from emailqueue.derived import KEY, DerivedField, domain_of, text_key
 from emailqueue.errors import NotDiscardable, NotRetryable
 from emailqueue.jobs import Job, MalformedJob, NewJob
-from emailqueue.messages import MESSAGE, edited_job
+from emailqueue.message_edits import editable_of, edited_job
+from emailqueue.messages import MESSAGE
 from emailqueue.outbox import OutboxRow
 from emailqueue.priority import Priority
 from emailqueue.submit import submit
@@ -196,7 +197,7 @@ class DeadLetter(models.Model):
 
     def _changes(self, edits: Mapping[str, Any]) -> dict[str, Any]:
         """Return the edits that differ from what the mail has, as they are stored."""
-        editable = [name for name in EDITABLE if name != "context" or self.email_type != MESSAGE]
+        editable = editable_of(self.arguments) if self.email_type == MESSAGE else EDITABLE
         unknown = [name for name in edits if name not in editable]
         if unknown:
             raise NotRetryable(

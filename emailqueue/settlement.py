@@ -21,7 +21,7 @@ LOGIN_RULES = ("our-login", "api-login")
 NOT_REACHED = ("no-name", "no-tls", "not-configured", "not-reached")
 """Rules about a server, SMTP or API, that was never spoken to."""
 AWAY_WAIT = 10.0
-"""Seconds until a mail is tried again for which a part of ours was away. MAX_AGE ends this."""
+"""Most seconds until a mail is tried again for which a part of ours was away: 1, 2, 4, … before. MAX_AGE ends this."""
 MAX_CRASHES = 3
 """Workers that may die with a mail in their hands before it becomes a dead letter."""
 MAX_EVENT_CRASHES = 10
@@ -74,8 +74,9 @@ def _judged(job: Job, outcome: Outcome, settings: Settings, *, worker: str, seco
         history = json.dumps(_extended(job, outcome, charged=False, worker=worker))
         return Settlement(job=job, verb="slow", charged=False, history=history, seconds=seconds)
     if outcome.kind is Kind.AWAY:
-        history = json.dumps(_extended(job, outcome, charged=False, worker=worker))
-        return Settlement(job=job, verb="retry", due=AWAY_WAIT, charged=False, history=history, seconds=seconds)
+        entries = _extended(job, outcome, charged=False, worker=worker)
+        due = min(2.0 ** (entries[-1]["times"] - 1), AWAY_WAIT)
+        return Settlement(job=job, verb="retry", due=due, charged=False, history=json.dumps(entries), seconds=seconds)
     final = outcome.kind in (Kind.PERMANENT, Kind.MALFORMED)
     if final or (outcome.kind is Kind.AMBIGUOUS and settings.ambiguous == "hold"):
         return _dead(job, outcome.kind.value, outcome, worker=worker, seconds=seconds)

@@ -226,8 +226,8 @@ class _Dialogue:
 
 
 def _smtp(backend: BaseEmailBackend | None) -> smtplib.SMTP | None:
-    connection: smtplib.SMTP | None = getattr(backend, "connection", None)
-    return connection if isinstance(connection, smtplib.SMTP) else None
+    """Return the connection of what mailers.is_smtp() says delivers by SMTP; None for other backends."""
+    return backend.connection if isinstance(backend, SMTPBackend) else None
 
 
 def _sends_itself(backend: BaseEmailBackend) -> bool:

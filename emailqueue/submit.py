@@ -58,6 +58,11 @@ def submit(jobs: Sequence[NewJob], *, using: str | None = None, has_row: bool = 
     _submit(jobs, lambda store: store.enqueue(jobs), using=using, has_row=has_row)
 
 
+def submit_at_once(jobs: Sequence[NewJob]) -> None:
+    """Put up to PIECE jobs into Redis now, whatever becomes of the transaction or of the job that runs."""
+    _push_or_keep(jobs, lambda store: store.enqueue(jobs), has_row=False)
+
+
 def submit_bulk(jobs: Sequence[NewJob], *, idempotency_key: str | None, using: str | None = None) -> None:
     """Put the jobs of one bulk call into Redis, all or none, at the same moment as submit() would."""
     call = new_id(f"bulk:{idempotency_key}") if idempotency_key is not None else ""

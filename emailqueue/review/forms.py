@@ -11,7 +11,8 @@ from django.utils.translation import gettext_lazy as _
 
 from emailqueue.compose import mail_job
 from emailqueue.errors import EmailQueueError, InvalidAddress, InvalidContext
-from emailqueue.messages import MESSAGE, edited_job
+from emailqueue.message_edits import editable_of, edited_job, is_built
+from emailqueue.messages import MESSAGE
 from emailqueue.models import DeadLetter
 from emailqueue.priority import Priority
 
@@ -72,6 +73,10 @@ class EditForm(forms.Form):
         initial = {"to": arguments.get("to"), "context": self.context_now, "priority": letter.priority}
         super().__init__(content, initial=initial)
         self.is_message = letter.email_type == MESSAGE
+        if self.is_message and "to" not in editable_of(arguments):
+            del self.fields["to"]
+        elif self.is_message and is_built(arguments):
+            self.fields["to"].help_text = _("The mail was built by its sender, so it still names the old recipient.")
         if not may_view_body or self.is_message:
             del self.fields["context"]
         if not stale:
@@ -89,7 +94,8 @@ class EditForm(forms.Form):
         context: Any = cleaned.get("context", self.context_now)
         try:
             if self.is_message:
-                edited_job(self.letter.arguments or {}, cleaned["to"], priority=cleaned["priority"])
+                now = self.letter.arguments or {}
+                edited_job(now, cleaned.get("to", now.get("to")), priority=cleaned["priority"])
             else:
                 mail_job(self.letter.email_type, cleaned["to"], context, priority=cleaned["priority"])
         except InvalidAddress as error:

@@ -14,7 +14,7 @@ from django.utils.html import linebreaks
 
 from emailqueue.conf import get_settings
 from emailqueue.email_types import EmailType, email_types
-from emailqueue.messages import MESSAGE, preview_of
+from emailqueue.messages import MESSAGE, preview_of, recipients_of
 from emailqueue.models import DeadLetter
 from emailqueue.rendering import message_id, render
 
@@ -87,7 +87,7 @@ def _of_message(arguments: Mapping[str, Any]) -> Rendition:
     attached = arguments["message"].get("attachments", ())
     return Rendition(
         sender=message.from_email,
-        to=arguments["to"],
+        to=", ".join(recipients_of(arguments)),
         reply_to=", ".join(message.reply_to),
         subject=str(message.subject),
         text=text,

@@ -28,7 +28,7 @@ SERVER = "drain"
 CAUGHT = (Exception, SystemExit)
 """What ends an attempt. The rest ends the test: Ctrl-C, and pytest's own."""
 PROBES = 3
-"""Times that one drain() asks a mail server again that was away, or a domain that wanted mail to go slower."""
+"""Times that one drain() asks again what was away, or a domain that wanted mail to go slower."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
-from django.core.mail import EmailMessage
+from django.core.files.storage import FileSystemStorage
+from django.core.mail import EmailMessage, EmailMultiAlternatives
 from django.db import transaction
 from django.utils import timezone
 from pytest_django import Settings
@@ -16,10 +18,11 @@ from redis import Redis
 
 from emailqueue import cancel_email
 from emailqueue.attachment_sweep import LOST, YOUNG, sweep, sweep_lost
-from emailqueue.attachments import FOLDER, INLINE, KeptFiles, storage
+from emailqueue.attachments import FOLDER, INLINE, KeptFiles, keep, project_folder, storage
 from emailqueue.backends import QueuedEmailBackend
 from emailqueue.backoff import Backoff
-from emailqueue.housekeeper import Housekeeper
+from emailqueue.errors import StorageUnavailable
+from emailqueue.housekeeper import SWEEPING, Housekeeper
 from emailqueue.jobs import Job, NewJob, Run, job_function, new_id, path_of
 from emailqueue.models import DeadLetter, OutboxRow
 from emailqueue.outcome import SENT, Outcome
@@ -83,6 +86,28 @@ def test_large_attachments_lie_in_the_storage_and_small_ones_in_the_job(valkey: 
     assert sizes[1] < 2000
 
 
+def test_a_large_body_lies_in_the_storage_too(
+    mailbox: MailServer, work: Work, valkey: Redis, media: Path, store: Store
+) -> None:
+    html = "<p>Grüße</p>" * 10_000
+    message = EmailMultiAlternatives("Subject", "Body", OFFICE, ["ada@example.com"])
+    message.attach_alternative(html, "text/html")
+
+    QueuedEmailBackend().send_messages([message])
+    (job_id,) = job_ids(valkey)
+    carried = len(valkey.hget(f"rq:job:{job_id}", "data") or b"")
+    stored = [path.stat().st_size for path in files(media)]
+    work()
+    sweep(store)  # unless the worker has
+
+    (received,) = mailbox.messages
+    assert carried < 2000
+    assert stored == [len(html.encode())]
+    (body,) = [part for part in received.message.walk() if part.get_content_type() == "text/html"]
+    assert body.get_content().strip() == html
+    assert files(media) == []
+
+
 def test_what_counts_is_what_all_copies_carry_together(mailbox: MailServer, valkey: Redis, media: Path) -> None:
     send("a@example.com", "b@example.com", content=LARGE[: INLINE // 2])
     two = files(media)
@@ -120,7 +145,8 @@ def test_a_file_goes_when_the_mails_of_all_recipients_are_sent(
     for received in mailbox.messages:
         (part,) = received.message.iter_attachments()
         assert part.get_content() == LARGE
-    assert list(media.rglob("*")) == [media / FOLDER, next((media / FOLDER).iterdir())]
+    (left,) = storage().listdir(project_folder())[0]
+    assert list(media.rglob("*"))[-1] == media / project_folder() / left
     assert not KeptFiles.objects.exists()
 
 
@@ -250,14 +276,92 @@ def test_the_files_of_a_transaction_that_was_rolled_back_go_days_later(store: St
     with transaction.atomic():
         send()
         transaction.set_rollback(True)
-    (media / FOLDER / "of-somebody-else").mkdir()
+    (media / project_folder() / "of-somebody-else").mkdir()
+    of_another = media / FOLDER / "0123456789abcdef" / "2026-01-01" / ("a" * 40)
+    of_another.mkdir(parents=True)
+    (of_another / "content").write_bytes(LARGE)
     today = timezone.now().date()
 
     early = sweep_lost(today=today + LOST - timedelta(days=1))
     deleted = sweep_lost(today=today + LOST)
 
     assert (early, deleted) == (0, 1)
-    assert len(files(media)) == 1
+    assert len(files(media)) == 2
+    assert (of_another / "content").exists()
+
+
+def test_the_folder_of_the_project_stays_the_same(settings: Settings) -> None:
+    before = project_folder()
+    settings.SECRET_KEY = "another"
+
+    assert project_folder() == before
+    assert re.fullmatch(rf"{FOLDER}/[0-9a-f]{{16}}", before)
+
+
+class Interrupted(Store):
+    """A job runs again between the question to Redis and what is done about its answer."""
+
+    def whereabouts(self, job_ids: Any) -> Any:
+        answer = super().whereabouts(job_ids)
+        for row in KeptFiles.objects.all():
+            kept = keep(LARGE, message=row.message)
+            KeptFiles.objects.note([row.job_id], message=row.message, names=[kept["file"]])
+        return answer
+
+
+def test_a_file_that_is_stored_while_the_sweep_asks_redis_stays(valkey: Redis, media: Path) -> None:
+    send()
+    cancel_email(*job_ids(valkey))
+
+    swept = sweep(Interrupted(valkey))
+    kept = len(files(media))
+    swept_later = sweep(Store(valkey))
+
+    assert (swept, kept) == (0, 2)
+    assert (swept_later, files(media)) == (1, [])
+
+
+class Sticky(FileSystemStorage):
+    """Does not delete the files of one message."""
+
+    stuck: ClassVar[str] = ""
+
+    def delete(self, name: str) -> None:
+        if self.stuck in name:
+            raise PermissionError(name)
+        super().delete(name)
+
+
+def test_a_file_that_cannot_be_deleted_does_not_keep_the_others(
+    valkey: Redis, media: Path, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.STORAGES = {**settings.STORAGES, "default": {"BACKEND": f"{__name__}.Sticky"}}
+    for _ in range(3):
+        send()
+    Sticky.stuck = files(media)[1].parent.name
+    for job_id in job_ids(valkey):
+        cancel_email(job_id)
+
+    swept = sweep(Store(valkey))
+
+    told = [record for record in caplog.records if record.message == "attachments are not deleted"]
+    assert (swept, len(files(media)), KeptFiles.objects.count()) == (2, 1, 1)
+    assert len(told) == 1
+
+
+def test_one_worker_sweeps_at_a_time_and_none_that_stops(valkey: Redis, media: Path) -> None:
+    send()
+    cancel_email(*job_ids(valkey))
+    valkey.set(SWEEPING, "of another worker")
+    housekeeper = Housekeeper(valkey)
+
+    housekeeper.start()
+    eventually(lambda: housekeeper._next_sweep > 0)
+    housekeeper.stop()
+    kept = files(media)
+
+    assert len(kept) == 1
+    assert valkey.get(SWEEPING) == b"of another worker"
 
 
 def test_a_storage_without_the_folder_has_nothing_to_sweep() -> None:
@@ -291,6 +395,64 @@ def test_a_storage_that_is_away_is_waited_for(mailbox: MailServer, work: Work, m
     work(seconds=15)
 
     assert len(mailbox.messages) == 1
+
+
+class Failing(FileSystemStorage):
+    """Fails as some do that lie in a network; ValueError is what others raise for a wrong configuration."""
+
+    errors: ClassVar[list[Exception]] = []
+
+    def open(self, name: str, mode: str = "rb") -> Any:
+        if self.errors:
+            raise self.errors.pop()
+        return super().open(name, mode)
+
+    def save(self, name: str | None, content: Any, max_length: int | None = None) -> str:
+        if self.errors:
+            raise self.errors.pop()
+        return super().save(name, content, max_length)
+
+
+@pytest.fixture
+def failing(settings: Settings) -> Iterator[list[Exception]]:
+    settings.STORAGES = {**settings.STORAGES, "default": {"BACKEND": f"{__name__}.Failing"}}
+    yield Failing.errors
+    Failing.errors.clear()
+
+
+@pytest.mark.parametrize("error", [ValueError, RuntimeError, ConnectionError])
+def test_an_outage_of_the_storage_costs_no_attempt(
+    mailbox: MailServer,
+    work: Work,
+    failing: list[Exception],
+    queue_settings: Callable[..., None],
+    error: type[Exception],
+) -> None:
+    queue_settings(ATTEMPTS=1)
+    send()
+    failing.extend(error("later") for _ in range(2))
+
+    work(seconds=15)
+
+    assert len(mailbox.messages) == 1
+    assert not DeadLetter.objects.exists()
+    assert failing == []
+
+
+@pytest.mark.parametrize("error", [ValueError("?"), ConnectionError("gone")])
+def test_a_storage_that_is_away_at_the_call_is_silent_only_on_request(
+    failing: list[Exception], valkey: Redis, error: Exception
+) -> None:
+    message = EmailMessage("Subject", "Body", OFFICE, ["ada@example.com"])
+    message.attach("large.bin", LARGE, "application/octet-stream")
+    failing.extend([error, error])
+
+    queued = QueuedEmailBackend(fail_silently=True).send_messages([message])
+    with pytest.raises(StorageUnavailable, match="storage of attachments failed"):
+        QueuedEmailBackend().send_messages([message])
+
+    assert queued == 0
+    assert job_ids(valkey) == []
 
 
 @job_function
@@ -334,4 +496,4 @@ def test_the_storage_is_the_one_that_the_setting_names(
 
     assert files(media) == []
     assert len(files(tmp_path / "private")) == 1
-    assert storage().listdir(FOLDER)[0]
+    assert storage().listdir(project_folder())[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Callable, Iterator
 from email.utils import parsedate_to_datetime
@@ -17,12 +18,15 @@ from django.core import mail
 from django.core.checks import run_checks
 from django.core.exceptions import ImproperlyConfigured
 from django.core.mail import EmailMessage, EmailMultiAlternatives, mail_admins, send_mail, send_mass_mail
-from django.db import transaction
+from django.core.mail.backends.base import BaseEmailBackend
+from django.db import IntegrityError, transaction
 from django.test import Client
 from django.urls import include, path
+from django.utils.log import AdminEmailHandler
 from pytest_django import Settings
 from redis import Redis
 
+import config.settings as config_settings
 from emailqueue import EmailType, get_queue_stats, register
 from emailqueue.backends import QueuedEmailBackend
 from emailqueue.backoff import Backoff
@@ -30,16 +34,18 @@ from emailqueue.conf import get_settings
 from emailqueue.errors import InvalidAddress, InvalidMessage, InvalidPriority, NotRetryable, RedisUnavailable
 from emailqueue.jobs import NewJob, new_id
 from emailqueue.mailers import SMTP
-from emailqueue.messages import DELIVER_MESSAGE
+from emailqueue.messages import DELIVER_MESSAGE, message_of, prepare
 from emailqueue.models import DeadLetter, OutboxRow, Status
 from emailqueue.redis import rq_queues
 from emailqueue.relay import relay
+from emailqueue.staging import Staging
 from emailqueue.store import Store
 from emailqueue.submit import absence
 from emailqueue.testing import MailServer
 from tests.conftest import Work
 from tests.letters import page, staff
 
+AT_ONCE = "emailqueue.backends.AtOnceEmailBackend"
 QUEUE = "emailqueue.backends.QueuedEmailBackend"
 HAS_MAILERS = django.VERSION >= (6, 1)
 OFFICE = "Office <office@sender.example>"
@@ -69,7 +75,7 @@ def deliver_by(settings: Settings, backend: str, **options: Any) -> None:
             "default": {"BACKEND": QUEUE, "OPTIONS": options},
             "quiet": {"BACKEND": QUEUE, "OPTIONS": {"fail_silently": True}},
             "low": {"BACKEND": QUEUE, "OPTIONS": {"priority": "low"}},
-            "really": {**getattr(settings, "MAILERS", {}).get("default", {}), "BACKEND": backend},
+            "really": {**config_settings.MAILERS["default"], "BACKEND": backend},  # type: ignore[attr-defined,unused-ignore]
         }
     else:
         settings.EMAIL_BACKEND = QUEUE
@@ -380,6 +386,48 @@ def test_mail_goes_with_the_transaction(queued: MailServer, valkey: Redis, trans
     assert waiting(valkey, "normal") == 1
 
 
+def tell_of_an_error() -> None:
+    how: dict[str, Any] = {"using": "errors"} if HAS_MAILERS else {"email_backend": AT_ONCE}
+    record = logging.LogRecord("shop", logging.ERROR, __file__, 1, "The order failed.", (), None)
+    AdminEmailHandler(**how).emit(record)
+
+
+def order_that_fails() -> None:
+    with transaction.atomic():
+        User.objects.create(username="ada")
+        mail_admins("By the default backend", "is gone")
+        try:
+            User.objects.create(username="ada")
+        except IntegrityError:
+            tell_of_an_error()  # in a transaction that takes no query any more
+            raise
+
+
+def test_an_error_is_told_although_the_transaction_is_rolled_back(
+    queued: MailServer, valkey: Redis, settings: Settings
+) -> None:
+    settings.ADMINS = ["ada@example.com"] if HAS_MAILERS else [("Ada", "ada@example.com")]
+    if HAS_MAILERS:
+        settings.MAILERS = {**settings.MAILERS, "errors": {"BACKEND": AT_ONCE}}
+
+    with pytest.raises(IntegrityError):
+        order_that_fails()
+
+    assert waiting(valkey, "normal") == 1
+
+
+def test_an_error_is_told_although_its_job_fails(queued: MailServer, settings: Settings, valkey: Redis) -> None:
+    settings.ADMINS = ["ada@example.com"] if HAS_MAILERS else [("Ada", "ada@example.com")]
+    if HAS_MAILERS:
+        settings.MAILERS = {**settings.MAILERS, "errors": {"BACKEND": AT_ONCE}}
+
+    with Staging("job").collecting():
+        mail_admins("By the default backend", "waits for the job to succeed")
+        tell_of_an_error()
+
+    assert waiting(valkey, "normal") == 1
+
+
 def test_more_messages_than_one_script_takes_are_queued_all_the_same(queued: MailServer, valkey: Redis) -> None:
     messages = [EmailMessage("Subject", "Body", OFFICE, [f"r{number}@example.com"]) for number in range(501)]
 
@@ -483,10 +531,7 @@ def test_the_settings_of_the_tests_are_in_order(queued: MailServer, settings: Se
 def test_a_backend_that_is_no_smtp_gets_each_message_once_and_whole(
     queued: MailServer, settings: Settings, work: Work
 ) -> None:
-    deliver_by(settings, "django.core.mail.backends.locmem.EmailBackend")
-    if HAS_MAILERS:
-        settings.MAILERS["really"].pop("OPTIONS", None)
-    mail.outbox = []
+    deliver_into_outbox(settings)
 
     full_message().send()
     work()
@@ -495,6 +540,85 @@ def test_a_backend_that_is_no_smtp_gets_each_message_once_and_whole(
     assert message.to == ["Ada <ada@example.com>", "bob@example.com"]
     assert (message.cc, message.bcc) == (["cy@example.com"], ["hidden@example.com"])
     assert message.recipients() == full_message().recipients()
+
+
+def deliver_into_outbox(settings: Settings) -> list[EmailMessage]:
+    deliver_by(settings, "django.core.mail.backends.locmem.EmailBackend")
+    if HAS_MAILERS:
+        settings.MAILERS["really"].pop("OPTIONS", None)
+    mail.outbox = []
+    return mail.outbox
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        {"to": ["Ada <ada@example.com>"], "cc": ["ada@example.com"], "bcc": []},
+        {"to": ["ada@example.com"], "cc": [], "bcc": ["ada@example.com", "bob@example.com"]},
+        {"to": ['"a,b"@example.com', "bob@example.com"], "cc": [], "bcc": []},
+    ],
+)
+def test_a_backend_that_is_no_smtp_gets_who_is_named_twice_as_the_message_has_it(
+    queued: MailServer, settings: Settings, work: Work, named: dict[str, list[str]]
+) -> None:
+    deliver_into_outbox(settings)
+
+    full_message(**named).send()
+    work()
+
+    (message,) = mail.outbox
+    assert {name: getattr(message, name) for name in named} == named
+    assert not {"To", "Cc"} & {*message.extra_headers}
+
+
+def test_a_message_to_one_is_handed_over_as_it_is(queued: MailServer, settings: Settings) -> None:
+    message = full_message(to=["Ada <ada@example.com>"], cc=[], bcc=[])
+
+    (job,) = prepare(message).jobs()
+
+    again = message_of(job.arguments)
+    assert (again.to, again.cc, again.bcc) == (message.to, [], [])
+    assert "To" not in again.extra_headers
+
+
+def test_whole_messages_that_wait_are_split_when_smtp_becomes_the_mailer(
+    queued: MailServer, settings: Settings, work: Work, tmp_path: Path
+) -> None:
+    deliver_into_outbox(settings)
+    message = full_message()
+    message.attach("large.bin", LARGE, "application/octet-stream")
+    message.send()
+    full_message(to=["Eve <eve@example.com>"], cc=["eve@example.com"], bcc=[]).send()
+
+    deliver_by(settings, SMTP)
+    queued.rules.append(("bob@*", ["451 4.3.0 later", "250 ok"]))
+    work(seconds=15)
+
+    received = {one.recipient: one.message for one in queued.messages}
+    assert sorted(one.recipient for one in queued.messages) == [
+        *("ada@example.com", "bob@example.com", "cy@example.com", "eve@example.com", "hidden@example.com")
+    ]
+    assert received["bob@example.com"]["To"] == "Ada <ada@example.com>, bob@example.com"
+    assert LARGE in [part.get_content() for part in received["hidden@example.com"].iter_attachments()]
+    assert get_queue_stats().main.completed == 5
+    assert not DeadLetter.objects.exists()
+
+
+def test_copies_that_wait_go_out_one_by_one_when_an_api_becomes_the_mailer(
+    queued: MailServer, settings: Settings, work: Work
+) -> None:
+    full_message().send()
+
+    deliver_into_outbox(settings)
+    work()
+
+    assert sorted((message.to, message.cc, message.bcc) for message in mail.outbox) == [
+        (["Ada <ada@example.com>"], [], []),
+        (["bob@example.com"], [], []),
+        (["cy@example.com"], [], []),
+        (["hidden@example.com"], [], []),
+    ]
+    assert all(not {"To", "Cc"} & {*message.extra_headers} for message in mail.outbox)
 
 
 class Signed(EmailMessage):
@@ -578,6 +702,71 @@ def test_one_of_several_recipients_is_corrected_in_the_headers_too(queued: MailS
     received = queued.messages[-1]
     assert received.recipient == "robert@example.com"
     assert received.message["To"] == "Ada <ada@example.com>, robert@example.com"
+
+
+def test_a_letter_is_retried_to_a_domain_that_is_not_ascii(letter: DeadLetter, queued: MailServer, work: Work) -> None:
+    client = staff("view", "retry", "view_body")
+
+    answer = client.post(page(letter, "edit"), {"to": "ada@bücher.example", "priority": "2"})
+    work()
+
+    (received,) = queued.messages
+    assert answer.status_code == 302
+    assert received.recipient == "ada@xn--bcher-kva.example"
+    assert received.message["To"] == "Ada <ada@xn--bcher-kva.example>"
+
+
+def test_a_letter_of_a_whole_message_is_of_its_first_recipient_and_goes_to_all_again(
+    queued: MailServer, settings: Settings, work: Work
+) -> None:
+    deliver_by(settings, f"{__name__}.Failing")
+    if HAS_MAILERS:
+        settings.MAILERS["really"].pop("OPTIONS", None)
+    full_message().send()
+    work(seconds=15)
+    client = staff("view", "retry", "view_body")
+    letter = DeadLetter.objects.get()
+    deliver_into_outbox(settings)
+
+    shown = client.get(page(letter)).content.decode()
+    form = client.get(page(letter, "edit")).content.decode()
+    with pytest.raises(NotRetryable, match="It can change priority"):
+        letter.retry(to="eve@example.com")
+    answer = client.post(page(letter, "edit"), {"priority": "2"})
+    work()
+
+    assert (letter.recipient, letter.recipient_domain) == ("ada@example.com", "example.com")
+    assert "ada@example.com, bob@example.com, cy@example.com, hidden@example.com" in shown
+    assert 'name="to"' not in form
+    assert answer.status_code == 302
+    (message,) = mail.outbox
+    assert message.recipients() == full_message().recipients()
+
+
+class Failing(BaseEmailBackend):
+    """A mailer that cannot send what it gets."""
+
+    def send_messages(self, email_messages: Any) -> int:
+        raise KeyError("template")
+
+
+def test_a_message_that_was_built_at_the_call_names_the_old_address_after_an_edit(
+    queued: MailServer, work: Work
+) -> None:
+    queued.replies = ["550 5.1.1 no such mailbox"]
+    Signed("Subject", "Body", OFFICE, ["Ada <adda@example.com>"]).send()
+    work()
+    letter = DeadLetter.objects.get()
+
+    form = staff("view", "retry", "view_body").get(page(letter, "edit")).content.decode()
+    letter.retry(to="ada@example.com")
+    work()
+
+    (received,) = queued.messages
+    assert "still names the old recipient" in form
+    assert received.recipient == "ada@example.com"
+    assert received.message["To"] == "Ada <adda@example.com>"
+    assert received.message["X-Signature"] == "of what was built"
 
 
 def test_a_letter_of_a_message_has_no_context_to_edit(letter: DeadLetter) -> None:

@@ -2,9 +2,12 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import django
 import pytest
+from django.utils.log import AdminEmailHandler
+from django.utils.module_loading import import_string
 from pytest_django import Settings
 from redis import Redis
 
@@ -15,7 +18,7 @@ from tests.conftest import Work
 from tests.settings import mail_port
 
 PAGE = (Path(__file__).parents[2] / "docs" / "backend.md").read_text()
-DJANGO_5, DJANGO_6, CALLS = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
+DJANGO_5, DJANGO_6, CALLS, LOGGING = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
 
 
 @pytest.fixture
@@ -45,3 +48,12 @@ def test_the_settings_of_the_page_deliver_what_its_calls_send(mailbox: MailServe
         *("ada@example.com", "ada@example.com", "archive@example.com", "office@example.com")
     ]
     assert all(b"archive" not in received.content for received in mailbox.messages)
+
+
+def test_the_logging_of_the_page_names_a_backend_that_there_is() -> None:
+    names: dict[str, Any] = {}
+    exec(LOGGING, names)  # noqa: S102 - our own page
+    handler = names["LOGGING"]["handlers"]["mail_admins"]
+
+    assert import_string(handler["email_backend"]).is_queue
+    assert issubclass(import_string(handler["class"]), AdminEmailHandler)

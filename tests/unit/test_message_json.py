@@ -3,7 +3,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from decimal import Decimal
 from email import charset, message_from_bytes, policy
 from email.message import EmailMessage as MIMEMessage
 from email.message import MIMEPart
@@ -12,13 +13,16 @@ from typing import Any
 
 import django
 import pytest
+from anymail.message import AnymailMessage
 from django.core.mail import EmailMessage, EmailMultiAlternatives
+from django.utils.timezone import make_aware
 from django.utils.translation import gettext_lazy
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from emailqueue.errors import InvalidMessage
-from emailqueue.message_json import as_bytes, builds_itself, inline, put_together, read_inline, replaced, take_apart
+from emailqueue.message_content import as_bytes
+from emailqueue.message_json import builds_itself, inline, put_together, read_inline, replaced, take_apart
 
 PIXEL = b"\x89PNG\r\n\x1a\n" + bytes(range(256))
 HEADERS = {"Date": "Mon, 04 May 2026 12:00:00 -0000", "Message-ID": "<1@sender.example>"}
@@ -180,12 +184,56 @@ def test_what_an_api_reads_beside_the_message_is_kept() -> None:
     )
 
 
+def test_what_a_message_of_anymail_does_not_set_is_not_kept() -> None:
+    message = AnymailMessage("Subject", "Body", "a@example.com", ["b@example.com"], tags=["welcome"])
+    message.send_at, message.metadata = date(2026, 5, 4), {"name": gettext_lazy("Yes"), "sum": Decimal("1.50")}
+    message.merge_global_data = {"day": date(2026, 5, 4)}
+
+    parts = take_apart(message)
+    again: Any = through_json(message)
+
+    assert parts["esp"] == {
+        "tags": ["welcome"],
+        "send_at": make_aware(datetime(2026, 5, 4)).timestamp(),  # noqa: DTZ001 - made aware here
+        "metadata": {"name": "Yes", "sum": "1.50"},
+        "merge_global_data": {"day": "2026-05-04"},
+    }
+    assert again.tags == ["welcome"]
+    assert not hasattr(again, "template_id")
+
+
 def test_what_an_api_reads_must_be_something_that_can_be_kept() -> None:
     message: Any = EmailMessage("Subject", "Body", "a@example.com", ["b@example.com"])
     message.metadata = {"order": object()}
 
     with pytest.raises(InvalidMessage, match="cannot be queued"):
         take_apart(message)
+
+
+STEPS = (
+    ["_create_message", "_create_attachments", "_create_alternatives", "_create_attachment"]
+    if LEGACY
+    else ["_add_bodies", "_add_attachments", "_add_attachment"]
+)
+
+
+@pytest.mark.parametrize("step", [*STEPS, "_set_list_header_if_not_empty"])
+def test_a_class_with_one_step_of_its_own_builds_its_message_itself(step: str) -> None:
+    """As packages do that add inline pictures."""
+
+    def adds(self: Any, msg: Any, *rest: Any) -> Any:
+        built = getattr(EmailMultiAlternatives, step)(self, msg, *rest)
+        (msg if hasattr(msg, "__setitem__") else built)["X-Step"] = "of its own"
+        return built
+
+    kind = type("Own", (EmailMultiAlternatives,), {step: adds})
+
+    message = kind("Subject", "Body", "a@example.com", ["b@example.com"])
+
+    assert builds_itself(message)
+    assert not builds_itself(AnymailMessage())
+    assert not builds_itself(EmailMessage())
+    assert not builds_itself(type("Own", (EmailMessage,), {"extra": 1, "send": len})())
 
 
 class Signed(EmailMessage):
