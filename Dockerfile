@@ -15,7 +15,7 @@ COPY pyproject.toml constraints.txt ./
 RUN python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" \
         > dependencies.txt && \
     pip install --constraint constraints.txt --requirement dependencies.txt --group example
-COPY README.md LICENSE ./
+COPY hatch_build.py README.md LICENSE ./
 COPY emailqueue emailqueue
 COPY events events
 RUN pip install --no-deps . && pip check

@@ -42,7 +42,8 @@ class Work(Protocol):
 
 @pytest.fixture(scope="session")
 def valkey_server() -> Iterator[EmbeddedValkey]:
-    with EmbeddedValkey(state / "valkey") as server:
+    program = os.environ.get("TEST_REDIS_SERVER")
+    with EmbeddedValkey(state / "valkey", program=Path(program) if program else None) as server:
         yield server
 
 
