@@ -100,11 +100,13 @@ def check_unsubscribe(**kwargs: Any) -> list[CheckMessage]:
 def _check_unsubscribe_link(link: str) -> Iterator[CheckMessage]:
     if not settings.DEBUG and not link.startswith("https:"):
         hint = "Write https:// in EMAIL_QUEUE['SITE_URL']: one click wants HTTPS, and follows no redirect (RFC 8058)."
-        yield Error(f"Links to unsubscribe begin with {link!r}, which is not HTTPS.", hint=hint, id="emailqueue.E042")
+        yield CheckWarning(
+            f"Links to unsubscribe begin with {link!r}, which is not HTTPS.", hint=hint, id="emailqueue.W042"
+        )
     elif settings.PREPEND_WWW and not link.startswith(("https://www.", "http://www.")):
         hint = "Write www. in EMAIL_QUEUE['SITE_URL']: mail programs follow no redirect (RFC 8058)."
-        yield Error(
-            f"Links to unsubscribe begin with {link!r}, which PREPEND_WWW redirects.", hint=hint, id="emailqueue.E042"
+        yield CheckWarning(
+            f"Links to unsubscribe begin with {link!r}, which PREPEND_WWW redirects.", hint=hint, id="emailqueue.W042"
         )
     if not get_settings().site_url:
         hint = "Set EMAIL_QUEUE['SITE_URL'] to the address of this Django site, also where it is that of FRONTEND_URL."

@@ -235,8 +235,8 @@ def test_a_page_that_is_missing_is_told(email_queue: EmailQueue, settings: Setti
         ("https://example.com", False, False, []),
         ("https://www.example.com", True, False, []),
         ("http://example.com", False, True, []),
-        ("http://example.com", False, False, ["emailqueue.E042"]),
-        ("https://example.com", True, False, ["emailqueue.E042"]),
+        ("http://example.com", False, False, ["emailqueue.W042"]),
+        ("https://example.com", True, False, ["emailqueue.W042"]),
         ("", False, False, ["emailqueue.W043"]),
     ],
 )
