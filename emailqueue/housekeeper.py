@@ -14,6 +14,7 @@ from redis import Redis, RedisError
 from redis.exceptions import LockError
 
 from emailqueue import attachment_sweep, housekeeping
+from emailqueue.attachments import KeptFiles
 from emailqueue.conf import get_settings
 from emailqueue.outbox import OutboxRow
 from emailqueue.relay import relay
@@ -24,6 +25,8 @@ logger = logging.getLogger("emailqueue.worker")
 
 INTERVAL = 5.0
 """Seconds between two looks at the outbox."""
+IDLE_INTERVAL = 60.0
+"""Seconds between two looks into Redis while nothing tells of something there: hosted ones bill each command."""
 RETRIES_INTERVAL = 20.0
 """Seconds between two looks at letters that are being retried."""
 SWEEP_INTERVAL = 60.0
@@ -50,7 +53,7 @@ class Housekeeper(threading.Thread):
         self._rows_stay = get_settings().outbox == "always"
         self._sent: SimpleQueue[str] = SimpleQueue()
         self._failing = False
-        self._next_retries = self._next_sweep = self._next_lost = 0.0
+        self._next_idle = self._next_retries = self._next_sweep = self._next_lost = 0.0
         self._began = False
         self._bulk = False
         self._errands: SimpleQueue[Callable[[], object]] = SimpleQueue()
@@ -58,7 +61,7 @@ class Housekeeper(threading.Thread):
         """Dead letters that wait for staff, as last counted."""
 
     def poke(self) -> None:
-        """Look now: there is a dead letter in the inbox."""
+        """Look now: there is a dead letter in the inbox, or one was delivered after all."""
         self._poked.set()
 
     def forget(self, job_ids: Iterable[str]) -> None:
@@ -87,7 +90,8 @@ class Housekeeper(threading.Thread):
         """Look after the tables until stopped."""
         while not self._stopped:
             self._look()
-            self._poked.wait(BUSY if self._bulk else INTERVAL)
+            if self._poked.wait(BUSY if self._bulk else INTERVAL) or self._failing:  # what failed may wait in Redis
+                self._next_idle = 0.0
             self._poked.clear()
         self._look()
         connections.close_all()
@@ -120,16 +124,22 @@ class Housekeeper(threading.Thread):
 
     def _chores(self) -> list[Callable[[], object]]:
         return [
-            lambda: housekeeping.move_inbox(self._connection),
-            lambda: housekeeping.close_redelivered(self._connection),
+            self._look_into_redis,
             self._forget_sent,
             lambda: relay(Store(self._connection)),
             self._push_retries,
             self._count,
             self._work_off,
-            lambda: housekeeping.tell(self._connection),
             self._sweep,  # last: a storage that is away keeps nothing else from being done
         ]
+
+    def _look_into_redis(self) -> None:
+        if time.monotonic() < self._next_idle:
+            return
+        housekeeping.move_inbox(self._connection)
+        housekeeping.close_redelivered(self._connection)
+        housekeeping.tell(self._connection)
+        self._next_idle = time.monotonic() + IDLE_INTERVAL
 
     def _push_retries(self) -> None:
         if time.monotonic() >= self._next_retries:
@@ -141,6 +151,8 @@ class Housekeeper(threading.Thread):
         if self._stopped or now < self._next_sweep:  # whoever stops it does not wait for a storage
             return
         self._next_sweep = now + SWEEP_INTERVAL
+        if now < self._next_lost and not KeptFiles.objects.exists():
+            return
         lock = self._connection.lock(SWEEPING, timeout=SWEEP_AT_MOST)
         if not lock.acquire(blocking=False):
             return

@@ -59,9 +59,10 @@ class Listener(threading.Thread):
                 client.close()
                 return
             try:
-                self._client_id = client.client_id()
+                self._client_id = self._client_id or client.client_id()
                 woken = store.await_wake(PATIENCE)
             except (RedisError, OSError):  # the worker finds that out by itself, and mends it
+                self._client_id = 0  # the next connection has another
                 self._stopped.wait(1.0)
                 continue
             if woken:

@@ -300,7 +300,7 @@ class Rounds:
                 self._next_claim = min(self._next_claim, self._clock() + settlement.due)
             elif settlement.verb in ("head", "hold", "slow") or settlement.staged:
                 self._next_claim = 0.0
-            elif settlement.verb == "dead":
+            elif settlement.verb == "dead" or (settlement.verb == "sent" and settlement.job.letter):
                 self._on_inbox()
             if changed > Settled.WRITTEN:
                 self._on_outage(changed, settlement)

@@ -8,6 +8,7 @@ from redis import Redis
 
 from benchmarks import hosted
 from emailqueue.priority import QUEUES
+from emailqueue.redis import connect
 from emailqueue.testing import MailServer
 from tests.conftest import StartWorker
 
@@ -59,11 +60,12 @@ def test_the_figures_of_the_page_are_those_that_are_measured(
 
 @pytest.mark.slow  # a beat of housekeeping is a minute
 @pytest.mark.timeout(180)
-def test_an_idle_worker_asks_for_what_the_page_says(valkey: Redis, start_worker: StartWorker) -> None:
+@pytest.mark.usefixtures("valkey")
+def test_an_idle_worker_asks_for_what_the_page_says(start_worker: StartWorker) -> None:
     start_worker().ready()
     time.sleep(10)  # its first look at everything
 
-    hour = hosted.in_an_hour(valkey, seconds=60)
+    hour = hosted.in_an_hour(connect(timeout=60), seconds=60)  # it may hear nothing for half a minute
 
     measured = {f"{hosted.IDLE}, sent": hour.sent, f"{hosted.IDLE}, run": hour.run}
     assert measured == of_the_page(*measured)
