@@ -20,6 +20,7 @@ DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memor
 BACKEND = "django.template.backends.django.DjangoTemplates"
 TEMPLATES = [{"BACKEND": BACKEND, "APP_DIRS": True, "DIRS": ["shop/templates"]}]
 RQ_QUEUES = rq_queues("redis://127.0.0.1:1/0")
+RQ = {"WORKER_CLASS": "emailqueue.worker.EmailWorker"}
 EMAIL_QUEUE = {"FRONTEND_URL": "https://example.com"}
 """
 FILE = re.compile(r"^```(?:python|html)\n(?:# |<!-- )(\S+)(?: -->)?\n(.*?)^```", flags=re.DOTALL | re.MULTILINE)
