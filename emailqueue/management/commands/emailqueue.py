@@ -11,6 +11,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from emailqueue.errors import EmailQueueError
 from emailqueue.management.answer import Answer
+from emailqueue.management.django_options import django_options
 from emailqueue.management.verbs import alive, doctor, limit, pause, preview, purge, resume, stats
 
 VERBS: Mapping[str, ModuleType] = {
@@ -36,8 +37,9 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         """Give each verb a parser of its own."""
         verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+        parents = [django_options(self)]
         for name, verb in VERBS.items():
-            verb.add_arguments(verbs.add_parser(name, help=verb.__doc__, description=verb.__doc__))
+            verb.add_arguments(verbs.add_parser(name, help=verb.__doc__, description=verb.__doc__, parents=parents))
 
     def handle(self, *args: Any, verb: str, **options: Any) -> str:
         """Run the verb; its errors end the command with their sentence."""
