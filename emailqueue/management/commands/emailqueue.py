@@ -8,7 +8,9 @@ from types import ModuleType
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import DatabaseError
 
+from emailqueue.database_report import told
 from emailqueue.errors import EmailQueueError
 from emailqueue.management.answer import Answer
 from emailqueue.management.django_options import django_options
@@ -47,6 +49,8 @@ class Command(BaseCommand):
             answer = VERBS[verb].run(out=self.stdout, **options)
         except EmailQueueError as error:
             raise CommandError(str(error)) from error
+        except DatabaseError as error:
+            raise CommandError(told(error)) from error
         if isinstance(answer, Answer) and answer.status:
             self.stdout.write(answer.text)
             sys.exit(answer.status)

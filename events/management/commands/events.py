@@ -10,7 +10,9 @@ from datetime import datetime
 from typing import Any
 
 from django.core.management import BaseCommand, CommandError
+from django.db import DatabaseError
 
+from emailqueue.database_report import told
 from emailqueue.errors import EmailQueueError
 from emailqueue.management.django_options import django_options
 from events.catalogue import catalogue
@@ -50,6 +52,8 @@ class Command(BaseCommand):
             show(**options)
         except EmailQueueError as error:
             raise CommandError(str(error)) from error
+        except DatabaseError as error:
+            raise CommandError(told(error)) from error
 
     def _list(self, **options: Any) -> None:
         topics = catalogue()
