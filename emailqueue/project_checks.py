@@ -36,7 +36,7 @@ def check_worker_class(**kwargs: Any) -> list[CheckMessage]:
     from emailqueue.worker import EmailWorker
 
     try:
-        worker = get_worker_class()
+        worker = get_worker_class()  # type: ignore[no-untyped-call]  # django-rq types a part
     except (AttributeError, ImportError, ValueError):
         worker = None
     if isinstance(worker, type) and issubclass(worker, EmailWorker):

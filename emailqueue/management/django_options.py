@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from argparse import SUPPRESS, ArgumentParser
+from argparse import SUPPRESS
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandParser
 
 
-def django_options(command: BaseCommand) -> ArgumentParser:
+def django_options(command: BaseCommand) -> CommandParser:
     """
     Return a parent for the parsers of the verbs, so that `manage.py COMMAND VERB --settings x` is understood, too.
 
     It has no defaults: they would take back what is said before the verb.
     """
-    parent = ArgumentParser(add_help=False, argument_default=SUPPRESS)
+    parent = CommandParser(add_help=False, argument_default=SUPPRESS)
     group = parent.add_argument_group("options of all of Django's commands")
     group.add_argument("--version", action="version", version=command.get_version())
     group.add_argument("-v", "--verbosity", type=int, choices=[0, 1, 2, 3])

@@ -569,7 +569,7 @@ def test_a_retried_mail_that_arrives_closes_its_letter(valkey: Redis, mailbox: M
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("serializer", [DefaultSerializer, JSONSerializer])
-def test_the_letter_of_a_mail_that_a_stock_worker_failed_says_so(valkey: Redis, serializer: type) -> None:
+def test_the_letter_of_a_mail_that_a_stock_worker_failed_says_so(valkey: Redis, serializer: Any) -> None:
     queue_vote_confirmation("ada@example.com", VOTE)
     queue = django_rq.get_queue("normal", connection=valkey)
     SimpleWorker([queue], connection=valkey, serializer=serializer).work(burst=True, logging_level="CRITICAL")
