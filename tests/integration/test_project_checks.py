@@ -104,8 +104,7 @@ def test_a_template_that_exists_is_not_judged_here(
 def test_built_in_types_without_templates_are_warned_of_once(settings: Settings, engines: str) -> None:
     settings.TEMPLATES = [] if engines == "none" else [{**settings.TEMPLATES[0], "APP_DIRS": False, "DIRS": []}]
 
-    message = only(check_templates())
+    message = only([message for message in check_templates() if message.id == "emailqueue.W020"])
 
-    assert message.id == "emailqueue.W020"
     assert "'vote-confirmation', " in message.msg
     assert "APP_DIRS" in str(message.hint)

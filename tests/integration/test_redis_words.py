@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import socket
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +17,7 @@ from emailqueue.errors import RedisUnavailable
 from emailqueue.models import OutboxRow
 from emailqueue.redis import rq_queues
 from events import get_event_stats
-from tests.conftest import ROOT, database_url
+from tests.conftest import WorkerProcess, eventually
 
 NOBODY = "redis://127.0.0.1:1"
 NOON = datetime(2031, 5, 4, 12, tzinfo=UTC)
@@ -121,22 +118,21 @@ def test_the_log_of_the_web_says_why_jobs_wait(
     assert line.startswith(f"jobs wait in the database: Redis refused: {refused(refusing)}")
 
 
-def test_a_worker_that_cannot_begin_says_why_in_one_line(refusing: str) -> None:
-    told = {}
-    for url in (refusing, NOBODY):
-        run = subprocess.run(
-            [sys.executable, ROOT / "manage.py", "rqworker", "critical", "high"],
-            env={**os.environ, "DJANGO_SETTINGS_MODULE": "config.settings", "DATABASE_URL": database_url()}
-            | {"REDIS_URL": url},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
-        assert run.returncode == 1
-        told[url] = (run.stdout + run.stderr).strip()
+def test_a_worker_that_redis_refuses_ends_and_says_why_in_one_line(tmp_path: Path, refusing: str) -> None:
+    worker = WorkerProcess(tmp_path / "worker.log", "critical", REDIS_URL=refusing)
 
-    assert told[refusing].startswith(refused(refusing))
-    assert told[NOBODY].startswith(f"Nothing to connect to at {NOBODY}/0: ")
-    assert told[NOBODY].endswith(". Start Redis there, or name another one in REDIS_URL.")
-    assert all(len(words.splitlines()) == 1 for words in told.values())
+    status = worker.process.wait(60)
+
+    (line,) = worker.log.read_text().splitlines()
+    assert status == 1
+    assert line.startswith(refused(refusing))
+
+
+def test_a_worker_that_waits_for_redis_says_where_and_what_to_do(tmp_path: Path) -> None:
+    worker = WorkerProcess(tmp_path / "worker.log", "critical", REDIS_URL=NOBODY)
+    eventually(lambda: "waiting for it" in worker.log.read_text(), 60)
+    worker.kill()
+
+    line = worker.log.read_text().splitlines()[0]
+    assert f"Nothing to connect to at {NOBODY}/0: " in line
+    assert "Start Redis there, or name another one in REDIS_URL." in line
