@@ -26,6 +26,7 @@ class EmailQueueConfig(AppConfig):
         )
         from emailqueue.conf import get_settings
         from emailqueue.monitor.builtin_panels import register_builtin_panels
+        from emailqueue.project_checks import check_django_rq, check_templates, check_worker_class
         from emailqueue.unsubscribe import tracking
 
         get_settings()
@@ -33,8 +34,11 @@ class EmailQueueConfig(AppConfig):
         tracking.connect()
         register(check_alerts)
         register(check_attachment_storage)
+        register(check_django_rq)
         register(check_mailer)
         register(check_redis, "redis")
         register(check_rq_queues, "redis")
+        register(check_templates, "templates")
         register(check_time_zones)
         register(check_unsubscribe)
+        register(check_worker_class)

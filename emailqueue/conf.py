@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from functools import cache
 from pathlib import PurePath
@@ -116,9 +117,15 @@ def get_settings() -> Settings:
     unknown = [key for key in given if key not in known]
     if unknown:
         raise ImproperlyConfigured(
-            f"EMAIL_QUEUE has no key {', '.join(map(repr, unknown))}. Its keys are {', '.join(sorted(known))}."
+            f"EMAIL_QUEUE has no key {', '.join(map(repr, unknown))}. {_meant(unknown, known)}"
+            f"Its keys are {', '.join(sorted(known))}."
         )
     return Settings(**{known[key]: _readers[key](key, value) for key, value in given.items()})
+
+
+def _meant(unknown: Iterable[object], known: Iterable[str]) -> str:
+    close = [match for key in unknown for match in difflib.get_close_matches(str(key).upper(), known, n=1)]
+    return f"Did you mean {', '.join(map(repr, close))}? " if close else ""
 
 
 def is_debugging() -> bool:

@@ -283,14 +283,7 @@ REFERRAL_MILESTONE = EmailType(
     sample={"user_name": "Ada", "referral_count": 5, "reward_name": "Gold badge"},
 )
 
-_registry: dict[str, EmailType] = {
-    built_in.name: built_in
-    for built_in in (
-        VOTE_CONFIRMATION,
-        PROGRESS_UPDATE,
-        RANK_UPDATE,
-        REWARD_DELIVERY,
-        REFERRAL_JOIN,
-        REFERRAL_MILESTONE,
-    )
-}
+BUILT_IN = (VOTE_CONFIRMATION, PROGRESS_UPDATE, RANK_UPDATE, REWARD_DELIVERY, REFERRAL_JOIN, REFERRAL_MILESTONE)
+"""The types that come with the package."""
+
+_registry: dict[str, EmailType] = {email_type.name: email_type for email_type in BUILT_IN}

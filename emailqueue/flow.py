@@ -16,9 +16,10 @@ from typing import TypeVar
 from redis import RedisError
 
 from emailqueue.conf import RATES, Settings, burst_of, get_settings, parse_rate
-from emailqueue.errors import InvalidLimit, RedisUnavailable, UnknownQueue
+from emailqueue.errors import InvalidLimit, UnknownQueue
 from emailqueue.priority import EMAIL_QUEUES, QUEUES
 from emailqueue.redis import connect
+from emailqueue.redis_report import unavailable
 from emailqueue.store import Store
 
 Answer = TypeVar("Answer")
@@ -132,4 +133,4 @@ def _ask(question: Callable[[Store], Answer]) -> Answer:
     try:
         return question(Store(connect()))
     except (RedisError, OSError) as error:
-        raise RedisUnavailable(f"Redis did not answer, so nothing is known to be changed: {error}") from error
+        raise unavailable(error, so="nothing is known to be changed") from error

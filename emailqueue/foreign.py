@@ -7,6 +7,7 @@ import hashlib
 import json
 import zlib
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from redis import Redis
@@ -17,6 +18,8 @@ from emailqueue.jobs import Job, MalformedJob, timestamp
 from emailqueue.outcome import Failure, shorten
 from emailqueue.priority import QUEUES
 from emailqueue.store import COUNTERS, INBOX
+from emailqueue.verdict_rule import Action
+from emailqueue.verdict_table import STOCK_WORKER
 
 AT_ONCE = 100
 """Failures of one queue that one call imports."""
@@ -72,16 +75,20 @@ def _foreign_record(
         history=_history(fields.get(b"history", b"[]")),
     )
     failed_at = _decoded(fields.get(b"ended_at", b"")) or timestamp()
+    call = _call(job)
+    failure = _foreign_failure(fields, result)
+    if call["function"]:  # what staff need to know; a job of another kind is told of as malformed
+        failure = replace(failure, verdict=Action.DEAD_LETTER.value, rule=STOCK_WORKER)
     attempt = {
         "at": failed_at,
         "kind": "permanent",
         "charged": True,
         "times": 1,
         "worker": _decoded(result.get(b"worker_name", b"")),
-        **_foreign_failure(fields, result).as_json(),
+        **failure.as_json(),
     }
     return {
-        **_call(job),
+        **call,
         "job_id": job_id,
         "queue": queue,
         "label": label,

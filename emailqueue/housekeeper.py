@@ -16,6 +16,7 @@ from redis.exceptions import LockError
 from emailqueue import attachment_sweep, housekeeping
 from emailqueue.attachments import KeptFiles
 from emailqueue.conf import get_settings
+from emailqueue.database_report import told
 from emailqueue.outbox import OutboxRow
 from emailqueue.relay import relay
 from emailqueue.review import bulk_run
@@ -114,7 +115,7 @@ class Housekeeper(threading.Thread):
             # Nothing is lost: the inbox and the outbox keep what was not moved.
             if not self._failing:
                 foreseen = isinstance(error, DatabaseError | RedisError | OSError)
-                extra = {"error": str(error).strip()}
+                extra = {"error": told(error) if isinstance(error, DatabaseError) else str(error).strip()}
                 logger.error("housekeeping waits", extra=extra, exc_info=not foreseen)  # noqa: TRY400
             self._failing = True
         else:

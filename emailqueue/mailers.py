@@ -62,10 +62,11 @@ def queue_is_used() -> bool:
         paths = [str(mailer.get("BACKEND", SMTP)) for mailer in django_settings.MAILERS.values()]
     else:
         paths = [str(django_settings.EMAIL_BACKEND)]
-    return any(_is_queue(path) for path in paths)
+    return any(is_queue(path) for path in paths)
 
 
-def _is_queue(path: str) -> bool:
+def is_queue(path: str) -> bool:
+    """Return whether the backend at that dotted path queues instead of sending."""
     try:
         return bool(getattr(import_string(path), "is_queue", False))
     except ImportError:

@@ -20,10 +20,10 @@ from emailqueue.email_types import (
     VOTE_CONFIRMATION,
     EmailType,
 )
-from emailqueue.errors import RedisUnavailable
 from emailqueue.models import DeadLetter, OutboxRow
 from emailqueue.priority import Priority
 from emailqueue.redis import connect
+from emailqueue.redis_report import unavailable
 from emailqueue.shape import Context
 from emailqueue.store import Store
 from emailqueue.submit import submit, submit_bulk
@@ -131,7 +131,7 @@ def cancel_email(job_id: str) -> bool:
     try:
         cancelled = Store(connect()).cancel(job_id)
     except (RedisError, OSError) as error:
-        raise RedisUnavailable(f"Redis did not answer, so {job_id!r} may not be cancelled: {error}") from error
+        raise unavailable(error, so=f"{job_id!r} may not be cancelled") from error
     if isinstance(cancelled, str):
         DeadLetter.objects.filter(pk=cancelled).reopen()
     if cancelled and _rows_stay():
@@ -149,7 +149,7 @@ def reschedule_email(job_id: str, at: datetime) -> bool:
     try:
         moved = Store(connect()).reschedule(job_id, moment)
     except (RedisError, OSError) as error:
-        raise RedisUnavailable(f"Redis did not answer, so {job_id!r} may not be moved: {error}") from error
+        raise unavailable(error, so=f"{job_id!r} may not be moved") from error
     if moved and _rows_stay():
         OutboxRow.objects.reschedule(job_id, moment)
     return moved

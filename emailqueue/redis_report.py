@@ -94,6 +94,24 @@ def describe_redis(client: redis.Redis | None = None) -> RedisReport:
     )
 
 
+def unavailable(error: BaseException, *, so: str = "") -> RedisUnavailable:
+    """
+    Return the error for callers that an error of the client comes to: what failed, why, and the way out.
+
+    `so`: what follows for the caller, "there are no figures". Holds no password.
+    """
+    if isinstance(error, RedisUnavailable):
+        return RedisUnavailable(str(error))  # the embedded Valkey, which has said why
+    source = current_source()
+    problem = _problem(error, address=_address(connect()), variable=source.variable)
+    did = "refused" if isinstance(error, _REFUSALS) else "did not answer"
+    return RedisUnavailable(f"Redis {did}{so and f', so {so}'}: {problem.msg} {problem.hint}")
+
+
+_REFUSALS = (exceptions.ResponseError, exceptions.AuthenticationError)
+"""Errors that Redis answers with; redis-py takes the second for one of the connection."""
+
+
 def _address(client: redis.Redis) -> str:
     pool = client.connection_pool
     options = pool.connection_kwargs

@@ -9,11 +9,11 @@ from datetime import UTC, datetime
 from redis import RedisError
 
 from emailqueue.conf import get_settings
-from emailqueue.errors import RedisUnavailable
 from emailqueue.flow import Limit, limit_in, outages_in, paused_in
 from emailqueue.models import DeadLetter
 from emailqueue.priority import EMAIL_QUEUES
 from emailqueue.redis import connect
+from emailqueue.redis_report import unavailable
 from emailqueue.store import Counts, Store
 
 
@@ -87,7 +87,7 @@ def get_queue_stats() -> QueueStats:
     try:
         counts = Store(connect()).counts()
     except (RedisError, OSError) as error:
-        raise RedisUnavailable(f"Redis did not answer, so there are no figures: {error}") from error
+        raise unavailable(error, so="there are no figures") from error
     return QueueStats(
         main=figures_of(counts, *EMAIL_QUEUES),
         dlq=DeadLetterFigures(count=DeadLetter.objects.open().count() + counts.inbox),

@@ -17,6 +17,7 @@ from emailqueue.jobs import NewJob, new_id
 from emailqueue.outbox import OutboxRow
 from emailqueue.outcome import Staged
 from emailqueue.redis import connect, revive
+from emailqueue.redis_report import unavailable
 from emailqueue.staging import Staging, present_staging
 from emailqueue.store import Added, Store, staging_key
 
@@ -123,7 +124,7 @@ def _push_or_keep(jobs: Sequence[NewJob], push: Push, *, has_row: bool) -> None:
     except RedisUnavailable as error:
         if get_settings().outbox == "off" and not has_row:
             raise
-        logger.warning("redis is away, jobs wait in the database", extra={"jobs": len(jobs), "error": str(error)})
+        _log_waiting(jobs, error)
         if not has_row:
             # A call whose reply was lost may have been queued. The relay adds ids that are unknown only.
             OutboxRow.objects.keep(jobs, pushed=not isinstance(error, _Unasked))
@@ -134,7 +135,7 @@ def _push(jobs: Sequence[NewJob], push: Push) -> None:
     try:
         added = _push_now(push)
     except RedisUnavailable as error:
-        logger.warning("redis is away, jobs wait in the database", extra={"jobs": len(jobs), "error": str(error)})
+        _log_waiting(jobs, error)
         return
     # Nothing will end these any more: their idempotency key was known.
     OutboxRow.objects.forget([job.id for job, answer in zip(jobs, added, strict=True) if answer is Added.ENDED])
@@ -156,4 +157,9 @@ def _push_now(push: Push) -> Sequence[Added]:
         # redis-py raises its own error while it handles the socket's.
         refused = isinstance(error.__context__, ConnectionRefusedError | FileNotFoundError)
         kind = _Unasked if refused else RedisUnavailable
-        raise kind(f"Redis did not answer: {error}") from error
+        raise kind(str(unavailable(error))) from error
+
+
+def _log_waiting(jobs: Sequence[NewJob], error: RedisUnavailable) -> None:
+    # In the message, since a project's own format of log lines shows no extra.
+    logger.warning("jobs wait in the database: %s", error, extra={"jobs": len(jobs)})

@@ -8,6 +8,9 @@ from django.utils.translation import gettext_lazy as _
 
 from emailqueue.verdict_rule import PHASES, Action, Rule
 
+STOCK_WORKER = "stock-worker"
+"""The rule that says what a worker of RQ's own class has done."""
+
 _SMTP = ("mail", "rcpt", "data", "body")
 _LATER = ("rcpt", "data", "body")
 """From RCPT on an answer is about this recipient, whose domain or whose mail it concerns (RFC 5321, section 3.3)."""
@@ -103,9 +106,10 @@ _LOST = (
     "SMTPServerDisconnected",
 )  # fmt: skip
 
+# Django has the mailer's settings in EMAIL_HOST and its like, or since 6.1 in OPTIONS of MAILERS; never in both.
 _LOGIN_SAYS = _(
-    "The mail server does not let us in. Check user name and password of the mailer (EMAIL_HOST_USER, "
-    "EMAIL_HOST_PASSWORD), and whether the provider wants a password made for applications."
+    "The mail server does not let us in. Check user name and password of the mailer (EMAIL_HOST_USER and "
+    "EMAIL_HOST_PASSWORD, or OPTIONS of MAILERS), and whether the provider wants a password made for applications."
 )
 _LOGIN_LATER_SAYS = _(
     "The mail server cannot check the login or start TLS now. If it lasts, look at the provider's status page."
@@ -117,9 +121,13 @@ _LISTED_SAYS = _(
 _SLOW_SAYS = _("The recipient's provider asks us to go slower. Nothing to do: the domain's mails wait and then go on.")
 _RATE_MAIL_SAYS = _("The mail server asks us to go slower. Lower RATE_LIMIT if this comes back.")
 _TLS_SAYS = _(
-    "The encrypted connection failed. Check EMAIL_USE_TLS, EMAIL_USE_SSL and EMAIL_PORT, and the server's certificate."
+    "The encrypted connection failed. Check port and encryption of the mailer (EMAIL_PORT, EMAIL_USE_TLS and "
+    "EMAIL_USE_SSL, or OPTIONS of MAILERS), and the server's certificate."
 )
-_DNS_SAYS = _("The mail server's name cannot be resolved. Check EMAIL_HOST and the DNS of this machine.")
+_DNS_SAYS = _(
+    "The mail server's name cannot be resolved. Check the host of the mailer (EMAIL_HOST, or OPTIONS of MAILERS) and "
+    "the DNS of this machine."
+)
 _DNS_PROOF_SAYS = _(
     "There is no valid proof that we may send for our domain. Set up SPF, DKIM and DMARC for the sender's domain; "
     "letters that ended by this can be retried then."
@@ -141,12 +149,13 @@ RULES: tuple[Rule, ...] = (
     _hold(name="no-name", phases=("connect", "api"), errors=_NO_NAME, sentence=_DNS_SAYS),
     _hold(name="no-tls", phases=("connect", "api"), errors=_NO_TLS, sentence=_TLS_SAYS),
     _hold(name="not-supported", phases=("connect",), errors=("SMTPNotSupportedError",), sentence=_(
-        "The mail server offers no encryption or no login where we want it. Check EMAIL_USE_TLS, EMAIL_PORT and "
-        "EMAIL_HOST_USER.")),
+        "The mail server offers no encryption or no login where we want it. Check port, encryption and user name of "
+        "the mailer (EMAIL_PORT, EMAIL_USE_TLS and EMAIL_HOST_USER, or OPTIONS of MAILERS).")),
     _hold(name="not-configured", phases=("connect", "api"), errors=("ImproperlyConfigured",), sentence=_(
         "The mailer's settings are wrong. The error says which; correct it and start the workers again.")),
     _hold(name="not-reached", phases=("connect", "api"), errors=_UNREACHED, sentence=_(
-        "Nobody answers at the mail server's address. Check EMAIL_HOST, EMAIL_PORT and the firewall; else wait.")),
+        "Nobody answers at the mail server's address. Check host and port of the mailer (EMAIL_HOST and EMAIL_PORT, or "
+        "OPTIONS of MAILERS) and the firewall; else wait.")),
     _hold(name="no-connection", phases=("connect",), sentence=_(
         "No connection to the mail server could be made, or it broke at once. If it lasts, read the error below.")),
     # Our account, whatever the phase of the dialogue (RFC 4954, section 6; RFC 3207, section 4).
@@ -159,8 +168,8 @@ RULES: tuple[Rule, ...] = (
     _slow(name="our-dns-now", phases=_LATER, codes="4xx", text=_OUR_DNS, sentence=_DNS_PROOF_SAYS),
     _dead(name="our-dns", phases=_LATER, codes="5xx", text=_OUR_DNS, sentence=_DNS_PROOF_SAYS),  # RFC 7372, section 3
     _hold(name="our-relay", phases=_SMTP, codes="4xx 5xx", text=_RELAY, sentence=_(
-        "The mail server does not forward mail for us. Check that we log in (EMAIL_HOST_USER), that our IP address is "
-        "allowed there, and that EMAIL_HOST is our outgoing server.")),
+        "The mail server does not forward mail for us. Check that the mailer logs in (EMAIL_HOST_USER, or OPTIONS of "
+        "MAILERS), that our IP address is allowed there, and that its host is our outgoing server.")),
     _hold(name="our-login", phases=_SMTP, codes="4xx 5xx", text=_LOGIN, sentence=_LOGIN_SAYS),
     _hold(name="our-account", phases=(*_SMTP, "api"), codes="4xx 5xx", text=_OUR_ACCOUNT, sentence=_(
         "The provider has stopped our account or this server. Log in there and see why.")),
@@ -270,5 +279,9 @@ RULES: tuple[Rule, ...] = (
         "The provider refuses the mail. Read its answer, change the mail, then retry.")),
     _maybe(name="api-lost", phases=("api",), errors=_LOST, sentence=_(
         "The provider did not answer, so it may have taken the mail. Look there before a retry.")),
+    # Failures that were imported, see foreign.py: RQ's own worker cannot read JSON, or knows no e-mail type.
+    _dead(name=STOCK_WORKER, errors=("DeserializationError",), sentence=_(
+        "A worker of RQ's own class took this job, which it cannot run. Set RQ = {\"WORKER_CLASS\": "
+        "\"emailqueue.worker.EmailWorker\"} or start the workers with --worker-class, then retry.")),
     _retry(name="unknown", sentence=_("An error that no rule knows. It is tried again; read the error below.")),
 )  # fmt: skip

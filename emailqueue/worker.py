@@ -165,25 +165,25 @@ def _usable_redis() -> RedisReport:
         refusal = next((problem for problem in report.problems if problem.level >= ERROR), None)
         if refusal is None:
             return report
-        absence = _absence()
-        if absence is None:
-            raise RedisConnectionError(f"{refusal.msg} {refusal.hint}")  # rqworker writes it and exits with 1
-        logger.warning("redis is away, waiting for it", extra={"error": str(absence)})
+        told = f"{refusal.msg} {refusal.hint}"
+        if not _is_away():
+            raise RedisConnectionError(told)  # rqworker writes it and exits with 1
+        logger.warning("redis is away, waiting for it", extra={"error": told})
         heartbeat.beat()
         time.sleep(REDIS_AGAIN)
 
 
-def _absence() -> Exception | None:
-    """Return the error by which Redis is away, and None for one that time does not mend, as a wrong password."""
+def _is_away() -> bool:
+    """Return whether Redis is away, and False for what time does not mend, as a wrong password."""
     try:
         connect(timeout=REDIS_TIMEOUT).ping()
     except (AuthenticationError, AuthorizationError):
-        return None
+        return False
     except (RedisConnectionError, RedisTimeoutError) as error:
-        return None if isinstance(error.__cause__ or error.__context__, SSLError) else error
+        return not isinstance(error.__cause__ or error.__context__, SSLError)
     except RedisError:
-        return None
-    return None
+        return False
+    return False
 
 
 def _held_back(figures: Mapping[str, Any]) -> dict[str, str]:

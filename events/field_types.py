@@ -37,7 +37,11 @@ class FieldType:
 
 
 def field_type(annotation: Any) -> FieldType:
-    """Return the type that an annotation stands for. Raises ValueError for one that JSON has no match for."""
+    """
+    Return the type that an annotation stands for.
+
+    Raises ValueError for one that JSON has no match for; it says the rest of a sentence that begins with the field.
+    """
     within = get_args(annotation)
     match get_origin(annotation):
         case None if annotation in _plain:
@@ -53,8 +57,8 @@ def field_type(annotation: Any) -> FieldType:
             item = field_type(within[1])
             return FieldType(words=f"a mapping of text to {item.words}", fits=_is_mapping, item=item)
     raise ValueError(
-        f"A payload cannot hold {annotation!r}. Use str, int, float, bool, None, list[...], dict[str, ...], "
-        "a union of these, Any, Address or Link."
+        f"is of the type {annotation!r}, which a payload cannot carry. Use str, int, float, bool, None, list[...], "
+        "dict[str, ...], a union of these, Any, Address or Link; publish anything else as its text."
     )
 
 

@@ -27,11 +27,10 @@ class Schema:
         """Read the fields of a dataclass. Raises ValueError for anything else, and for a field of another type."""
         if not is_dataclass(payload):
             raise ValueError(f"{payload!r} cannot describe a payload. Use a frozen, keyword-only dataclass.")
-        hints = get_type_hints(payload, include_extras=True)
         return cls(
             topic=topic,
             payload=payload,
-            types={field.name: field_type(hints[field.name]) for field in fields(payload)},
+            types=_types(payload, topic=topic),
             needed=tuple(
                 field.name for field in fields(payload) if field.default is MISSING and field.default_factory is MISSING
             ),
@@ -84,3 +83,13 @@ class Schema:
         if re.search(r"(?<!\\)(?:\\\\)*\\u0000", text):
             raise InvalidPayload(f"{field} holds a NUL character, which databases refuse: {value!r:.200}.")
         return json.loads(text)
+
+
+def _types(payload: type, *, topic: str) -> dict[str, FieldType]:
+    hints, types = get_type_hints(payload, include_extras=True), {}
+    for field in fields(payload):
+        try:
+            types[field.name] = field_type(hints[field.name])
+        except ValueError as error:
+            raise ValueError(f"{field.name!r} of {topic!r} {error}") from None
+    return types

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from redis import RedisError
 
-from emailqueue.errors import RedisUnavailable
 from emailqueue.priority import EVENT_QUEUE
 from emailqueue.redis import connect
+from emailqueue.redis_report import unavailable
 from emailqueue.store import Counts, Store
 from events.subscribers import ARROW
 from events.subscriptions import subscribers_of
@@ -73,7 +73,7 @@ def get_event_stats() -> EventStats:
     try:
         counts = Store(connect()).counts()
     except (RedisError, OSError) as error:
-        raise RedisUnavailable(f"Redis did not answer, so there are no figures: {error}") from error
+        raise unavailable(error, so="there are no figures") from error
     return event_stats_of(counts)
 
 

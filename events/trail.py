@@ -10,9 +10,9 @@ from typing import Any
 
 from redis import Redis, RedisError
 
-from emailqueue.errors import RedisUnavailable
 from emailqueue.priority import EVENT_QUEUE
 from emailqueue.redis import connect
+from emailqueue.redis_report import unavailable
 from events.errors import UnknownEvent
 from events.finding import find_job
 from events.recording import DISPATCH, Result, shortened, trail_key
@@ -105,7 +105,7 @@ def read_trail(given: str) -> Trail:
     try:
         return _read(given.strip(), connection)
     except (RedisError, OSError) as error:
-        raise RedisUnavailable(f"Redis did not answer, so there is no trail: {error}") from error
+        raise unavailable(error, so="there is no trail") from error
 
 
 def _read(given: str, connection: Redis) -> Trail:

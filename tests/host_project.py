@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.conftest import ROOT
@@ -20,8 +21,11 @@ DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memor
 BACKEND = "django.template.backends.django.DjangoTemplates"
 TEMPLATES = [{"BACKEND": BACKEND, "APP_DIRS": True, "DIRS": ["shop/templates"]}]
 RQ_QUEUES = rq_queues("redis://127.0.0.1:1/0")
+RQ = {"WORKER_CLASS": "emailqueue.worker.EmailWorker"}
 EMAIL_QUEUE = {"FRONTEND_URL": "https://example.com"}
 """
+PYTEST = ("pytest", "-q", "-p", "no:cacheprovider", "-W", "error")
+DJANGO = ("django", "test")
 FILE = re.compile(r"^```(?:python|html)\n(?:# |<!-- )(\S+)(?: -->)?\n(.*?)^```", flags=re.DOTALL | re.MULTILINE)
 
 
@@ -30,14 +34,14 @@ def files_of(page: str) -> dict[str, str]:
     return dict(FILE.findall((ROOT / "docs" / page).read_text()))
 
 
-def run_tests(folder: Path, files: dict[str, str]) -> str:
-    """Write a project without Redis, run its tests, which must pass, and return what pytest says."""
+def run_tests(folder: Path, files: dict[str, str], *, settings: str = SETTINGS, runner: Sequence[str] = PYTEST) -> str:
+    """Write a project without Redis, run its tests, which must pass, and return what pytest, or the runner, says."""
     pytest_ini = "[pytest]\nDJANGO_SETTINGS_MODULE = project_settings\npythonpath = .\n"
-    for name, content in {**files, "project_settings.py": SETTINGS, "pytest.ini": pytest_ini}.items():
+    for name, content in {**files, "project_settings.py": settings, "pytest.ini": pytest_ini}.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(content)
     run = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error"],
+        [sys.executable, "-W", "error", "-m", *runner],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT), "DJANGO_SETTINGS_MODULE": "project_settings"},
         capture_output=True,
@@ -46,4 +50,4 @@ def run_tests(folder: Path, files: dict[str, str]) -> str:
         timeout=100,
     )
     assert run.returncode == 0, run.stdout + run.stderr
-    return run.stdout
+    return run.stdout + run.stderr

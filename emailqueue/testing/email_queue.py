@@ -23,6 +23,7 @@ from emailqueue.shape import Context
 from emailqueue.submit import absence
 from emailqueue.testing.commits import Commits
 from emailqueue.testing.drainer import Drained, Drainer
+from emailqueue.testing.own_backend import own_queue_backend
 from emailqueue.testing.queued import Expected, QueuedEmail, waiting_jobs
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ class EmailQueue:
         self._connection = _redis_in_memory()
         self._commits.begin()
         self._until_the_end.enter_context(standing_in(self._connect))
+        self._until_the_end.enter_context(own_queue_backend())
         absence.until = 0.0  # a Redis that was away before this test is not this one
         return self
 

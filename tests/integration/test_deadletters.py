@@ -15,7 +15,7 @@ from django.db import OperationalError, transaction
 from django.db import connection as database
 from redis import Redis
 from rq import SimpleWorker
-from rq.serializers import JSONSerializer
+from rq.serializers import DefaultSerializer, JSONSerializer
 
 from emailqueue.compose import DELIVER
 from emailqueue.email_types import VOTE_CONFIRMATION, EmailType, _registry, register
@@ -30,6 +30,7 @@ from emailqueue.errors import (
 from emailqueue.housekeeping import close_redelivered, import_foreign_failures, move_inbox, open_letters
 from emailqueue.models import DeadLetter, Reason, Status
 from emailqueue.queue import queue_vote_confirmation
+from emailqueue.review.story import plain_words, story
 from emailqueue.store import INBOX, REDELIVERED
 from emailqueue.testing.mailserver import MailServer
 from emailqueue.verdict import Action
@@ -564,6 +565,23 @@ def test_a_retried_mail_that_arrives_closes_its_letter(valkey: Redis, mailbox: M
     assert [(mail.recipient, mail.message_id) for mail in mailbox.messages] == [
         ("ada@example.com", f"<{'a' * 32}@sender.example>")
     ]
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("serializer", [DefaultSerializer, JSONSerializer])
+def test_the_letter_of_a_mail_that_a_stock_worker_failed_says_so(valkey: Redis, serializer: Any) -> None:
+    queue_vote_confirmation("ada@example.com", VOTE)
+    queue = django_rq.get_queue("normal", connection=valkey)
+    SimpleWorker([queue], connection=valkey, serializer=serializer).work(burst=True, logging_level="CRITICAL")
+    import_foreign_failures(valkey)
+
+    move_inbox(valkey)
+
+    letter = DeadLetter.objects.get()
+    assert plain_words(letter) == "A worker of RQ's own class took this job, which it cannot run"
+    assert "--worker-class" in story(letter)
+    assert letter.verdict == Action.DEAD_LETTER
+    assert letter.attempts.get().rule == "stock-worker"
 
 
 @pytest.mark.django_db(transaction=True)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import builtins
 import json
 import re
 import shlex
 import sys
 from collections.abc import Iterator
-from dataclasses import fields
+from dataclasses import fields, make_dataclass
+from datetime import date
 from io import StringIO
 from types import ModuleType
 from typing import Any
@@ -18,8 +20,9 @@ from redis import Redis
 
 from emailqueue import email_types
 from emailqueue.priority import EMAIL_QUEUES
-from events import topics
+from events import publish, subscribe_email, topics
 from events.conf import Settings
+from events.field_types import Address, Link, _plain, field_type
 from events.receivers import connect_all
 from tests.conftest import ROOT, Work
 
@@ -77,6 +80,35 @@ def test_each_step_names_a_test_that_exists() -> None:
     assert len(steps) == 11
     assert all(named)
     assert [name for names in named for name in names if f"def {name}(" not in TESTS] == []
+
+
+def test_the_table_of_types_has_what_a_field_may_be() -> None:
+    cells = re.findall(
+        r"^\| `([^`]+)` \| ", PAGE.partition("### Types of fields")[2].partition("\n## ")[0], re.MULTILINE
+    )
+    names = {**vars(builtins), "Any": Any, "Address": Address, "Link": Link}
+
+    told = [eval(cell.replace("\\|", "|"), names) for cell in cells]  # noqa: S307 - our own page
+
+    assert all(field_type(hint).words for hint in told)
+    assert set(_plain) - {type(None)} <= set(told)
+    assert len(told) == 10
+
+
+def test_a_text_in_the_payload_becomes_the_date_of_a_mail(
+    valkey: Redis, work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    payload = make_dataclass("OrderDue", [("email", Address), ("due", str)], frozen=True, kw_only=True)
+    monkeypatch.setattr(topics, "_registry", dict(topics._registry))
+    monkeypatch.setattr(email_types, "_registry", dict(email_types._registry))
+    kind = email_types.register(email_types.EmailType(name="order-due", template="due.html", needed={"due": date}))
+    topic = topics.Topic("order.due", payload=payload)
+    subscribe_email(topic, kind, to="email")
+
+    publish(topic, {"email": "ada@example.com", "due": date(2031, 5, 4).isoformat()})
+    work("events")
+
+    assert list(mails(valkey)) == [("ada@example.com", "normal", "order-due")]
 
 
 def test_the_table_of_settings_is_complete() -> None:

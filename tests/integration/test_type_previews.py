@@ -137,6 +137,29 @@ def test_the_command_says_what_is_wrong_and_writes_nothing(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("", r"'bare' cannot be shown: the template 'bare\.html' does not exist\.$"),
+        ("{% extends 'no-parent.html' %}", r"'bare' cannot be shown: the template 'no-parent\.html' does not exist\.$"),
+        ("{% block subject %}", r"'bare' cannot be shown: TemplateSyntaxError: .*Unclosed tag on line 1: 'block'.*\.$"),
+    ],
+)
+def test_the_command_says_in_a_sentence_which_template_does_not_render(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str, words: str
+) -> None:
+    kind = EmailType(name="bare", template="bare.html", needed={}, sample={})
+    monkeypatch.setitem(email_types._registry, "bare", kind)
+    if content:
+        (tmp_path / "bare.html").write_text(content)
+    settings.TEMPLATES = [{**settings.TEMPLATES[0], "DIRS": [tmp_path]}]
+
+    with pytest.raises(CommandError, match=words):
+        emailqueue("preview", "bare", "--output", str(tmp_path / "out"))
+
+    assert not (tmp_path / "out").exists()
+
+
 def emailqueue(*words: str) -> str:
     out = StringIO()
     call_command("emailqueue", *words, stdout=out)

@@ -69,6 +69,34 @@ def test_each_option_and_argument_of_a_verb_is_told_and_is_taken(command: str, v
     assert len([word for word in takes if not word.startswith("--")]) == len(arguments(verbs(command)[verb]))
 
 
+@pytest.mark.parametrize(("command", "verb"), [(command, verb) for command in WITH_VERBS for verb in verbs(command)])
+def test_a_verb_takes_each_option_of_django_that_its_command_takes(command: str, verb: str) -> None:
+    before = {action.dest: action for action in parser(command)._actions if set(action.option_strings) & DJANGOS}
+
+    behind = {action.dest: action for action in verbs(command)[verb]._actions if set(action.option_strings) & DJANGOS}
+
+    assert behind.keys() == before.keys() >= {"settings", "verbosity", "traceback"}
+    for name, action in behind.items():
+        assert action.option_strings == before[name].option_strings
+        assert (action.nargs, action.type, action.choices) == (
+            before[name].nargs,
+            before[name].type,
+            before[name].choices,
+        )
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["emailqueue", "-v", "2", "stats"], ["emailqueue", "stats", "-v", "2"], ["events", "list", "--verbosity=2"]],
+)
+def test_what_is_said_before_a_verb_counts_as_what_is_said_behind_it(words: list[str]) -> None:
+    command, *rest = words
+
+    given = parser(command).parse_args(rest)
+
+    assert (given.verbosity, given.traceback, given.settings) == (2, False, None)
+
+
 @pytest.mark.parametrize("command", WITH_OPTIONS)
 def test_each_option_of_a_command_is_told_and_is_taken(command: str) -> None:
     told = {word.partition(" ")[0] for row in rows(command) for word in code(row[0])}

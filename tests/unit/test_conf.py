@@ -103,10 +103,21 @@ def test_a_bad_value_is_named_with_a_way_out(
     assert way_out in str(refusal.value)
 
 
-def test_an_unknown_key_is_named_beside_those_that_exist(queue_settings: Callable[..., None]) -> None:
-    queue_settings(RATELIMIT="10/s")
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        ({"RATELIMIT": "10/s"}, r"no key 'RATELIMIT'\. Did you mean 'RATE_LIMIT'\? Its keys are .*RATE_LIMIT"),
+        ({"rate_limit": "10/s"}, r"no key 'rate_limit'\. Did you mean 'RATE_LIMIT'\? Its keys are "),
+        ({"BRUST": 1, "MAILERS": "smtp"}, r"Did you mean 'BURST', 'MAILER'\? Its keys are "),
+        ({"COLOUR": "red", 7: 7}, r"no key 'COLOUR', 7\. Its keys are "),
+    ],
+)
+def test_an_unknown_key_is_named_beside_those_that_exist(
+    settings: DjangoSettings, written: dict[Any, Any], told: str
+) -> None:
+    settings.EMAIL_QUEUE = written
 
-    with pytest.raises(ImproperlyConfigured, match=r"no key 'RATELIMIT'\. Its keys are .*RATE_LIMIT"):
+    with pytest.raises(ImproperlyConfigured, match=told):
         get_settings()
 
 

@@ -274,6 +274,7 @@ UNSAID: dict[str, tuple[str, int | None, str, Exception | None]] = {
     "api-conflict": ("api", 409, "Conflict", None),
     "api-refused": ("api", 422, "Unprocessable", None),
     "api-lost": ("api", None, "", named("ReadTimeout")),
+    "stock-worker": ("api", None, "", named("DeserializationError")),
     "unknown": ("api", None, "", RuntimeError()),
 }
 """Rules that no reply of the table shows."""

@@ -8,9 +8,12 @@ from types import ModuleType
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import DatabaseError
 
+from emailqueue.database_report import told
 from emailqueue.errors import EmailQueueError
 from emailqueue.management.answer import Answer
+from emailqueue.management.django_options import django_options
 from emailqueue.management.verbs import alive, doctor, limit, pause, preview, purge, resume, stats
 
 VERBS: Mapping[str, ModuleType] = {
@@ -36,8 +39,9 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         """Give each verb a parser of its own."""
         verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+        parents = [django_options(self)]
         for name, verb in VERBS.items():
-            verb.add_arguments(verbs.add_parser(name, help=verb.__doc__, description=verb.__doc__))
+            verb.add_arguments(verbs.add_parser(name, help=verb.__doc__, description=verb.__doc__, parents=parents))
 
     def handle(self, *args: Any, verb: str, **options: Any) -> str:
         """Run the verb; its errors end the command with their sentence."""
@@ -45,6 +49,8 @@ class Command(BaseCommand):
             answer = VERBS[verb].run(out=self.stdout, **options)
         except EmailQueueError as error:
             raise CommandError(str(error)) from error
+        except DatabaseError as error:
+            raise CommandError(told(error)) from error
         if isinstance(answer, Answer) and answer.status:
             self.stdout.write(answer.text)
             sys.exit(answer.status)

@@ -8,8 +8,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from django.core.management.base import CommandError
+from django.template import TemplateDoesNotExist
+
 from emailqueue.compose import valid_language
-from emailqueue.email_types import email_types, get_email_type
+from emailqueue.email_types import EmailType, email_types, get_email_type
+from emailqueue.errors import EmailQueueError
 from emailqueue.review.rendition import Rendition
 from emailqueue.review.samples import render_sample
 
@@ -27,7 +31,7 @@ def run(*, types: Sequence[str], language: str | None, output: Path, **options: 
     chosen = [get_email_type(name) for name in types] or [
         email_type for email_type in email_types().values() if email_type.sample is not None
     ]
-    mails = {email_type.name: render_sample(email_type, language=language) for email_type in chosen}
+    mails = {email_type.name: _rendered(email_type, language) for email_type in chosen}
     output.mkdir(parents=True, exist_ok=True)
     written = []
     for name, mail in mails.items():
@@ -37,6 +41,19 @@ def run(*, types: Sequence[str], language: str | None, output: Path, **options: 
             path.write_text(content, encoding="utf-8")
             written.append(str(path))
     return "\n".join(written)
+
+
+def _rendered(email_type: EmailType, language: str | None) -> Rendition:
+    try:
+        return render_sample(email_type, language=language)
+    except EmailQueueError:
+        raise
+    except TemplateDoesNotExist as error:
+        told = f"the template {str(error)!r} does not exist"
+        raise CommandError(f"The e-mail type {email_type.name!r} cannot be shown: {told}.") from error
+    except Exception as error:  # templates raise anything
+        told = f"{type(error).__name__}: {error}".rstrip(".")
+        raise CommandError(f"The e-mail type {email_type.name!r} cannot be shown: {told}.") from error
 
 
 def _as_text(mail: Rendition) -> str:

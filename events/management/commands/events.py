@@ -10,8 +10,11 @@ from datetime import datetime
 from typing import Any
 
 from django.core.management import BaseCommand, CommandError
+from django.db import DatabaseError
 
+from emailqueue.database_report import told
 from emailqueue.errors import EmailQueueError
+from emailqueue.management.django_options import django_options
 from events.catalogue import catalogue
 from events.report import REAL, catalogue_lines, simulation_lines, trail_lines
 from events.simulation import simulate
@@ -25,13 +28,18 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-        listing = verbs.add_parser("list", help="Topics with their fields, subscribers, filters and figures.")
+        parents = [django_options(self)]
+        listing = verbs.add_parser(
+            "list", help="Topics with their fields, subscribers, filters and figures.", parents=parents
+        )
         listing.set_defaults(show=self._list)
-        trace = verbs.add_parser("trace", help="What became of an event, and where its mails are now.")
+        trace = verbs.add_parser("trace", help="What became of an event, and where its mails are now.", parents=parents)
         trace.add_argument("id", help="Id of an event, of a mail that it led to, or of a dead letter.")
         trace.set_defaults(show=self._trace)
         simulation = verbs.add_parser(
-            "simulate", help="The mails that an event would lead to. Subscribers are run; nothing is queued or sent."
+            "simulate",
+            help="The mails that an event would lead to. Subscribers are run; nothing is queued or sent.",
+            parents=parents,
         )
         simulation.add_argument("topic", help="Name of the topic: vote.created")
         simulation.add_argument("payload", help="The payload as a JSON object.")
@@ -44,6 +52,8 @@ class Command(BaseCommand):
             show(**options)
         except EmailQueueError as error:
             raise CommandError(str(error)) from error
+        except DatabaseError as error:
+            raise CommandError(told(error)) from error
 
     def _list(self, **options: Any) -> None:
         topics = catalogue()

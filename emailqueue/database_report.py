@@ -1,0 +1,24 @@
+"""What an error of the database means, in a sentence."""
+
+from __future__ import annotations
+
+import re
+
+from django.db import DatabaseError
+
+_ABSENT = ("42P01", "42703")
+"""PostgreSQL's codes of a table and of a column that do not exist; its words may be in any language."""
+
+
+def told(error: DatabaseError) -> str:
+    """Return what is wrong, and the way out where tables of the queue are missing or of an old version."""
+    words = " ".join(str(error).split("\n")[0].split()).rstrip(".")
+    if _lacks_tables(error):
+        return f"The tables of the queue are missing or old ({words}). Run: manage.py migrate"
+    return f"The database did not do what was asked: {words or type(error).__name__}."
+
+
+def _lacks_tables(error: DatabaseError) -> bool:
+    cause = error.__cause__
+    code = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)  # psycopg 3, psycopg 2
+    return code in _ABSENT or re.match("no such (table|column): |table .* has no column named ", str(error)) is not None
