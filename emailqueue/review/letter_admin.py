@@ -138,7 +138,7 @@ class DeadLetterAdmin(ModelAdmin):
         return format_html('<a href="{}">{}</a>', address, letter.redrives)
 
     def get_fieldsets(self, request: HttpRequest, obj: DeadLetter | None = None) -> Any:
-        """Leave out what became of it while nothing has; and the edits for who may not see the content: they hold it."""
+        """Leave out what became of it while nothing has, and the edits for who may not see the content they hold."""
         fieldsets = self.fieldsets
         if obj and not (obj.redrives or obj.retried_job_id or obj.closed_at):
             fieldsets = fieldsets[1:]

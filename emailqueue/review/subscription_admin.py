@@ -86,7 +86,7 @@ class SubscriptionAdmin(ModelAdmin):
         """Show of a new row only what is asked for."""
         if obj:
             return super().get_fieldsets(request, obj)
-        told = _("It gets no more mails of this type from now on, until staff allow it again from the list.")
+        told = _("The address gets no more mails of this type from now on, until staff allow it again in the list.")
         return [(None, {"fields": BlockForm.Meta.fields, "description": told})]
 
     def get_search_results(
