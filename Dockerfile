@@ -10,11 +10,15 @@ FROM python:3.13-slim-trixie AS build
 ENV PIP_NO_CACHE_DIR=1 PATH=/venv/bin:$PATH
 RUN python -m venv /venv && pip install --upgrade "pip>=25.1"
 WORKDIR /src
-COPY pyproject.toml constraints.txt README.md LICENSE ./
-RUN pip install --constraint constraints.txt --group example
+# First what changes seldom, so that a change of the code installs the code alone.
+COPY pyproject.toml constraints.txt ./
+RUN python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" \
+        > dependencies.txt && \
+    pip install --constraint constraints.txt --requirement dependencies.txt --group example
+COPY hatch_build.py README.md LICENSE ./
 COPY emailqueue emailqueue
 COPY events events
-RUN pip install --constraint constraints.txt .
+RUN pip install --no-deps . && pip check
 WORKDIR /app
 COPY manage.py ./
 COPY config config

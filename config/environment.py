@@ -11,6 +11,14 @@ from django.core.exceptions import ImproperlyConfigured
 
 ON = ("1", "true", "yes", "on")
 OFF = ("0", "false", "no", "off")
+PATIENCE = {
+    "connect_timeout": 3,
+    "keepalives_idle": 10,
+    "keepalives_interval": 3,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}
+"""How long PostgreSQL may take to accept a connection, and be silent on one, in seconds; the last in milliseconds."""
 
 
 def text(variable: str, default: str = "", *, environ: Mapping[str, str] = os.environ) -> str:
@@ -66,4 +74,7 @@ def database(variable: str, default: str, *, environ: Mapping[str, str] = os.env
             "transaction_mode": "IMMEDIATE",
             **config.get("OPTIONS", {}),
         }
+    elif config["ENGINE"] == "django.db.backends.postgresql":
+        # A server that hangs would hold each thread of the web for minutes, and so the answers to probes.
+        config["OPTIONS"] = {**PATIENCE, **config.get("OPTIONS", {})}
     return config

@@ -86,11 +86,14 @@ EMAIL_QUEUE: dict[str, Any] = {
         "AMBIGUOUS": "EMAIL_AMBIGUOUS",
         "OUTBOX": "EMAIL_OUTBOX",
         "HEARTBEAT_FILE": "EMAIL_HEARTBEAT_FILE",
+        "STATS_TOKEN": "EMAIL_STATS_TOKEN",
     }.items()
     if text(variable)
 }
 if text("EMAIL_CONCURRENCY"):
     EMAIL_QUEUE["CONCURRENCY"] = number("EMAIL_CONCURRENCY", 5, most=1000)
+if text("EMAIL_JOB_TIMEOUT"):
+    EMAIL_QUEUE["JOB_TIMEOUT"] = number("EMAIL_JOB_TIMEOUT", 180, most=86_400)
 
 DEFAULT_FROM_EMAIL = text("DEFAULT_FROM_EMAIL", "Example <noreply@example.com>")
 smtp_tls = switch("EMAIL_USE_TLS", default=False)
@@ -103,8 +106,8 @@ smtp: dict[str, Any] = {
     # Port 465 speaks TLS from the first byte, the others turn to it by STARTTLS.
     "use_tls": smtp_tls and smtp_port != 465,
     "use_ssl": smtp_tls and smtp_port == 465,
-    # Django waits for ever by default.
-    "timeout": 60,
+    # Django waits for ever by default. One step is shorter than the whole job.
+    "timeout": min(60, max(1, EMAIL_QUEUE.get("JOB_TIMEOUT", 180) // 2)),
 }
 # Without a mail server, a developer reads the mails on the console. Production would lose them there.
 on_console = DEBUG and not (text("EMAIL_HOST") or text("EMAIL_PORT"))

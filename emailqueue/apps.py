@@ -21,6 +21,7 @@ class EmailQueueConfig(AppConfig):
             check_mailer,
             check_redis,
             check_rq_queues,
+            check_time_zones,
             check_unsubscribe,
         )
         from emailqueue.conf import get_settings
@@ -35,4 +36,5 @@ class EmailQueueConfig(AppConfig):
         register(check_mailer)
         register(check_redis, "redis")
         register(check_rq_queues, "redis")
+        register(check_time_zones)
         register(check_unsubscribe)

@@ -13,7 +13,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.files.storage import FileSystemStorage, InvalidStorageError
 from rq.serializers import JSONSerializer, resolve_serializer
 
-from emailqueue.conf import get_settings
+from emailqueue.conf import get_settings, knows_time_zones
 from emailqueue.email_types import email_types
 from emailqueue.errors import EmailQueueError
 from emailqueue.mailers import queue_is_used, require_delivery
@@ -100,15 +100,25 @@ def check_unsubscribe(**kwargs: Any) -> list[CheckMessage]:
 def _check_unsubscribe_link(link: str) -> Iterator[CheckMessage]:
     if not settings.DEBUG and not link.startswith("https:"):
         hint = "Write https:// in EMAIL_QUEUE['SITE_URL']: one click wants HTTPS, and follows no redirect (RFC 8058)."
-        yield Error(f"Links to unsubscribe begin with {link!r}, which is not HTTPS.", hint=hint, id="emailqueue.E042")
+        yield CheckWarning(
+            f"Links to unsubscribe begin with {link!r}, which is not HTTPS.", hint=hint, id="emailqueue.W042"
+        )
     elif settings.PREPEND_WWW and not link.startswith(("https://www.", "http://www.")):
         hint = "Write www. in EMAIL_QUEUE['SITE_URL']: mail programs follow no redirect (RFC 8058)."
-        yield Error(
-            f"Links to unsubscribe begin with {link!r}, which PREPEND_WWW redirects.", hint=hint, id="emailqueue.E042"
+        yield CheckWarning(
+            f"Links to unsubscribe begin with {link!r}, which PREPEND_WWW redirects.", hint=hint, id="emailqueue.W042"
         )
     if not get_settings().site_url:
         hint = "Set EMAIL_QUEUE['SITE_URL'] to the address of this Django site, also where it is that of FRONTEND_URL."
         yield CheckWarning(f"Links to unsubscribe lead to FRONTEND_URL, {link!r}.", hint=hint, id="emailqueue.W043")
+
+
+def check_time_zones(**kwargs: Any) -> list[CheckMessage]:
+    """Ask for aware times: what a worker writes into the database carries its zone."""
+    if knows_time_zones():
+        return []
+    hint = "Set USE_TZ = True, which is Django's default."
+    return [Error("USE_TZ is off, so dead letters could not be written.", hint=hint, id="emailqueue.E051")]
 
 
 def check_rq_queues(**kwargs: Any) -> list[CheckMessage]:

@@ -126,6 +126,11 @@ def is_debugging() -> bool:
     return bool(django_settings.DEBUG)
 
 
+def knows_time_zones() -> bool:
+    """Return whether Django's times are aware."""
+    return bool(django_settings.USE_TZ)
+
+
 def _wrong(key: str, value: Any, use: str) -> ImproperlyConfigured:
     return ImproperlyConfigured(f"EMAIL_QUEUE[{key!r}] is {value!r}. Use {use}.")
 

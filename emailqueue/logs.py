@@ -10,8 +10,15 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-_ADDRESS = re.compile(r"(?:\"[^\"\n]+\"|[^\s<>\"'=,;:()\[\]{}/\\]+)@(?=[\w\[])")
-"""The local part of an address, where a server's reply or a traceback quotes one."""
+_ATOM = r"[^\x00-\x20\x7f\"(),:;<>@\[\]\\…]"
+"""What may stand in a local part without quotes (RFC 5322 3.2.3, RFC 6532), but for our own mark."""
+_ADDRESS = re.compile(
+    rf"""(?: "(?:[^"\\\n]|\\++"?){{0,100}}"  # quoted, and the quotes of a repr or of JSON escaped once more
+           | (?<!{_ATOM}) (?P<before>['`/={{|}}]*+) {_ATOM}+  # from where it begins, so that a long line costs little
+         ) (?:@|%40) (?=[\w\[])""",
+    re.VERBOSE,
+)
+"""The local part of an address, where a server's reply, a link or a traceback quotes one; rather more than less."""
 _ordinary = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"}
 
 
@@ -32,7 +39,9 @@ class Formatter(logging.Formatter):
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  the name is logging's
         """Return the line without a traceback."""
         line = super().formatMessage(record)
-        return " ".join([line, *(f"{key}={_quoted(value)}" for key, value in _extra(record).items())])
+        return " ".join(
+            [line, *(f"{key}={_without_addresses(_quoted(value))}" for key, value in _extra(record).items())]
+        )
 
 
 class JSONFormatter(logging.Formatter):
@@ -89,7 +98,7 @@ def _masked(value: Any) -> Any:
 
 
 def _without_addresses(text: str) -> str:
-    return _ADDRESS.sub("…@", text) if "@" in text else text
+    return _ADDRESS.sub(lambda found: f"{found['before'] or ''}…@", text) if "@" in text or "%40" in text else text
 
 
 def _quoted(value: Any) -> str:

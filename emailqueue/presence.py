@@ -1,4 +1,4 @@
-"""Whether Redis has heard of a worker on this machine of late."""
+"""Whether Redis has heard of late of a worker, or of any on this machine."""
 
 from __future__ import annotations
 
@@ -24,3 +24,11 @@ def tell(snapshot: Snapshot, settings: Settings, *, host: str | None = None) -> 
     if here:
         return False, f"Redis has not heard for long of the {len(here)} workers on {host}."
     return False, f"Redis knows no worker on {host}."
+
+
+def tell_of(name: str, snapshot: Snapshot, settings: Settings) -> tuple[bool, str]:
+    """Return whether the worker of that name is alive by Redis, and a sentence about it."""
+    heartbeat = next((worker.heartbeat for worker in snapshot.workers if worker.name == name), None)
+    if is_fresh(heartbeat, settings):
+        return True, f"The worker {name} is ready; Redis heard of it {heartbeat:.0f} s ago."
+    return False, f"Redis has not heard of the worker {name}, or not for long."

@@ -1,8 +1,8 @@
 """
 The figures of the queue for Prometheus; wants the extra `prometheus`.
 
-A scrape is one look at Redis (a Snapshot) and one query. Route the view, which staff may open, and who sends the token
-of EMAIL_QUEUE["STATS_TOKEN"] as a bearer:
+A scrape is one look at Redis (a Snapshot) and two queries. Route the view, which staff may open, and who sends the
+token of EMAIL_QUEUE["STATS_TOKEN"] as a bearer:
 
     path("metrics/", emailqueue.prometheus.metrics)
 
@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from django.contrib.admin import site
 from django.db import DatabaseError
+from django.db.transaction import non_atomic_requests
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
@@ -29,7 +30,8 @@ from redis import RedisError
 from emailqueue.conf import get_settings
 from emailqueue.errors import RedisUnavailable
 from emailqueue.flow import limit_in, outages_in, paused_in
-from emailqueue.monitor.figures import open_letters, take
+from emailqueue.models import OutboxRow
+from emailqueue.monitor.figures import COUNTED, open_letters, take
 from emailqueue.monitor.snapshot import Snapshot
 from emailqueue.monitor.views import has_token
 from emailqueue.presence import is_fresh
@@ -38,11 +40,19 @@ from emailqueue.priority import QUEUES
 logger = logging.getLogger(__name__)
 
 AWAY = (RedisError, RedisUnavailable, OSError)
-OUTCOMES = ("queued", "completed", "failed", "retried", "held", "ambiguous")
+OUTCOMES = ("completed", "skipped", "failed")
+"""How a job ends, once each."""
+PASSED = {
+    "queued": "Jobs that were queued.",
+    "retried": "Attempts that failed, after which the job waits for the next.",
+    "held": "Jobs given back without an attempt, since the mail server was away or asked to go slower.",
+    "ambiguous": "Mails that may have gone out when their worker or their connection was lost.",
+}
+"""What a job may pass through before its end, more than once."""
 
 
 class EmailQueueCollector(Collector):
-    """Reads all figures anew with each scrape. While Redis is away it tells `emailqueue_up 0`, and nothing else."""
+    """Reads all figures anew with each scrape. While Redis is away it tells that, and of the outbox alone."""
 
     def describe(self) -> Iterable[Metric]:
         """Return the metric that is always there: to register a collector asks no server."""
@@ -56,6 +66,7 @@ class EmailQueueCollector(Collector):
         except AWAY:
             up.add_metric([], 0)
             yield up
+            yield from _tables(None)
             return
         up.add_metric([], 1)
         yield up
@@ -64,7 +75,7 @@ class EmailQueueCollector(Collector):
         yield from _flow(snapshot)
         yield from _latency(snapshot)
         yield _workers(snapshot)
-        yield from _letters(snapshot)
+        yield from _tables(snapshot)
 
 
 def _queues(snapshot: Snapshot) -> Iterator[Metric]:
@@ -79,17 +90,33 @@ def _queues(snapshot: Snapshot) -> Iterator[Metric]:
 
 
 def _totals(counters: Mapping[str, int]) -> Iterator[Metric]:
-    by_queue = CounterMetricFamily("emailqueue_jobs_ended", "What became of jobs.", labels=["queue", "outcome"])
-    by_type = CounterMetricFamily("emailqueue_type_ended", "What became of jobs.", labels=["type", "outcome"])
+    ended = {
+        label: CounterMetricFamily(f"emailqueue_{what}_ended", "Jobs that have ended.", labels=[label, "outcome"])
+        for label, what in (("queue", "jobs"), ("type", "type"))
+    }
+    passed = {
+        (label, outcome): CounterMetricFamily(f"emailqueue_{what}_{outcome}", sentence, labels=[label])
+        for outcome, sentence in PASSED.items()
+        for label, what in (("queue", "jobs"), ("type", "type"))
+    }
     for name, number in sorted(counters.items()):
-        queue, colon, outcome = name.partition(":")
-        if colon and queue in QUEUES and outcome in OUTCOMES:
-            by_queue.add_metric([queue, outcome], number)
-        outcome, sign, label = name.partition("=")
-        if sign and outcome in OUTCOMES:
-            by_type.add_metric([label, outcome], number)
-    yield by_queue
-    yield by_type
+        for label, value, outcome in _read(name):
+            if outcome in OUTCOMES:
+                ended[label].add_metric([value, outcome], number)
+            elif outcome in PASSED:
+                passed[label, outcome].add_metric([value], number)
+    yield from ended.values()
+    yield from passed.values()
+
+
+def _read(name: str) -> Iterator[tuple[str, str, str]]:
+    """Yield the label, its value and the outcome of a counter: "low:failed" or "failed=vote-confirmation"."""
+    queue, colon, outcome = name.partition(":")
+    if colon and queue in QUEUES:
+        yield "queue", queue, outcome
+    outcome, sign, label = name.partition("=")
+    if sign:
+        yield "type", label, outcome
 
 
 def _flow(snapshot: Snapshot) -> Iterator[Metric]:
@@ -106,19 +133,16 @@ def _flow(snapshot: Snapshot) -> Iterator[Metric]:
         "emailqueue_slowed_domains", "Domains that ask to go slower, 100 at most.", len(snapshot.counts.slowed)
     )
     yield _gauge("emailqueue_suspended", "Whether RQ's suspension holds all workers back.", snapshot.suspended)
-    yield _gauge(
-        "emailqueue_limit", "Mails a second that may go out; 0: no limit.", limit_in(flow, get_settings()).rate
-    )
+    limit = limit_in(flow, get_settings()).rate
+    yield _gauge("emailqueue_limit_mails_per_second", "Mails a second that may go out; 0: no limit.", limit)
 
 
 def _latency(snapshot: Snapshot) -> Iterator[Metric]:
-    latency = GaugeMetricFamily(
-        "emailqueue_latency_seconds", "From when a mail was due to when it was sent, last hour.", labels=["quantile"]
-    )
-    for share in (0.5, 0.95, 0.99):
-        if (seconds := snapshot.latency(share)) is not None:
-            latency.add_metric([str(share)], seconds)
-    yield latency
+    # A gauge each: "quantile" is the label of summaries, which count since the process began.
+    for percent in (50, 95, 99):
+        sentence = f"Within which {percent} of 100 mails of the last hour were sent, since they were due."
+        seconds = snapshot.latency(percent / 100)
+        yield GaugeMetricFamily(f"emailqueue_latency_p{percent}_seconds", sentence, value=seconds)
 
 
 def _workers(snapshot: Snapshot) -> Metric:
@@ -129,13 +153,23 @@ def _workers(snapshot: Snapshot) -> Metric:
     return workers
 
 
-def _letters(snapshot: Snapshot) -> Iterator[Metric]:
+def _tables(snapshot: Snapshot | None) -> Iterator[Metric]:
+    up = GaugeMetricFamily("emailqueue_database_up", "Whether the database answers.")
     try:
-        letters = open_letters(snapshot)
+        rows = OutboxRow.objects.order_by()[: COUNTED + 1].count()
+        letters = open_letters(snapshot) if snapshot else None
     except DatabaseError as error:  # Redis tells the rest
         logger.warning("database is away", extra={"error_class": type(error).__name__})
+        up.add_metric([], 0)
+        yield up
         return
-    yield _gauge("emailqueue_dead_letters", "Open dead letters; counting ends at 10,000.", letters)
+    up.add_metric([], 1)
+    yield up
+    yield _gauge(
+        "emailqueue_outbox_rows", "Jobs with a row in the database; counting ends at 10,000.", min(rows, COUNTED)
+    )
+    if letters is not None:
+        yield _gauge("emailqueue_dead_letters", "Open dead letters; counting ends at 10,000.", letters)
 
 
 def _gauge(name: str, sentence: str, value: float) -> Metric:
@@ -144,6 +178,7 @@ def _gauge(name: str, sentence: str, value: float) -> Metric:
 
 @never_cache
 @require_safe
+@non_atomic_requests
 def metrics(request: HttpRequest) -> HttpResponse:
     """Return our metrics and those of django-rq, in the format that the scraper asks for."""
     if not (has_token(request) or site.has_permission(request)):

@@ -96,7 +96,7 @@ class Rounds:
         self._on_inbox, self._on_sent, self._on_figures, self._on_outage = on_inbox, on_sent, on_figures, on_outage
         self._clock = clock
         self._server = server_name(settings)
-        self._heartbeat = Heartbeat(settings.heartbeat_file, clock=clock)
+        self._heartbeat = Heartbeat(settings.heartbeat_file, worker=name, clock=clock)
 
         self.inbox: SimpleQueue[Done | Woken | Stop] = SimpleQueue()
         self._work = Work()

@@ -46,8 +46,8 @@ class Mailer:
     """
     One thread's way to the mail server: an SMTP connection that is kept open between mails.
 
-    For a backend that is not Django's SMTP one, send() is one call of its send_messages(). `connect` makes the
-    backend.
+    For a backend that sends by code of its own, send() is one call of its send_messages(), be it a subclass of
+    Django's SMTP backend. `connect` makes the backend.
     """
 
     def __init__(
@@ -76,16 +76,19 @@ class Mailer:
             return fresh
         assert self._backend is not None
         connection = _smtp(self._backend)
-        if connection is None:
-            return self._send_by_backend(self._backend, message, fence)
-        dialogue = _Dialogue(connection, message, fence)
-        outcome = dialogue.run()
-        if not fresh and dialogue.broken and dialogue.phase == "mail":
-            self.close()
-            return self.send(message, fence=fence)
+        if connection is None or _sends_itself(self._backend):
+            outcome = self._send_by_backend(self._backend, message, fence)
+            # What a foreign dialogue left of the connection is not known.
+            broken = connection is not None and outcome.failure is not None
+        else:
+            dialogue = _Dialogue(connection, message, fence)
+            outcome, broken = dialogue.run(), dialogue.broken
+            if not fresh and broken and dialogue.phase == "mail":
+                self.close()
+                return self.send(message, fence=fence)
         self._used = self._clock()
         self._sent += 1
-        if dialogue.broken:
+        if broken:
             self.close()
         return outcome
 
@@ -225,6 +228,12 @@ class _Dialogue:
 def _smtp(backend: BaseEmailBackend | None) -> smtplib.SMTP | None:
     """Return the connection of what mailers.is_smtp() says delivers by SMTP; None for other backends."""
     return backend.connection if isinstance(backend, SMTPBackend) else None
+
+
+def _sends_itself(backend: BaseEmailBackend) -> bool:
+    """Return whether the backend has code of its own that we must not go round: it may sign or redirect the mail."""
+    kind: Any = type(backend)
+    return any(getattr(kind, name, None) is not getattr(SMTPBackend, name) for name in ("send_messages", "_send"))
 
 
 def _failed(verdict: Verdict, error: BaseException, **where: Any) -> Outcome:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import uuid
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urlsplit, urlunsplit
 
 from django.core.signing import BadSignature, Signer
@@ -30,13 +30,14 @@ RANKS = ("active", "bounced", "blocked", "unsubscribed", "complained")
 class SubscriptionQuerySet(models.QuerySet["Subscription"]):
     """Subscriptions."""
 
+    def written(self) -> Self:
+        """Read where rows are written: a replica may not know yet who has just left."""
+        return self.using(router.db_for_write(Subscription))
+
     def of(self, address: str, email_type: str) -> Subscription:
         """Return the subscription of an address to a type, or the one that holds all types back from it."""
         key = address_key(address)
-        # Where rows are written: a replica may not know yet who has just left.
-        known = self.using(router.db_for_write(Subscription)).filter(
-            address=key, email_type__in=(ALL_TYPES, email_type)
-        )
+        known = self.written().filter(address=key, email_type__in=(ALL_TYPES, email_type))
         rows = {row.email_type: row for row in known}
         everything, one = rows.get(ALL_TYPES), rows.get(email_type)
         if everything and everything.is_suppressed:
@@ -47,8 +48,7 @@ class SubscriptionQuerySet(models.QuerySet["Subscription"]):
         """Return the subscription that a link leads to; None for a token that we have not signed."""
         try:
             value = _signer().unsign(token)
-            known = self.using(router.db_for_write(Subscription))
-            return known.filter(pk=uuid.UUID(bytes=base64.urlsafe_b64decode(value + "=="))).first()
+            return self.written().filter(pk=uuid.UUID(bytes=base64.urlsafe_b64decode(value + "=="))).first()
         except (BadSignature, ValueError, binascii.Error):
             return None
 
@@ -113,8 +113,9 @@ class Subscription(models.Model):
         others = RANKS[1:] if state == self.State.ACTIVE else RANKS[: RANKS.index(state)]
         said = "\n".join(filter(None, [self.detail if state != self.State.ACTIVE else "", detail]))
         changes: dict[str, Any] = {"state": state, "detail": said, "changed_at": timezone.now()}
-        changed = Subscription.objects.filter(pk=self.pk, state__in=others).update(**changes)
-        self.refresh_from_db()
+        rows = Subscription.objects.written()
+        changed = rows.filter(pk=self.pk, state__in=others).update(**changes)
+        self.refresh_from_db(using=rows.db)
         return bool(changed)
 
     def count_skipped(self) -> None:
@@ -142,7 +143,13 @@ def unsubscribe_url(token: str) -> str:
             "include('emailqueue.urls')) into the URLconf."
         ) from error
     site = urlsplit(settings.site_url or settings.frontend_url)
-    return iri_to_uri(urlunsplit(site._replace(netloc=punycode(site.netloc), path=site.path + path)))
+    return iri_to_uri(urlunsplit(site._replace(netloc=_ascii_host(site.netloc), path=site.path + path)))
+
+
+def _ascii_host(netloc: str) -> str:
+    """Return host and port in ASCII. The port stays out of it, else it would be a part of the last label."""
+    host, colon, port = netloc.partition(":")
+    return netloc if netloc.isascii() else f"{punycode(host)}{colon}{port}"
 
 
 def address_key(address: str) -> str:

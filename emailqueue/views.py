@@ -43,7 +43,8 @@ def health(_request: HttpRequest) -> HttpResponse:
     Answer 200 when a request can queue a mail now, else 503.
 
     That takes the database, and Redis or else the outbox, in which mail waits for Redis. Hangs for a second at most
-    where Redis does, and for as long as the database's own time-out where that does.
+    where Redis does, and for as long as the database's own time-out where that does: give it one, as docs/operations.md
+    shows.
     """
     database, redis, outbox = _database(), _redis(), get_settings().outbox
     ready = database and (redis or outbox != "off")

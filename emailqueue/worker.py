@@ -6,18 +6,22 @@ import logging
 import signal
 import time
 from collections.abc import Mapping
+from ssl import SSLError
 from types import FrameType
 from typing import Any
 
 from django.core.checks import ERROR
 from redis import ConnectionError as RedisConnectionError
-from redis import Redis
+from redis import Redis, RedisError
+from redis import TimeoutError as RedisTimeoutError
+from redis.exceptions import AuthenticationError, AuthorizationError
 from rq import Queue, Worker
 
 from emailqueue import logs
 from emailqueue.conf import get_settings
 from emailqueue.errors import ForeignQueue
 from emailqueue.flow import outages_in, paused_in
+from emailqueue.heartbeat import Heartbeat
 from emailqueue.housekeeper import Housekeeper
 from emailqueue.listener import PATIENCE
 from emailqueue.outage import announce, server_name
@@ -31,6 +35,8 @@ logger = logging.getLogger("emailqueue.worker")
 
 REDIS_TIMEOUT = 5.0
 """Seconds that a worker waits for an answer of Redis."""
+REDIS_AGAIN = 2.0
+"""Seconds after which a worker that starts asks again for a Redis that is away."""
 
 
 class EmailWorker(Worker):
@@ -38,8 +44,8 @@ class EmailWorker(Worker):
     Sends the e-mails and runs the event subscribers of our queues, several at once, in threads.
 
     Takes what rqworker gives it: burst, name, max_jobs, max_idle_time. It needs no scheduler and
-    no work horse; both options are ignored. Raises ForeignQueue for a queue that is not ours, and RQ's own kind of
-    error, a redis.ConnectionError, with a sentence where Redis cannot carry the queue.
+    no work horse; both options are ignored. Waits for a Redis that is away. Raises ForeignQueue for a queue that is
+    not ours, and RQ's own kind of error, a redis.ConnectionError, with a sentence where Redis cannot carry the queue.
     """
 
     def __init__(self, queues: Any, name: str | None = None, **kwargs: Any) -> None:
@@ -152,11 +158,32 @@ class EmailWorker(Worker):
 
 
 def _usable_redis() -> RedisReport:
-    report = describe_redis(connect(timeout=REDIS_TIMEOUT))
-    for problem in report.problems:
-        if problem.level >= ERROR:
-            raise RedisConnectionError(f"{problem.msg} {problem.hint}")  # rqworker writes it and exits with 1
-    return report
+    """Return the report about Redis, once it is not away; a signal ends the wait."""
+    heartbeat = Heartbeat(get_settings().heartbeat_file)
+    while True:
+        report = describe_redis(connect(timeout=REDIS_TIMEOUT))
+        refusal = next((problem for problem in report.problems if problem.level >= ERROR), None)
+        if refusal is None:
+            return report
+        absence = _absence()
+        if absence is None:
+            raise RedisConnectionError(f"{refusal.msg} {refusal.hint}")  # rqworker writes it and exits with 1
+        logger.warning("redis is away, waiting for it", extra={"error": str(absence)})
+        heartbeat.beat()
+        time.sleep(REDIS_AGAIN)
+
+
+def _absence() -> Exception | None:
+    """Return the error by which Redis is away, and None for one that time does not mend, as a wrong password."""
+    try:
+        connect(timeout=REDIS_TIMEOUT).ping()
+    except (AuthenticationError, AuthorizationError):
+        return None
+    except (RedisConnectionError, RedisTimeoutError) as error:
+        return None if isinstance(error.__cause__ or error.__context__, SSLError) else error
+    except RedisError:
+        return None
+    return None
 
 
 def _held_back(figures: Mapping[str, Any]) -> dict[str, str]:

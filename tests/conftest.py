@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
+import hypothesis
 import pytest
 from django.db import connection as database
 from pytest_django import Settings
@@ -29,6 +30,10 @@ from emailqueue.worker import EmailWorker
 from tests.settings import mail_port, state
 
 pytest_plugins = ["emailqueue.testing.pytest_plugin"]
+hypothesis.settings.register_profile("untimed", deadline=None)  # other tests run beside it
+hypothesis.settings.load_profile("untimed")
+# Whoever is started in the background by a shell script ignores Ctrl+C, and hands that down to what a test starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 ROOT = Path(__file__).parent.parent
 
 
@@ -40,7 +45,8 @@ class Work(Protocol):
 
 @pytest.fixture(scope="session")
 def valkey_server() -> Iterator[EmbeddedValkey]:
-    with EmbeddedValkey(state / "valkey") as server:
+    program = os.environ.get("TEST_REDIS_SERVER")
+    with EmbeddedValkey(state / "valkey", program=Path(program) if program else None) as server:
         yield server
 
 

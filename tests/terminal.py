@@ -68,7 +68,6 @@ class Terminal:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=_heed_ctrl_c,  # noqa: PLW1509  it takes no lock
             )
         return self._running
 
@@ -86,11 +85,6 @@ class Terminal:
 
     def _unread(self) -> str:
         return self._log.read_text()[self._read :]
-
-
-def _heed_ctrl_c() -> None:
-    # Whoever is started in the background by a shell script ignores it, and hands that down.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def is_shown(printed: str, shown: str) -> bool:

@@ -39,7 +39,7 @@ def examine(*, mail_to: str | None = None) -> list[Finding]:
     except Exception as failure:
         logger.debug("redis tells nothing", exc_info=failure)
         text = "The queues cannot be examined, since Redis does not answer."
-        findings.append(error("queues", text, "See the finding about Redis."))
+        findings.append(error("queues", "unexamined", text, "See the finding about Redis."))
         return [*findings, *_all(_of_tables(inbox=0))]
     settings = get_settings()
     moving: list[tuple[str, Examination]] = [
@@ -61,8 +61,7 @@ def _settings_and_servers(mail_to: str | None) -> Iterator[Finding]:
             ("frontend url", partial(setting.frontend_url, settings, debug=debug)),
             ("time-outs", partial(setting.time_outs, settings, mail_timeout=timeout)),
             ("redis", lambda: redis(describe_redis(), settings)),
-            ("mail server", partial(mail_server.mail_server, settings, debug=debug)),
-            ("test mail", lambda: [mail_server.test_mail(settings, mail_to)] if mail_to else []),
+            ("mail server", partial(mail_server.mail, settings, debug=debug, to=mail_to)),
             ("templates", partial(templates.templates, email_types(), settings)),
         ]
     )
@@ -83,8 +82,8 @@ def _all(examinations: Iterable[tuple[str, Examination]]) -> Iterator[Finding]:
         except (DatabaseError, RedisError, OSError) as failure:
             # Without the message: it may quote a row, and so an address.
             text = f"This part cannot be examined: {type(failure).__name__}."
-            yield error(part, text, "Is the server there, and is `manage.py migrate` done?")
+            yield error(part, "unexamined", text, "Is the server there, and is `manage.py migrate` done?")
         except Exception as failure:
             logger.exception("an examination failed", extra={"part": part})
             text = f"This part cannot be examined: {type(failure).__name__}."
-            yield error(part, text, "The log tells more.")
+            yield error(part, "unexamined", text, "The log tells more.")

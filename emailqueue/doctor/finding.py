@@ -22,6 +22,9 @@ class Level(StrEnum):
 class Finding:
     """One sentence about one part, and the way out. Never an address that mail goes to, never a password."""
 
+    id: str
+    """By which programs know what was found, whatever the sentence: docs/operations.md lists them."""
+
     part: str
     """What was examined: redis, mail server, templates, …"""
 
@@ -35,26 +38,31 @@ class Finding:
         return asdict(self)
 
 
-def ok(part: str, text: str) -> Finding:
-    """Say that a part is in order."""
-    return Finding(part=part, level=Level.OK, text=text)
+def ok(part: str, word: str, text: str) -> Finding:
+    """Say that a part is in order. `word` makes its id, as in "workers.alive"."""
+    return Finding(id=_id(part, word), part=part, level=Level.OK, text=text)
 
 
-def warning(part: str, text: str, way_out: str) -> Finding:
+def warning(part: str, word: str, text: str, way_out: str) -> Finding:
     """Say what may become a trouble, or is one that staff may have wanted."""
-    return Finding(part=part, level=Level.WARNING, text=text, way_out=way_out)
+    return Finding(id=_id(part, word), part=part, level=Level.WARNING, text=text, way_out=way_out)
 
 
-def error(part: str, text: str, way_out: str) -> Finding:
+def error(part: str, word: str, text: str, way_out: str) -> Finding:
     """Say what keeps mail from going out."""
-    return Finding(part=part, level=Level.ERROR, text=text, way_out=way_out)
+    return Finding(id=_id(part, word), part=part, level=Level.ERROR, text=text, way_out=way_out)
+
+
+def _id(part: str, word: str) -> str:
+    return f"{part.replace(' ', '-')}.{word}"
 
 
 def from_checks(part: str, messages: Iterable[CheckMessage]) -> Iterator[Finding]:
-    """Return the findings that messages of Django's system checks come to."""
+    """Return the findings that messages of Django's system checks come to, with the ids of the checks."""
     for message in messages:
         level = Level.ERROR if message.level >= ERROR else Level.WARNING if message.level >= WARNING else Level.OK
-        yield Finding(part=part, level=level, text=str(message.msg), way_out=message.hint or "")
+        identity = message.id or _id(part, "check")
+        yield Finding(id=identity, part=part, level=level, text=str(message.msg), way_out=message.hint or "")
 
 
 def worst(findings: Iterable[Finding]) -> Level:

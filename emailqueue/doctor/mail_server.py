@@ -29,19 +29,32 @@ SEND_NOTHING = ("console", "dummy", "filebased", "locmem")
 """Django's backends that bring no mail to anybody."""
 
 
+def mail(settings: Settings, *, debug: bool, to: str | None) -> Iterator[Finding]:
+    """Look whether the mail server takes our connection, and if `to` is given a mail."""
+    findings = list(mail_server(settings, debug=debug))
+    yield from findings
+    if to and any(finding.id in ("mail-server.backend", "mail-server.refused") for finding in findings):
+        text = "No test mail was sent, since the mail server does not take our connection."
+        yield error("test mail", "not-sent", text, "See the finding about the mail server.")
+    elif to:
+        yield test_mail(settings, to)
+
+
 def mail_server(settings: Settings, *, debug: bool) -> Iterator[Finding]:
     """Connect as a worker does, with TLS and AUTH; send nothing."""
     try:
-        backend = new_backend(settings)
+        backend = impatient_backend(settings)
     except Exception as failure:  # noqa: BLE001  a backend is any code of any project
         yield error(
-            "mail server", f"The mail backend cannot be made: {_told(failure)}", "Mend what the sentence names."
+            "mail server",
+            "backend",
+            f"The mail backend cannot be made: {_told(failure)}",
+            "Mend what the sentence names.",
         )
         return
     if not isinstance(backend, SMTPBackend):
         yield _other(backend, debug=debug)
         return
-    backend.timeout = min(backend.timeout or PATIENCE, PATIENCE)
     try:
         backend.open()
         yield from _dialogue(backend)
@@ -50,6 +63,14 @@ def mail_server(settings: Settings, *, debug: bool) -> Iterator[Finding]:
     finally:
         with suppress(OSError):
             backend.close()
+
+
+def impatient_backend(settings: Settings) -> BaseEmailBackend:
+    """Return the backend that a worker uses, but one that waits for each answer no longer than the doctor does."""
+    backend = new_backend(settings)
+    if isinstance(backend, SMTPBackend):
+        backend.timeout = min(backend.timeout or PATIENCE, PATIENCE)
+    return backend
 
 
 def mail_timeout(settings: Settings) -> float | None:
@@ -65,7 +86,7 @@ def test_mail(settings: Settings, address: str) -> Finding:
     try:
         to = valid_address(address)
     except InvalidAddress as failure:
-        return error("test mail", str(failure), "Name one plain address, as in --mail you@example.com.")
+        return error("test mail", "address", str(failure), "Name one plain address, as in --mail you@example.com.")
     message = EmailMessage(
         subject="Test mail of the e-mail queue",
         body="This mail was sent by `manage.py emailqueue doctor --mail`. Whoever reads it knows that mail goes out.\n",
@@ -76,16 +97,18 @@ def test_mail(settings: Settings, address: str) -> Finding:
             "Auto-Submitted": "auto-generated",
         },
     )
-    mailer = Mailer(settings)
+    mailer = Mailer(settings, connect=impatient_backend)
     outcome = mailer.send(message, fence=lambda: True)
     mailer.close()
     if outcome.kind is Kind.SENT:
-        return ok("test mail", "The mail server has taken the test mail. Look whether it arrives, and not as spam.")
+        return ok(
+            "test mail", "sent", "The mail server has taken the test mail. Look whether it arrives, and not as spam."
+        )
     assert outcome.failure is not None
     reply = outcome.failure.smtp_reply or outcome.failure.message
     code = f"{outcome.failure.smtp_code} " if outcome.failure.smtp_code else ""
     said = _without(address, f"{code}{reply}")
-    return error("test mail", f"The test mail was not taken: {said}", sentence(outcome.failure.rule))
+    return error("test mail", "refused", f"The test mail was not taken: {said}", sentence(outcome.failure.rule))
 
 
 def _other(backend: BaseEmailBackend, *, debug: bool) -> Finding:
@@ -93,8 +116,16 @@ def _other(backend: BaseEmailBackend, *, debug: bool) -> Finding:
     if any(path == f"django.core.mail.backends.{name}.EmailBackend" for name in SEND_NOTHING):
         text = f"Mails go to {path}, which brings them to nobody."
         way_out = "Name an SMTP server in EMAIL_HOST, or a backend that delivers in EMAIL_QUEUE['MAILER']."
-        return warning("mail server", text, way_out) if debug else error("mail server", text, way_out)
-    return ok("mail server", f"Mails go to {path}, which is no SMTP: only --mail ADDRESS tells whether it delivers.")
+        return (
+            warning("mail server", "no-delivery", text, way_out)
+            if debug
+            else error("mail server", "no-delivery", text, way_out)
+        )
+    return ok(
+        "mail server",
+        "not-smtp",
+        f"Mails go to {path}, which is no SMTP: only --mail ADDRESS tells whether it delivers.",
+    )
 
 
 def _dialogue(backend: SMTPBackend) -> Iterator[Finding]:
@@ -105,17 +136,20 @@ def _dialogue(backend: SMTPBackend) -> Iterator[Finding]:
     login = f"logged in as {backend.username!r}" if backend.username and backend.password else "without login"
     yield ok(
         "mail server",
+        "answers",
         f"{backend.host}:{backend.port} answers, {encrypted or 'without TLS'}, {login}.",
     )
     if not encrypted and backend.username:
         yield warning(
             "mail server",
+            "login-without-tls",
             "Name and password go to the mail server unencrypted.",
             "Set EMAIL_USE_TLS, and the port that goes with it: 587, or 465 for TLS from the first byte.",
         )
     elif not encrypted and connection.has_extn("starttls"):
         yield warning(
             "mail server",
+            "tls-unused",
             "The mail server offers TLS, which is not used.",
             "Set EMAIL_USE_TLS=1; the mails of all users go over this line.",
         )
@@ -135,7 +169,7 @@ def _refused(backend: SMTPBackend, failure: Exception) -> Finding:
         way_out = (
             "The server offers no TLS or no login on this port; check EMAIL_PORT, EMAIL_USE_TLS and EMAIL_HOST_USER."
         )
-    return error("mail server", f"{place} does not take our connection: {_told(failure)}", way_out)
+    return error("mail server", "refused", f"{place} does not take our connection: {_told(failure)}", way_out)
 
 
 def _told(failure: Exception) -> str:

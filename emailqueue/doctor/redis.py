@@ -15,17 +15,19 @@ SLOW = 20.0
 def redis(report: RedisReport, settings: Settings) -> Iterator[Finding]:
     """Tell version, persistence, eviction policy and latency, and what is wrong with them."""
     if report.latency is not None:
-        yield ok("redis", str(report))
+        yield ok("redis", "answers", str(report))
     yield from from_checks("redis", report.problems)
     if report.persistence == "snapshots only" and settings.outbox != "always":
         yield warning(
             "redis",
+            "snapshots",
             f"{report.server} keeps snapshots only: mails queued since the last one are lost when it crashes.",
             'Set "appendonly yes" in its configuration, or EMAIL_QUEUE[\'OUTBOX\'] = "always".',
         )
     if report.latency is not None and report.latency > SLOW:
         yield warning(
             "redis",
+            "slow",
             f"Redis answers in {report.latency:.0f} ms, which slows each request that queues a mail, and each worker.",
             "Run it near the web and the workers: in the same region, better in the same network.",
         )

@@ -21,21 +21,23 @@ def frontend_url(settings: Settings, *, debug: bool) -> Iterator[Finding]:
     url = settings.frontend_url
     host = urlsplit(url).hostname or ""
     if debug:
-        yield ok("frontend url", f"Links in mails begin with {url}.")
+        yield ok("frontend url", "debug", f"Links in mails begin with {url}.")
     elif _is_local(host):
         yield error(
             "frontend url",
+            "local",
             f"Links in mails begin with {url}, which nobody but this machine can open.",
             "Set EMAIL_QUEUE['FRONTEND_URL'] to the public address of the site.",
         )
     elif url.startswith("http://"):
         yield warning(
             "frontend url",
+            "without-tls",
             f"Links in mails begin with {url}, without TLS.",
             "Write https:// in EMAIL_QUEUE['FRONTEND_URL'].",
         )
     else:
-        yield ok("frontend url", f"Links in mails begin with {url}.")
+        yield ok("frontend url", "public", f"Links in mails begin with {url}.")
 
 
 def _is_local(host: str) -> bool:
@@ -53,6 +55,7 @@ def time_outs(settings: Settings, *, mail_timeout: float | None) -> Iterator[Fin
     if not wrong:
         yield ok(
             "time-outs",
+            "consistent",
             f"A lease of {settings.lease:g} s is renewed every {settings.lease / 3:g} s, a step of the mail server may "
             f"take {mail_timeout or settings.send_timeout:g} s, a job {settings.job_timeout:g} s.",
         )
@@ -62,6 +65,7 @@ def _contradictions(settings: Settings, *, mail_timeout: float | None) -> Iterat
     if settings.lease - settings.lease / 3 <= REDIS_TIMEOUT:
         yield warning(
             "time-outs",
+            "lease",
             f"A lease of {settings.lease:g} s ends while its worker still waits for a slow answer of Redis "
             f"({REDIS_TIMEOUT:g} s): the mail then goes to another worker.",
             "Set EMAIL_QUEUE['LEASE'] to 8 or more.",
@@ -70,6 +74,7 @@ def _contradictions(settings: Settings, *, mail_timeout: float | None) -> Iterat
     if step >= settings.job_timeout:
         yield warning(
             "time-outs",
+            "step",
             f"One step of the mail server may take {step:g} s, a whole job {settings.job_timeout:g} s: a slow server's "
             "mail is broken off in the middle and may go out twice.",
             "Make EMAIL_QUEUE['SEND_TIMEOUT'] or the backend's time-out shorter than EMAIL_QUEUE['JOB_TIMEOUT'].",
@@ -77,6 +82,7 @@ def _contradictions(settings: Settings, *, mail_timeout: float | None) -> Iterat
     if settings.stats_interval * 2 >= DEFAULT_WORKER_TTL:
         yield warning(
             "time-outs",
+            "stats-interval",
             f"Workers tell Redis every {settings.stats_interval:g} s that they live, and are forgotten after "
             f"{DEFAULT_WORKER_TTL} s.",
             f"Set EMAIL_QUEUE['STATS_INTERVAL'] below {DEFAULT_WORKER_TTL // 2}.",
@@ -84,6 +90,7 @@ def _contradictions(settings: Settings, *, mail_timeout: float | None) -> Iterat
     if (waits := _waits(settings.backoff, settings.attempts)) >= settings.max_age:
         yield warning(
             "time-outs",
+            "max-age",
             f"{settings.attempts} attempts with their waits take {waits:,.0f} s, but a mail is given up when it is "
             f"{settings.max_age:,.0f} s old, before its last attempt.",
             "Raise EMAIL_QUEUE['MAX_AGE'], or lower ATTEMPTS or BACKOFF.",

@@ -20,7 +20,7 @@ def templates(types: Mapping[str, EmailType], settings: Settings) -> Iterator[Fi
     wrong = [finding for finding in findings if finding is not None]
     yield from wrong
     if sound := len(findings) - len(wrong):
-        yield ok("templates", f"{sound} of {len(findings)} e-mail types render with their sample context.")
+        yield ok("templates", "render", f"{sound} of {len(findings)} e-mail types render with their sample context.")
 
 
 def _examine(email_type: EmailType, settings: Settings) -> Finding | None:
@@ -30,6 +30,7 @@ def _examine(email_type: EmailType, settings: Settings) -> Finding | None:
             get_template(email_type.template)
             return warning(
                 "templates",
+                "no-sample",
                 f"{name!r} has no sample context, so its template was loaded and not rendered.",
                 f"Give it one: EmailType(name={name!r}, …, sample={{…}}).",
             )
@@ -38,6 +39,7 @@ def _examine(email_type: EmailType, settings: Settings) -> Finding | None:
     except Exception as failure:  # noqa: BLE001  templates raise anything
         return error(
             "templates",
+            "broken",
             f"{name!r} does not render: {type(failure).__name__}: {failure}",
             f"Mend the template {email_type.template!r}, or the sample of the type; its mails become dead letters.",
         )

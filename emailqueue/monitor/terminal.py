@@ -15,12 +15,17 @@ from emailqueue.presence import is_fresh
 from emailqueue.priority import QUEUES
 
 BARS = " ▁▂▃▄▅▆▇█"
+WIDTH = 80
 COLUMNS = ("queue", "waiting", "active", "delayed", "oldest", "sent", "dead")
 
 
 def screen(snapshot: Snapshot, settings: Settings, *, letters: int) -> str:
     """Return one screen, at most 80 columns wide. `letters`: open dead letters, counted up to COUNTED."""
-    return "\n".join(_lines(snapshot, settings, letters=letters))
+    return "\n".join(_clipped(line) for line in _lines(snapshot, settings, letters=letters))
+
+
+def _clipped(line: str) -> str:
+    return line if len(line) <= WIDTH else f"{line[: WIDTH - 1]}…"
 
 
 def _lines(snapshot: Snapshot, settings: Settings, *, letters: int) -> Iterator[str]:

@@ -56,7 +56,7 @@ class BlockForm(ModelForm):
         """Take the row that the address has already: that one is blocked."""
         cleaned = super().clean() or self.cleaned_data
         place = {name: cleaned.get(name) for name in ("address", "email_type")}
-        self.instance = Subscription.objects.filter(**place).first() or self.instance
+        self.instance = Subscription.objects.written().filter(**place).first() or self.instance
         return cleaned
 
 
@@ -106,7 +106,7 @@ class SubscriptionAdmin(ModelAdmin):
         Subscription.objects.suppress(
             obj.address, Subscription.State.BLOCKED, email_type=obj.email_type, detail=obj.detail
         )
-        obj.pk = Subscription.objects.get(address=obj.address, email_type=obj.email_type).pk
+        obj.pk = Subscription.objects.written().get(address=obj.address, email_type=obj.email_type).pk
 
     @admin.action(permissions=["change"], description=_("Send mails to the selected addresses again"))
     def allow(self, request: HttpRequest, queryset: QuerySet[Subscription]) -> None:

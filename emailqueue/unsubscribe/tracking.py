@@ -2,34 +2,14 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
 from typing import Any
 
 from django.apps import apps
 
 from emailqueue.models import Subscription
+from emailqueue.unsubscribe.bounces import bounced_for_good, rejected_for_good
 
 State = Subscription.State
-
-# anymail calls a bounce what a service says of a full mailbox or a server that is away, too.
-PERMANENT: Mapping[str, tuple[tuple[str, ...], tuple[Any, ...]]] = {
-    "Amazon SES": (("bounce", "bounceType"), ("Permanent",)),
-    "Brevo": (("event",), ("hard_bounce", "invalid_email")),
-    "MailerSend": (("data", "type"), ("hard_bounced",)),
-    "Mailjet": (("hard_bounce",), (True,)),
-    "Mandrill": (("event",), ("hard_bounce",)),
-    "Postmark": (("Type",), ("HardBounce", "BadEmailAddress")),
-    "Resend": (("data", "bounce", "type"), ("Permanent",)),
-    "SendGrid": (("type",), ("bounce",)),
-    "SendinBlue": (("event",), ("hard_bounce", "invalid_email")),
-    "SparkPost": (("msys", "message_event", "bounce_class"), ("10", "30")),
-}
-"""By service: where its own event says what kind of bounce it is, and which words mean one for good."""
-SOFT_ONES_APART = ("Mailgun", "Mailtrap", "Unisender Go")
-"""Services whose passing bounces anymail tells as deferred."""
-ADDRESS_REFUSED = re.compile(r"(?<![\d.])5(\.\d{1,3}\.\d{1,3}|\d\d)(?![\d.])")
-"""In a mail server's answer: a code for good, enhanced (RFC 3463) or not."""
 
 
 def connect() -> None:
@@ -51,26 +31,12 @@ def suppress(event: Any, esp_name: str, **_kwargs: Any) -> None:
 
 def _state(event: Any, esp_name: str) -> Subscription.State | None:
     match event.event_type, event.reject_reason:
-        case "complained", _:
+        case ("complained", _):
             return State.COMPLAINED
-        case ("unsubscribed", _) | ("rejected", "unsubscribed"):
+        case ("unsubscribed", _) | ("bounced" | "rejected", "unsubscribed"):
             return State.UNSUBSCRIBED
-        case ("bounced", _) | ("rejected", "bounced" | "invalid"):
-            return State.BOUNCED if _is_for_good(event, esp_name) else None
+        case ("bounced", _) if bounced_for_good(event, esp_name):
+            return State.BOUNCED
+        case ("rejected", "bounced" | "invalid" | "spam" as reason) if rejected_for_good(event, esp_name):
+            return State.COMPLAINED if reason == "spam" else State.BOUNCED
     return None
-
-
-def _is_for_good(event: Any, esp_name: str) -> bool:
-    path, words = PERMANENT.get(esp_name, ((), ()))
-    if (said := _at(event.esp_event, path)) is not None:
-        return said in words
-    # Rejected: the service itself has sent nothing, since it keeps the address on a list.
-    if event.event_type == "rejected" or esp_name in SOFT_ONES_APART:
-        return True
-    return bool(ADDRESS_REFUSED.search(event.mta_response or ""))
-
-
-def _at(said: Any, path: tuple[str, ...]) -> Any:
-    for name in path:
-        said = said.get(name) if isinstance(said, Mapping) else None
-    return said if path else None

@@ -115,4 +115,4 @@ def commands(valkey: Redis) -> Mapping[str, int]:
     """Return how often each command ran since the statistics were reset, those of scripts included."""
     statistics: Mapping[str, Any] = valkey.info("commandstats")
     calls = {name.removeprefix("cmdstat_"): figures["calls"] for name, figures in statistics.items()}
-    return {name: count for name, count in calls.items() if name not in ("info", "config|resetstat")}
+    return {name: count for name, count in calls.items() if name not in ("info", "config", "config|resetstat")}

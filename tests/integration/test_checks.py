@@ -21,6 +21,7 @@ from emailqueue.redis_report import RedisReport, describe_redis
 
 OURS = rq_queues("redis://h")
 OVER_TLS = OURS["low"]["URL"].replace("redis:", "rediss:")
+PATIENT = {"socket_timeout": 1, "socket_connect_timeout": 1}
 
 Replying = Callable[..., str]
 
@@ -221,7 +222,7 @@ def test_a_hosted_server_that_tells_nothing_is_unknown_but_good(tmp_path: Path, 
 def test_a_server_that_may_forget_mails_is_warned_of(
     tmp_path: Path, settings: Settings, options: dict[str, str], persistence: str, problem: str | None
 ) -> None:
-    with EmbeddedValkey(tmp_path, **options) as valkey:
+    with EmbeddedValkey(tmp_path, program=None, **options) as valkey:
         report = report_on(valkey.url, settings)
 
     assert report.persistence == persistence
@@ -232,7 +233,7 @@ def test_a_server_that_may_forget_mails_is_warned_of(
 def test_a_server_that_is_too_old_is_reported(settings: Settings, replying: Replying) -> None:
     place = replying(b"-ERR unknown command `HELLO`, with args beginning with: `3`\r\n")
 
-    problem = only_problem(report_on(f"redis://{place}", settings))
+    problem = only_problem(report_on(f"redis://{place}?protocol=3", settings))
 
     assert (problem.id, problem.msg) == ("emailqueue.E008", f"Redis at redis://{place}/0 is too old.")
 
@@ -243,7 +244,7 @@ def test_an_old_server_that_still_talks_is_reported_by_its_version(settings: Set
         b"+OK\r\n", HELLO=b"%1\r\n$5\r\nproto\r\n:3\r\n", INFO=b"$%d\r\n%b\r\n" % (len(info), info), CONFIG=b"%0\r\n"
     )
 
-    report = report_on(f"redis://{place}", settings)
+    report = report_on(f"redis://{place}?protocol=3", settings)
 
     assert (only_problem(report).id, only_problem(report).msg) == ("emailqueue.E008", "Redis 6.0.9 is too old.")
     assert ": Redis 6.0.9, append-only file on, noeviction, " in str(report)
@@ -328,7 +329,7 @@ def test_queues_written_by_hand_are_compared_with_ours(
     "queues",
     [
         {**OURS, "default": {"HOST": "elsewhere", "PORT": 6379}},
-        {queue: {"HOST": "h", "PORT": 6379, "SERIALIZER": "json"} for queue in OURS},
+        {queue: {"HOST": "h", "PORT": 6379, "SERIALIZER": "json", "REDIS_CLIENT_KWARGS": PATIENT} for queue in OURS},
     ],
 )
 def test_queues_beside_and_unlike_ours_are_fine(settings: Settings, queues: dict[str, Any]) -> None:
@@ -345,3 +346,13 @@ def test_a_project_without_queues_is_told_so_by_both_checks(settings: Settings) 
         check("redis")
     with pytest.raises(SystemCheckError, match=r"emailqueue\.E011"):
         check()
+
+
+def test_naive_times_are_reported_before_a_worker_writes_the_first(settings: Settings) -> None:
+    call_command("check")
+    settings.USE_TZ = False
+
+    with pytest.raises(SystemCheckError, match="USE_TZ is off") as refused:
+        call_command("check")
+
+    assert "emailqueue.E051" in str(refused.value)

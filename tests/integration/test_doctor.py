@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from io import StringIO
@@ -32,6 +33,7 @@ from emailqueue.redis import rq_queues
 from emailqueue.redis_report import RedisReport
 from emailqueue.store import Store
 from emailqueue.testing.mailserver import MailServer
+from tests.conftest import ROOT
 from tests.integration.test_scripts import enqueue
 from tests.settings import mail_port
 
@@ -80,6 +82,37 @@ def a_worker(valkey: Redis, *, heard: float = 1, queues: str = "critical,high,no
 
 
 # All of it
+
+
+IDS = re.compile(r'\b(?:ok|warning|error)\(\s*"([a-z -]+)",\s*"([a-z-]+)"')
+
+
+def test_the_page_lists_each_id_and_no_other() -> None:
+    sources = [file.read_text() for file in (ROOT / "emailqueue" / "doctor").glob("*.py")]
+    ids = {f"{part.replace(' ', '-')}.{word}" for source in sources for part, word in IDS.findall(source)}
+
+    page = (ROOT / "docs" / "operations.md").read_text()
+    rows = re.findall(r"(?m)^\| ([a-z -]+) \| ((?:`[a-z-]+\.[a-z-]+`(?:, )?)+) \|$", page)
+
+    assert {identity for _part, row in rows for identity in re.findall(r"`([a-z.-]+)`", row)} == ids
+    assert all(
+        identity.startswith(f"{part.replace(' ', '-')}.")
+        for part, row in rows
+        for identity in row.strip("`").split("`, `")
+    )
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_json_has_the_form_that_programs_rely_on(valkey: Redis, mailbox: MailServer) -> None:
+    a_worker(valkey)
+
+    told = json.loads(doctor("--json")[1])
+
+    assert (told.keys(), told["version"]) == ({"version", "status", "findings"}, 1)
+    assert {frozenset(finding) for finding in told["findings"]} == {
+        frozenset(("id", "part", "level", "text", "way_out"))
+    }
+    assert {finding["id"] for finding in told["findings"]} >= {"workers.alive", "mail-server.answers", "outbox.in-time"}
 
 
 @pytest.mark.django_db(transaction=True)
@@ -173,7 +206,10 @@ def test_a_part_that_cannot_be_examined_hides_no_other(
 
 
 def test_the_worst_finding_counts() -> None:
-    good, odd, bad = (Finding(part="redis", level=level, text="") for level in (Level.OK, Level.WARNING, Level.ERROR))
+    good, odd, bad = (
+        Finding(id="redis.answers", part="redis", level=level, text="")
+        for level in (Level.OK, Level.WARNING, Level.ERROR)
+    )
 
     assert [worst(each) for each in ([], [good], [good, odd], [bad, odd])] == ["ok", "ok", "warning", "error"]
 
@@ -326,6 +362,20 @@ def test_a_backend_that_cannot_be_made_is_an_error(settings: Settings) -> None:
     assert mail_server.mail_timeout(OFF) is None
 
 
+def test_no_test_mail_is_tried_where_the_connection_was_refused(mailbox: MailServer) -> None:
+    mailbox.stop()
+
+    findings = list(mail_server.mail(OFF, debug=True, to="ada@example.com"))
+
+    assert [finding.id for finding in findings] == ["mail-server.refused", "test-mail.not-sent"]
+
+
+def test_a_test_mail_waits_no_longer_for_an_answer_than_the_doctor_does(mailbox: MailServer) -> None:
+    usual, impatient = new_backend(OFF), mail_server.impatient_backend(OFF)
+
+    assert (usual.timeout, impatient.timeout) == (60, mail_server.PATIENCE)  # type: ignore[attr-defined]  # of SMTP
+
+
 @pytest.mark.usefixtures("mailbox")
 def test_the_doctor_changes_no_time_out_of_the_workers() -> None:
     list(mail_server.mail_server(OFF, debug=False))
@@ -393,8 +443,32 @@ def test_a_worker_that_has_told_nothing_for_long_does_not_count(valkey: Redis, l
 
     findings = list(queues.workers(look(), OFF))
 
-    assert [finding.level for finding in findings] == [Level.WARNING] * 5
+    assert [(finding.id, finding.level) for finding in findings] == [
+        ("workers.none", Level.ERROR),
+        ("workers.silent", Level.WARNING),
+    ]
+    assert findings[0].text == "No worker takes mail."
     assert "1 workers have told nothing" in findings[-1].text
+
+
+def test_mail_that_nobody_takes_is_one_error_whatever_the_queues(valkey: Redis, look: Callable[[], Snapshot]) -> None:
+    enqueue(Store(valkey), "a", queue="low")
+    enqueue(Store(valkey), "b", queue="high")
+    a_worker(valkey, queues="events")
+
+    findings = list(queues.workers(look(), OFF))
+
+    assert [finding.id for finding in findings] == ["workers.none", "workers.alive"]
+    assert findings[0].text == "No worker takes mail, of which 2 jobs wait."
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_critical_mail_of_a_paused_queue_waits_rightly(valkey: Redis, look: Callable[[], Snapshot]) -> None:
+    enqueue(Store(valkey), "a", queue="critical")
+    valkey.hset("rq:job:a", "due_at", timezone.now().timestamp() - 1000)
+    flow.pause("critical")
+
+    assert levels(queues.critical(look())) == [Level.OK]
 
 
 @pytest.mark.django_db(transaction=True)

@@ -14,6 +14,7 @@ from django.core.management import get_commands, load_command_class
 from django.test import Client
 from redis import Redis
 
+from config.environment import PATIENCE
 from config.urls import urlpatterns
 from emailqueue.conf import Settings
 from emailqueue.management.commands.emailqueue import VERBS
@@ -100,6 +101,7 @@ def test_the_examples_of_the_page_are_valid(capsys: pytest.CaptureFixture[str]) 
     names: dict[str, Any] = {}
     for block in re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL):
         exec(block, names)  # noqa: S102  our own page
+    assert names["DATABASES"]["default"]["OPTIONS"] == PATIENCE
     [scrape] = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", PAGE, flags=re.DOTALL)]
 
     logging.config.DictConfigurator(names["LOGGING"]).configure_formatter(names["LOGGING"]["formatters"]["json"])

@@ -6,7 +6,9 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
 
 import pytest
 from pytest_django import Settings
@@ -46,16 +48,63 @@ def test_a_web_that_takes_no_mail_does_not(
     assert (well, json.loads(told)["redis"]) == (False, "away")
 
 
-@pytest.mark.parametrize(("hosts", "well"), [("mail.example", True), (".example, other", True), ("*", True)])
+@pytest.mark.parametrize(
+    ("hosts", "named", "well"),
+    [
+        ("mail.example", "mail.example", True),
+        (".example, other", ".example, other", True),
+        ("*", "*", True),
+        ("mail.example", "other.example", False),
+        ("mail.example", "", False),
+    ],
+)
 def test_the_probe_names_a_host_that_the_web_answers_to(
-    live_server: LiveServer, settings: Settings, hosts: str, *, well: bool
+    live_server: LiveServer, settings: Settings, hosts: str, named: str, *, well: bool
 ) -> None:
     settings.DEBUG = False
     settings.ALLOWED_HOSTS = [host.strip() for host in hosts.split(",")]
 
-    answer = ask("/alive/", port=live_server.thread.port, environ={"ALLOWED_HOSTS": hosts})
+    answer = ask("/alive/", port=live_server.thread.port, environ={"ALLOWED_HOSTS": named})
 
-    assert answer[0] is well
+    assert (answer[0], "ALLOWED_HOSTS" in answer[1]) == (well, not well)
+
+
+def test_a_redirect_is_no_good_answer_even_where_it_leads_to_one(moved: int) -> None:
+    well, told = ask("/moved/", port=moved)
+
+    assert (well, "SECURE_PROXY_SSL_HEADER" in told) == (False, True)
+    assert ask("/", port=moved) == (True, "well")
+
+
+def test_the_proxy_of_the_environment_is_not_asked_about_this_machine(
+    moved: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+
+    assert ask("/", port=moved) == (True, "well")
+
+
+class Moved(BaseHTTPRequestHandler):
+    """A web that has moved a page to a place where all is well."""
+
+    def do_GET(self) -> None:
+        well = self.path == "/"
+        self.send_response(200 if well else 301)
+        if not well:
+            self.send_header("Location", "/")
+        self.end_headers()
+        self.wfile.write(b"well")
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  the name is http.server's
+        pass
+
+
+@pytest.fixture
+def moved() -> Iterator[int]:
+    with HTTPServer(("127.0.0.1", 0), Moved) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_port
+        server.shutdown()
 
 
 def test_where_nothing_listens_the_probe_says_so() -> None:

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from redis import Redis
 from emailqueue import heartbeat
 from emailqueue.conf import Settings as QueueSettings
 from emailqueue.conf import get_settings
+from emailqueue.embedded import EmbeddedValkey
 from emailqueue.heartbeat import EVERY, Heartbeat
 from emailqueue.listener import PATIENCE
 from emailqueue.priority import QUEUES
@@ -108,6 +110,51 @@ def test_the_watchdog_of_systemd_is_told_when_it_wants_to_be(tmp_path: Path, *, 
             systemd.recv(100)
 
 
+def test_a_full_disk_keeps_no_word_from_the_watchdog(tmp_path: Path) -> None:
+    name = str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(name)
+        systemd.settimeout(5)
+        environ = {"NOTIFY_SOCKET": name, "WATCHDOG_USEC": "60000000", "WATCHDOG_PID": str(os.getpid())}
+
+        Heartbeat(str(tmp_path / "gone" / "alive"), environ=environ).beat()
+
+        assert systemd.recv(100) == b"WATCHDOG=1"
+
+
+def test_a_watchdog_that_is_gone_keeps_no_file_from_being_touched(tmp_path: Path) -> None:
+    file = tmp_path / "alive"
+
+    Heartbeat(str(file), environ={"NOTIFY_SOCKET": str(tmp_path / "gone"), "WATCHDOG_USEC": "60000000"}).beat()
+
+    assert file.exists()
+
+
+def test_a_watchdog_of_another_process_hears_nothing(tmp_path: Path) -> None:
+    environ = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "60000000", "WATCHDOG_PID": "1"}
+
+    assert Heartbeat("", environ=environ).next == float("inf")
+
+
+def test_what_a_killed_worker_left_is_removed_before_the_next_one_beats(tmp_path: Path) -> None:
+    file = tmp_path / "alive"
+    file.write_text("1 1 ada\n")
+
+    heart = Heartbeat(str(file), worker="grace")
+
+    assert (file.exists(), heartbeat.worker_of(str(file))) == (False, None)
+    heart.beat()
+    assert heartbeat.worker_of(str(file)) == "grace"
+
+
+@pytest.mark.parametrize("text", ["", "1 1 ada", "PID 1 ada", "x y ada", "ada"])
+def test_a_file_behind_which_no_process_is_names_no_worker(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "alive"
+    file.write_text(text.replace("PID", str(os.getpid())))
+
+    assert heartbeat.worker_of(str(file)) is None
+
+
 def test_the_probe_tells_a_fresh_file_from_a_stale_and_a_missing_one(tmp_path: Path) -> None:
     file = tmp_path / "alive"
     missing = probe(file)
@@ -189,9 +236,44 @@ def test_a_worker_of_its_own_is_alive_and_ready_until_it_ends(
     worker.stop()
 
     assert (before[0], [status for status, _ in living]) == (1, [0, 0])
-    assert "workers on" in living[1][1]
+    assert "is ready" in living[1][1]
     assert alive()[0] == 1
     assert not file.exists()
+
+
+def test_a_worker_that_was_killed_is_not_ready_although_file_and_redis_still_know_it(
+    valkey: Redis, start_worker: StartWorker, tmp_path: Path, queue_settings: Callable[..., None]
+) -> None:
+    file = tmp_path / "alive"
+    queue_settings(HEARTBEAT_FILE=file)
+    worker = start_worker(EMAIL_HEARTBEAT_FILE=str(file)).ready()
+    eventually(lambda: alive("--ready")[0] == 0)
+
+    worker.kill()
+
+    assert (file.exists(), valkey.scard("rq:workers")) == (True, 1)
+    status, told = alive("--ready")
+    assert (status, "was killed" in told) == (1, True)
+    following = start_worker(EMAIL_HEARTBEAT_FILE=str(file)).ready()
+    eventually(lambda: alive("--ready")[0] == 0)
+    following.stop()
+
+
+def test_a_worker_is_ready_when_redis_has_heard_of_itself_and_not_of_its_neighbour(
+    valkey: Redis, tmp_path: Path, queue_settings: Callable[..., None]
+) -> None:
+    file = tmp_path / "alive"
+    queue_settings(HEARTBEAT_FILE=file)
+    moment = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    valkey.sadd("rq:workers", "rq:worker:grace")
+    valkey.hset("rq:worker:grace", items=["queues", "low", "last_heartbeat", moment, "hostname", socket.gethostname()])
+    told = []
+
+    for name in ("ada", "grace"):
+        Heartbeat(str(file), worker=name).beat()
+        told.append(alive("--ready")[0])
+
+    assert told == [1, 0]
 
 
 def test_without_a_file_redis_tells_of_the_workers_on_this_machine(valkey: Redis, start_worker: StartWorker) -> None:
@@ -224,6 +306,31 @@ def test_a_worker_without_redis_is_alive_and_not_ready(
     settings.RQ_QUEUES = rq_queues("redis://127.0.0.1:1")
 
     assert (alive()[0], alive("--ready")[0]) == (0, 1)
+
+
+def test_a_worker_that_starts_without_redis_waits_for_it_alive_and_not_ready(
+    settings: Settings, start_worker: StartWorker, tmp_path: Path, queue_settings: Callable[..., None]
+) -> None:
+    file, server = tmp_path / "alive", EmbeddedValkey(tmp_path / "late")
+    queue_settings(HEARTBEAT_FILE=file)
+    settings.RQ_QUEUES = rq_queues(server.url)
+
+    worker = start_worker(EMAIL_HEARTBEAT_FILE=str(file), REDIS_URL=server.url)
+
+    eventually(file.exists, 20)
+    assert (alive()[0], alive("--ready")[0]) == (0, 1)
+    with server:
+        worker.ready()
+        eventually(lambda: alive("--ready")[0] == 0)
+        assert worker.stop() == 0
+    assert "redis is away, waiting for it" in worker.log.read_text()
+
+
+def test_a_worker_that_waits_for_redis_ends_on_sigterm(start_worker: StartWorker, tmp_path: Path) -> None:
+    worker = start_worker(REDIS_URL="redis://127.0.0.1:1")
+    eventually(lambda: "waiting for it" in worker.log.read_text(), 20)
+
+    assert worker.stop(10) == 128 + signal.SIGTERM
 
 
 # The web

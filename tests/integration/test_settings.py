@@ -36,6 +36,13 @@ def mail(loaded: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     return loaded["EMAIL_BACKEND"], {option: loaded[f"EMAIL_{name}"] for option, name in names.items()}
 
 
+def test_a_step_of_the_mail_server_is_shorter_than_the_job_that_it_is_a_part_of() -> None:
+    usual, hurried = settings(EMAIL_HOST="mail.example"), settings(EMAIL_HOST="mail.example", EMAIL_JOB_TIMEOUT="15")
+
+    assert (mail(usual)[1]["timeout"], mail(hurried)[1]["timeout"]) == (60, 7)
+    assert hurried["EMAIL_QUEUE"] == {"JOB_TIMEOUT": 15}
+
+
 def test_an_empty_environment_is_a_developer() -> None:
     loaded = settings()
 

@@ -14,6 +14,7 @@ import pytest
 from django.core import mail
 from django.core.mail import EmailMessage
 from django.core.mail.backends.base import BaseEmailBackend
+from django.core.mail.backends.smtp import EmailBackend as SMTPBackend
 from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
@@ -48,6 +49,23 @@ class FailingBackend(BaseEmailBackend):
 
     def send_messages(self, email_messages: Sequence[EmailMessage]) -> int:
         raise self.errors[str(email_messages[0].subject)]
+
+
+class RedirectingBackend(SMTPBackend):
+    """Sends to one address whatever is meant for others, as a staging site does."""
+
+    def send_messages(self, email_messages: Sequence[EmailMessage]) -> int:
+        for message in email_messages:
+            message.to = ["staging@example.com"]
+        return super().send_messages(email_messages) or 0
+
+
+class StampingBackend(SMTPBackend):
+    """Changes the message at the last moment, as one that signs does."""
+
+    def _send(self, email_message: EmailMessage) -> bool:
+        email_message.extra_headers["X-Stamp"] = "paid"
+        return bool(super()._send(email_message))  # type: ignore[misc]
 
 
 class PlainServer(socketserver.ThreadingTCPServer):
@@ -95,6 +113,14 @@ def through(backend: str, settings: DjangoSettings) -> Settings:
         return Settings(mailer=backend)
     settings.MAILERS = {**settings.MAILERS, "other": {"BACKEND": backend}}
     return Settings(mailer="other")
+
+
+def through_our(subclass: type[SMTPBackend], settings: DjangoSettings) -> Settings:
+    """Return settings whose mailer is a subclass of the SMTP backend that connects as that does."""
+    made = through(f"{__name__}.{subclass.__name__}", settings)
+    if django.VERSION >= (6, 1):
+        settings.MAILERS["other"]["OPTIONS"] = settings.MAILERS["default"]["OPTIONS"]
+    return made
 
 
 @pytest.fixture
@@ -490,3 +516,49 @@ def test_what_another_backend_raises_becomes_an_outcome(
     outcome = mailer.send(message(subject=subject), fence=lambda: True)
 
     assert failure(outcome) == expected
+
+
+def test_a_subclass_of_the_smtp_backend_sends_by_its_own_code_on_one_connection(
+    mailbox: MailServer, settings: DjangoSettings, clock: Clock
+) -> None:
+    redirecting = Mailer(through_our(RedirectingBackend, settings), clock=clock)
+
+    outcomes = [send(redirecting), send(redirecting)]
+    clock.now += CHECK_AFTER
+    outcomes.append(send(redirecting))
+    redirecting.close()
+
+    assert outcomes == [SENT, SENT, SENT]
+    assert [mail.recipient for mail in mailbox.messages] == ["staging@example.com"] * 3
+    assert mailbox.connections == 1
+
+
+def test_a_subclass_that_changes_how_one_mail_is_sent_is_not_gone_round(
+    mailbox: MailServer, settings: DjangoSettings
+) -> None:
+    stamping = Mailer(through_our(StampingBackend, settings))
+
+    send(stamping)
+    stamping.close()
+
+    assert mailbox.messages[0].message["X-Stamp"] == "paid"
+
+
+@pytest.mark.parametrize(
+    ("phase", "reply", "expected"),
+    [
+        ("rcpt", "550 no such mailbox", (Kind.PERMANENT, "rcpt", 550)),
+        ("body", "drop", (Kind.AMBIGUOUS, "", None)),
+    ],
+)
+def test_what_fails_in_a_subclass_is_judged_and_the_next_mail_has_a_good_connection(
+    mailbox: MailServer, settings: DjangoSettings, phase: str, reply: str, expected: tuple[Kind, str, int | None]
+) -> None:
+    mailbox.script(phase, [reply])
+    redirecting = Mailer(through_our(RedirectingBackend, settings))
+
+    failed, sent = send(redirecting), send(redirecting)
+    redirecting.close()
+
+    assert failure(failed) == expected
+    assert sent == SENT

@@ -13,6 +13,7 @@ from io import StringIO
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection as database
 from django.utils import timezone
 from pytest_django import Settings
 from redis import Redis
@@ -128,3 +129,38 @@ def test_in_a_pipe_each_look_is_a_line_also_while_redis_is_away(valkey: Redis, t
     assert "queues" in lines[0]
     assert {"error": "Redis does not answer: TimeoutError."} in lines
     assert process.returncode == 0
+
+
+@pytest.mark.django_db(transaction=True)
+def test_no_line_is_wider_than_a_terminal(valkey: Redis) -> None:
+    server = f"outage:{'mail.' * 20}example:25"
+    valkey.hset("emailqueue:flow", server, f"{timezone.now().timestamp()} 9999999999")
+
+    lines = stats().splitlines()
+
+    assert max(map(len, lines)) == 80
+    assert [line[-1] for line in lines if "mail server" in line] == ["…"]
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("valkey")
+def test_without_its_tables_it_says_so() -> None:
+    with database.cursor() as cursor:
+        cursor.execute("ALTER TABLE emailqueue_deadletter RENAME TO hidden")
+    try:
+        with pytest.raises(CommandError, match="The database did not answer, so there are no figures"):
+            stats()
+    finally:
+        with database.cursor() as cursor:
+            cursor.execute("ALTER TABLE hidden RENAME TO emailqueue_deadletter")
+
+
+def test_it_ends_without_a_word_when_nobody_reads_any_more(valkey: Redis, transactional_db: None) -> None:
+    program = f"{sys.executable} manage.py emailqueue stats --watch 0.1 --json | head -n 1"
+    environ = {**os.environ, "DJANGO_SETTINGS_MODULE": "config.settings", "DATABASE_URL": database_url()}
+
+    ran = subprocess.run(
+        ["sh", "-c", program], cwd=ROOT, env=environ, capture_output=True, text=True, check=True, timeout=60
+    )
+
+    assert (len(ran.stdout.splitlines()), ran.stderr) == (1, "")

@@ -167,11 +167,18 @@ def test_looking_changes_nothing_in_one_round_trip(valkey: Redis, admin_client: 
         valkey.echo("end")
         commands = list(_until_end(monitor))
     after = keys_and_values(valkey)
-    proof: Any = valkey.eval_ro(_source("view"), 0, "60", "48")
 
     assert [command.split()[0] for command in commands] == ["EVALSHA"]
     assert before == after
-    assert json.loads(proof)["queues"]["normal"]["waiting"] == 2
+
+
+def test_the_server_runs_the_view_as_a_script_that_only_reads(valkey: Redis) -> None:
+    if valkey.info("server")["redis_version"] < "7":
+        pytest.skip("EVAL_RO came with Redis 7")
+
+    view: Any = valkey.eval_ro(_source("view"), 0, "60", "48")
+
+    assert json.loads(view)["queues"]["normal"]["waiting"] == 0
 
 
 def _until_end(monitor: Monitor) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,9 +13,14 @@ from urllib.parse import urlsplit
 import pytest
 from anymail.signals import AnymailTrackingEvent, tracking
 from anymail.webhooks.brevo import BrevoTrackingWebhookView
+from anymail.webhooks.mailersend import MailerSendTrackingWebhookView
+from anymail.webhooks.mailgun import MailgunTrackingWebhookView
 from anymail.webhooks.mailjet import MailjetTrackingWebhookView
+from anymail.webhooks.mandrill import MandrillCombinedWebhookView
 from anymail.webhooks.postmark import PostmarkTrackingWebhookView
 from anymail.webhooks.sendgrid import SendGridTrackingWebhookView
+from anymail.webhooks.sparkpost import SparkPostTrackingWebhookView
+from anymail.webhooks.unisender_go import UnisenderGoTrackingWebhookView
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
 from django.db import OperationalError, connection
@@ -26,12 +32,9 @@ from redis import Redis
 
 from emailqueue import EmailType, email_types, get_queue_stats, queue_email, register
 from emailqueue.checks import check_unsubscribe
-from emailqueue.models import Reason, Subscription
-from emailqueue.monitor.builtin_panels import queues_panel
-from emailqueue.monitor.snapshot import Snapshot
+from emailqueue.models import DeadLetter, Reason, Subscription
 from emailqueue.queue import queue_referral_join
 from emailqueue.redis import connect
-from emailqueue.store import Store
 from emailqueue.testing import EmailQueue, MailServer
 from emailqueue.unsubscribe import tracking as listening
 from events.whereabouts import Place, whereabouts
@@ -82,16 +85,25 @@ def test_the_header_stays_in_one_piece_at_any_length(
     assert server.messages[0].message["List-Unsubscribe"] == f"<{link}>"
 
 
+@pytest.mark.parametrize(
+    ("site", "link"),
+    [
+        ("https://exämple.com:8443/ärger", "https://xn--exmple-cua.com:8443/%C3%A4rger/email/"),
+        ("https://пример.рф:8443", "https://xn--e1afmkfd.xn--p1ai:8443/email/"),
+        ("https://пример.рф", "https://xn--e1afmkfd.xn--p1ai/email/"),
+        ("https://[::1]:8443", "https://[::1]:8443/email/"),
+    ],
+)
 def test_the_link_is_ascii_whatever_the_name_of_the_site(
-    email_queue: EmailQueue, queue_settings: Callable[..., None]
+    email_queue: EmailQueue, queue_settings: Callable[..., None], site: str, link: str
 ) -> None:
     server = email_queue.mail_server()
-    queue_settings(SITE_URL="https://exämple.com:8443/ärger")
+    queue_settings(SITE_URL=site)
     queue_email("newsletter", ADA, JOIN)
 
     email_queue.drain()
 
-    assert link_in(server.messages[0].content).startswith("https://xn--exmple-cua.com:8443/%C3%A4rger/email/")
+    assert link_in(server.messages[0].content).startswith(link)
 
 
 def test_one_click_is_not_announced_without_https(email_queue: EmailQueue, queue_settings: Callable[..., None]) -> None:
@@ -233,8 +245,8 @@ def test_a_page_that_is_missing_is_told(email_queue: EmailQueue, settings: Setti
         ("https://example.com", False, False, []),
         ("https://www.example.com", True, False, []),
         ("http://example.com", False, True, []),
-        ("http://example.com", False, False, ["emailqueue.E042"]),
-        ("https://example.com", True, False, ["emailqueue.E042"]),
+        ("http://example.com", False, False, ["emailqueue.W042"]),
+        ("https://example.com", True, False, ["emailqueue.W042"]),
         ("", False, False, ["emailqueue.W043"]),
     ],
 )
@@ -271,6 +283,35 @@ def test_a_link_of_a_type_that_is_gone_works_and_so_does_a_post_without_a_body(
         monkeypatch.undo()
 
     assert (answer.status_code, subscribe().state) == (200, State.UNSUBSCRIBED)
+
+
+class Replica:
+    """A router of a project whose reads go to a server that lags behind, here for ever."""
+
+    def db_for_read(self, model: type[Model], **hints: Any) -> str | None:
+        return "replica" if model is Subscription else None
+
+
+def test_who_leaves_is_looked_up_where_rows_are_written(email_queue: EmailQueue, settings: Settings) -> None:
+    path = urlsplit(subscribe().url()).path
+    settings.DATABASE_ROUTERS = [Replica()]
+    queue_email("newsletter", ADA, JOIN)
+
+    answer = Client().post(path)
+    drained = email_queue.drain()
+
+    assert (answer.status_code, "You are unsubscribed" in answer.content.decode()) == (200, True)
+    assert (drained.skipped, drained.sent, drained.dead) == (1, 0, [])
+
+
+def test_staff_block_an_address_where_rows_are_written(settings: Settings) -> None:
+    client = staff("add", "view")
+    subscribe()
+    settings.DATABASE_ROUTERS = [Replica()]
+
+    answer = client.post(ADD, {"address": ADA, "email_type": "newsletter"})
+
+    assert (answer.status_code, subscribe().state) == (302, State.BLOCKED)
 
 
 @pytest.mark.django_db(transaction=True)
@@ -347,27 +388,121 @@ def test_what_mail_services_call_a_bounce_counts_when_it_is_one_for_good(
     assert subscribe().state == state
 
 
+def mailgun(reason: str) -> dict[str, Any]:
+    answer = {"delivery-status": {"code": 550, "message": "550 5.7.1 refused"}}
+    told = {"event": "failed", "severity": "permanent", "reason": reason, "recipient": ADA, "timestamp": 1.0, **answer}
+    return {"event-data": told}
+
+
+def unisender(word: str) -> dict[str, Any]:
+    told = {"status": "hard_bounced", "email": ADA, "event_time": "2026-11-24 12:00:00"}
+    return {**told, "delivery_info": {"delivery_status": word}}
+
+
+def suppressed(reason: str) -> dict[str, Any]:
+    return {"RecordType": "SubscriptionChange", "Recipient": ADA, "SuppressSending": True, "SuppressionReason": reason}
+
+
+def mailersend(word: str) -> dict[str, Any]:
+    return {"type": f"activity.{word}", "data": {"type": word, "email": {"recipient": {"email": ADA}}}}
+
+
+@pytest.mark.parametrize(
+    ("view", "told", "state"),
+    [
+        (MailerSendTrackingWebhookView, mailersend("hard_bounced"), State.BOUNCED),
+        (MailerSendTrackingWebhookView, mailersend("soft_bounced"), State.ACTIVE),
+        (MailgunTrackingWebhookView, mailgun("bounce"), State.BOUNCED),
+        (MailgunTrackingWebhookView, mailgun("suppress-bounce"), State.BOUNCED),
+        (MailgunTrackingWebhookView, mailgun("espblock"), State.ACTIVE),
+        (MailgunTrackingWebhookView, mailgun("old"), State.ACTIVE),
+        (MailjetTrackingWebhookView, {"event": "blocked", "email": ADA, "error": "user unknown"}, State.BOUNCED),
+        (MailjetTrackingWebhookView, {"event": "blocked", "email": ADA, "error": "quota exceeded"}, State.ACTIVE),
+        (MailjetTrackingWebhookView, {"event": "blocked", "email": ADA, "error": "spam reporter"}, State.COMPLAINED),
+        (MandrillCombinedWebhookView, {"event": "hard_bounce", "msg": {"email": ADA}}, State.BOUNCED),
+        (MandrillCombinedWebhookView, {"event": "soft_bounce", "msg": {"email": ADA}}, State.ACTIVE),
+        (PostmarkTrackingWebhookView, suppressed("HardBounce"), State.BOUNCED),
+        (PostmarkTrackingWebhookView, suppressed("SpamComplaint"), State.COMPLAINED),
+        (PostmarkTrackingWebhookView, suppressed("ManualSuppression"), State.UNSUBSCRIBED),
+        (UnisenderGoTrackingWebhookView, unisender("err_user_unknown"), State.BOUNCED),
+        (UnisenderGoTrackingWebhookView, unisender("err_mailbox_full"), State.ACTIVE),
+        (UnisenderGoTrackingWebhookView, unisender("err_spam_rejected"), State.ACTIVE),
+        (UnisenderGoTrackingWebhookView, unisender("err_unsubscribed"), State.UNSUBSCRIBED),
+    ],
+)
+def test_each_service_says_in_its_own_words_that_a_bounce_is_for_good(
+    settings: Settings, view: Any, told: dict[str, Any], state: State
+) -> None:
+    keys = ("MAILERSEND_SIGNING_SECRET", "MAILGUN_WEBHOOK_SIGNING_KEY", "UNISENDER_GO_API_KEY")
+    settings.ANYMAIL = dict.fromkeys(keys, "secret")
+    event = view(webhook_secret="a:b").esp_to_anymail_event(told)
+
+    listening.suppress(event, view.esp_name)
+
+    assert subscribe().state == state
+
+
+@pytest.mark.parametrize(
+    ("word", "bounce_class", "state"),
+    [
+        ("bounce", "10", State.BOUNCED),
+        ("bounce", "30", State.BOUNCED),
+        ("out_of_band", "10", State.BOUNCED),
+        *[("bounce", soft, State.ACTIVE) for soft in ("20", "21", "22", "23", "40", "51", "70")],
+        ("policy_rejection", "10", State.BOUNCED),
+        ("policy_rejection", "22", State.ACTIVE),
+        ("policy_rejection", "51", State.ACTIVE),
+        ("bounce", "90", State.UNSUBSCRIBED),
+    ],
+)
+def test_sparkpost_tells_by_a_number_what_kind_of_bounce_it_is(word: str, bounce_class: str, state: State) -> None:
+    view = SparkPostTrackingWebhookView(webhook_secret="a:b")
+    raw = {"msys": {"message_event": {"type": word, "bounce_class": bounce_class, "raw_rcpt_to": ADA}}}
+
+    listening.suppress(view.esp_to_anymail_event(*view.unwrap_event(raw)), view.esp_name)
+
+    assert subscribe().state == state
+
+
 @pytest.mark.parametrize(
     ("service", "told", "state"),
     [
         ("Amazon SES", {"bounce": {"bounceType": "Permanent"}}, State.BOUNCED),
         ("Amazon SES", {"bounce": {"bounceType": "Transient"}}, State.ACTIVE),
-        ("MailerSend", {"data": {"type": "hard_bounced"}}, State.BOUNCED),
-        ("MailerSend", {"data": {"type": "soft_bounced"}}, State.ACTIVE),
-        ("Mandrill", {"event": "hard_bounce"}, State.BOUNCED),
-        ("Mandrill", {"event": "soft_bounce"}, State.ACTIVE),
         ("Resend", {"data": {"bounce": {"type": "Permanent"}}}, State.BOUNCED),
         ("Resend", {"data": {"bounce": {"type": "Transient"}}}, State.ACTIVE),
-        ("SparkPost", {"msys": {"message_event": {"bounce_class": "10"}}}, State.BOUNCED),
-        ("SparkPost", {"msys": {"message_event": {"bounce_class": "22"}}}, State.ACTIVE),
-        ("Mailgun", {}, State.BOUNCED),
         ("A new one", None, State.ACTIVE),
     ],
 )
-def test_each_service_says_in_its_own_words_that_a_bounce_is_for_good(service: str, told: Any, state: State) -> None:
+def test_services_whose_parsers_want_more_packages_say_it_too(service: str, told: Any, state: State) -> None:
     event = AnymailTrackingEvent(event_type="bounced", recipient=ADA, reject_reason="bounced", esp_event=told)
 
     listening.suppress(event, service)
+
+    assert subscribe().state == state
+
+
+@pytest.mark.parametrize(
+    ("answer", "state"),
+    [
+        ("550 5.1.1 no such user", State.BOUNCED),
+        ("smtp; 550-5.1.1 no such user", State.BOUNCED),
+        ("5.4.4 no such domain.", State.BOUNCED),
+        ("550 no such user", State.BOUNCED),
+        ("host mx.example[5.1.1.9] said: 550 no such user (in reply to RCPT TO command)", State.BOUNCED),
+        ("452 4.2.2 over quota of 512 MB", State.ACTIVE),
+        ("452 over quota of 512 MB", State.ACTIVE),
+        ("451 5.1.1.9 is greylisted for 300 s, 550 after that", State.ACTIVE),
+        ("552 5.2.2 mailbox full", State.ACTIVE),
+        ("552 5.3.4 message too big", State.ACTIVE),
+        ("550 5.7.1 your address is on a list", State.ACTIVE),
+        ("", State.ACTIVE),
+    ],
+)
+def test_of_other_services_the_answer_of_the_mail_server_decides(answer: str, state: State) -> None:
+    event = AnymailTrackingEvent(event_type="bounced", recipient=ADA, reject_reason="bounced", mta_response=answer)
+
+    listening.suppress(event, "A new one")
 
     assert subscribe().state == state
 
@@ -511,9 +646,40 @@ def test_a_worker_skips_it_too(valkey: Redis, mailbox: MailServer, work: Work) -
     assert (mailbox.attempts, get_queue_stats().main.skipped) == ([], 1)
     assert (places[job_id].place, subscribe().skipped) == (Place.SKIPPED, 1)
     assert valkey.hget("emailqueue:counters", "skipped=newsletter") == b"1"
-    panel = queues_panel(Snapshot.take(Store(valkey)))
-    normal = dict(zip(panel.columns, next(row for row in panel.rows if row[0] == "normal"), strict=True))
-    assert (normal["completed"], normal["skipped"]) == (0, 1)
+
+
+@pytest.mark.usefixtures("mailbox")
+def test_the_page_of_statistics_tells_of_skipped_mails(valkey: Redis, admin_client: Client) -> None:
+    for what, number in (("completed", 11), ("skipped", 22), ("failed", 33)):
+        valkey.hset("emailqueue:counters", f"normal:{what}", number)
+
+    page = admin_client.get(reverse("admin:emailqueue_stats")).content.decode()
+
+    panel = page.partition('id="panel-queues"')[2].partition("</table>")[0]
+    columns = re.findall(r"<th[^>]*>([^<]+)</th>", panel.partition("</thead>")[0])
+    row = re.search(r'<tr><th scope="row">normal</th>(.*?)</tr>', panel, re.DOTALL)
+    assert row is not None
+    figures = dict(zip(columns[1:], re.findall(r"<td>([^<]*)</td>", row[1]), strict=True))
+    assert (figures["completed"], figures["skipped"], figures["dead"]) == ("11", "22", "33")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_worker_waits_for_a_database_that_is_away(
+    valkey: Redis, mailbox: MailServer, work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = queue_email("newsletter", ADA, JOIN, attempts=1)
+
+    with monkeypatch.context() as patch:
+        patch.setitem(connection.settings_dict, "NAME", "/nowhere/away")  # what its threads connect to
+        work()
+    fields = [valkey.hget(f"rq:job:{job_id}", name) for name in ("place", "history")]
+    work(seconds=10)
+
+    history = json.loads(fields[1] or "[]")
+    assert (fields[0], [entry["kind"] for entry in history]) == (b"scheduled", ["away"])
+    assert not any(entry["charged"] for entry in history)
+    assert [mail.recipient for mail in mailbox.messages] == [ADA]
+    assert not DeadLetter.objects.exists()
 
 
 def staff(*permissions: str) -> Client:

@@ -46,6 +46,7 @@ def test_the_statistics_line_tells_the_rate_also_of_the_first_mails(
     valkey: Redis, mailbox: MailServer, queue_settings: Callable[..., None], caplog: pytest.LogCaptureFixture
 ) -> None:
     queue_settings(STATS_INTERVAL=1.0)
+    valkey.hset("emailqueue:counters", "low:skipped", 3)
     queue_bulk_emails("vote-confirmation", [f"reader-{number}@example.com" for number in range(20)], VOTE)
 
     with caplog.at_level("INFO", logger="emailqueue.worker"):
@@ -53,7 +54,7 @@ def test_the_statistics_line_tells_the_rate_also_of_the_first_mails(
 
     first, second, *_later = [vars(record) for record in caplog.records if record.message == "statistics"]
     assert (first["completed"], first["rate"]) == (0, "0.0/s")
-    assert (second["completed"], second["skipped"]) == (20, 0)
+    assert (second["completed"], second["skipped"], second["failed"]) == (20, 3, 0)
     assert 0 < float(second["rate"].removesuffix("/s")) <= 25
 
 

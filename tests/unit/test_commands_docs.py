@@ -100,7 +100,7 @@ def test_each_command_line_of_deploy_is_taken(file: Path) -> None:
 def test_the_command_lines_of_deploy_are_found() -> None:
     found = {line[0] for file in FILES for line in command_lines(file)}
 
-    assert found == {"migrate", "rqworker", "emailqueue", "collectstatic"}
+    assert found == {"migrate", "rqworker", "emailqueue", "collectstatic", "createsuperuser"}
 
 
 @pytest.mark.parametrize("of", PAGES, ids=lambda of: of.path.name)

@@ -21,6 +21,8 @@ import yaml
 from compose_spec import PyCompose
 from django.core.management import get_commands
 
+from config.probe import TIMEOUT
+from config.urls import urlpatterns
 from emailqueue.conf import Settings
 from emailqueue.heartbeat import EVERY
 from emailqueue.management.commands.emailqueue import VERBS
@@ -78,6 +80,7 @@ def unit(name: str) -> configparser.ConfigParser:
     return parsed
 
 
+RUN_ON = ["emailqueue-web.service", "emailqueue-worker@.service"]
 UNITS = sorted(path.name for path in (DEPLOY / "systemd").iterdir())
 
 
@@ -94,8 +97,7 @@ def commands() -> Iterator[Sequence[str]]:
     for spec in pods().values():
         yield from _of_container(spec["containers"][0])
     for name in UNITS:
-        service = unit(name)["Service"]
-        yield from (shlex.split(service[key]) for key in ("ExecStartPre", "ExecStart") if key in service)
+        yield shlex.split(unit(name)["Service"]["ExecStart"])
     for line in (DEPLOY / "Procfile").read_text().splitlines():
         yield shlex.split(line.partition(":")[2])
 
@@ -201,6 +203,16 @@ def test_the_image_holds_no_secret_and_everything_that_it_copies_is_let_in() -> 
     assert not [variable for variable in variables if re.search("KEY|TOKEN|PASSWORD|URL", variable)]
 
 
+def test_a_change_of_the_code_installs_no_dependency_anew() -> None:
+    build = dockerfile()[: [name for name, _ in dockerfile()].index("FROM", 1)]
+    code = build.index(("COPY", "emailqueue emailqueue"))
+
+    installs = [(index > code, words) for index, (_name, words) in enumerate(build) if "pip install" in words]
+
+    assert [late for late, words in installs if "--constraint" in words] == [False]
+    assert [words for late, words in installs if late and "--no-deps" not in words] == []
+
+
 # Compose
 
 
@@ -217,11 +229,8 @@ def test_each_service_of_the_compose_file_is_pinned_and_tells_its_health() -> No
 
     images = {name: service["image"] for name, service in services.items()}
     assert all(re.search(r":(v?\d[\w.-]*|latest)$", image) for image in images.values())
-    assert {name for name, image in images.items() if image.endswith(":latest")} == {
-        "migrate",
-        "web",
-        "worker",
-    }  # built
+    built = {name for name, image in images.items() if image.endswith(":latest")}
+    assert built == {"migrate", "web", "worker"}
     assert all(service["healthcheck"]["test"][0] == "CMD" for name, service in services.items() if name != "migrate")
 
 
@@ -230,6 +239,7 @@ def test_each_service_waits_for_those_that_it_needs() -> None:
     waits = {name: service.get("depends_on", {}) for name, service in services.items()}
 
     for name, conditions in waits.items():
+        assert conditions.keys() <= services.keys(), name
         for needed, how in conditions.items():
             ends = services[needed]["healthcheck"].get("disable")
             expected = "service_completed_successfully" if ends else "service_healthy"
@@ -237,6 +247,12 @@ def test_each_service_waits_for_those_that_it_needs() -> None:
     assert waits["web"].keys() >= {"migrate", "valkey"}
     assert waits["worker"].keys() >= {"migrate", "valkey", "mailpit"}
     assert waits["migrate"].keys() == {"postgres"}
+
+
+def test_no_process_of_ours_is_the_first_of_its_container() -> None:
+    services = compose()["services"]
+
+    assert [services[name].get("init") for name in ("migrate", "web", "worker")] == [True] * 3
 
 
 def test_the_redis_of_the_compose_file_keeps_mail_on_disk_and_throws_none_away() -> None:
@@ -316,17 +332,16 @@ def test_each_pod_that_runs_on_has_its_probes_and_replicas(name: str) -> None:
     assert deployment["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
 
 
-def test_the_web_is_asked_by_a_name_that_it_answers_to_at_addresses_that_there_are() -> None:
-    from config.urls import urlpatterns
-
+def test_the_web_is_asked_where_its_names_are_known_at_addresses_that_there_are() -> None:
     container = pods()["web"]["containers"][0]
-    gets = [container[f"{probe}Probe"]["httpGet"] for probe in ("startup", "liveness", "readiness")]
+    probes = [container[f"{probe}Probe"] for probe in ("startup", "liveness", "readiness")]
 
-    assert [get["path"] for get in gets] == ["/alive/", "/alive/", "/health/"]
-    assert {get["path"].lstrip("/") for get in gets} <= {str(getattr(route, "pattern", "")) for route in urlpatterns}
-    hosts = manifest("ConfigMap")["data"]["ALLOWED_HOSTS"].split(",")
-    assert all(get["httpHeaders"] == [{"name": "Host", "value": hosts[0]}] for get in gets)
-    assert {get["port"] for get in gets} == {port["name"] for port in container["ports"]}
+    asked = [probe["exec"]["command"] for probe in probes]
+
+    assert [words[:-1] for words in asked] == [["python", "-m", "config.probe"]] * 3
+    assert [words[-1] for words in asked] == ["/alive/", "/alive/", "/health/"]
+    assert {words[-1].lstrip("/") for words in asked} <= {str(getattr(route, "pattern", "")) for route in urlpatterns}
+    assert all(probe["timeoutSeconds"] > TIMEOUT for probe in probes)
 
 
 def test_a_worker_pod_has_time_to_end_and_is_alive_by_the_file_that_it_touches() -> None:
@@ -335,11 +350,10 @@ def test_a_worker_pod_has_time_to_end_and_is_alive_by_the_file_that_it_touches()
 
     assert spec["terminationGracePeriodSeconds"] > LONGEST
     [file] = [entry["value"] for entry in container["env"] if entry["name"] == "EMAIL_HEARTBEAT_FILE"]
-    for probe in ("livenessProbe", "readinessProbe"):
-        assert container[probe]["exec"]["command"][:4] == ["python", "-m", "emailqueue.heartbeat", file]
+    assert container["livenessProbe"]["exec"]["command"][:4] == ["python", "-m", "emailqueue.heartbeat", file]
     assert Path(file).parent == Path(container["volumeMounts"][0]["mountPath"])
-    # A worker that is not alive is restarted before a lease of its mails would be renewed by nobody for minutes.
-    assert container["startupProbe"]["exec"]["command"][-3:] == ["emailqueue", "alive", "--ready"]
+    for probe in ("startupProbe", "readinessProbe"):
+        assert container[probe]["exec"]["command"][-3:] == ["emailqueue", "alive", "--ready"]
 
 
 def test_the_secret_holds_no_value_that_anyone_could_use() -> None:
@@ -353,13 +367,32 @@ def test_the_secret_holds_no_value_that_anyone_could_use() -> None:
 # systemd and Procfile
 
 
-@pytest.mark.parametrize("name", UNITS)
+@pytest.mark.parametrize("name", RUN_ON)
 def test_a_unit_stops_its_service_in_good_order_and_starts_it_again(name: str) -> None:
     service = unit(name)["Service"]
 
     assert (service["KillMode"], service["Restart"]) == ("mixed", "always")
+
+
+def test_the_units_begin_when_the_migrations_are_done_however_long_that_takes() -> None:
+    migrate = unit("emailqueue-migrate.service")["Service"]
+
+    assert (migrate["Type"], migrate["RemainAfterExit"], migrate["TimeoutStartSec"]) == ("oneshot", "yes", "infinity")
+    assert migrate["ExecStart"].endswith("manage.py migrate --noinput")
+    assert migrate["Restart"] == "on-failure"
+    assert "activeDeadlineSeconds" not in manifest("Job", "emailqueue-migrate")["spec"]
+    for name in RUN_ON:
+        assert "emailqueue-migrate.service" in unit(name)["Unit"]["Wants"].split()
+        assert "emailqueue-migrate.service" in unit(name)["Unit"]["After"].split()
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_a_unit_may_do_as_little_as_possible(name: str) -> None:
+    service = unit(name)["Service"]
+
     assert service["User"] != "root"
     assert (service["NoNewPrivileges"], service["ProtectSystem"]) == ("yes", "strict")
+    assert (service["CapabilityBoundingSet"], service["PrivateDevices"]) == ("", "yes")
     assert unit(name)["Install"]["WantedBy"] == "multi-user.target"
     assert Path(service["ExecStart"].split()[0]).is_absolute()
 

@@ -1,7 +1,12 @@
 from __future__ import annotations
 
+import socket
+import time
+
 import pytest
 from django.core.exceptions import ImproperlyConfigured
+from django.db import OperationalError
+from django.db.utils import ConnectionHandler
 
 from config.environment import choice, database, number, switch, text, words
 
@@ -72,6 +77,24 @@ def test_postgresql_is_read_from_its_url() -> None:
         5433,
         "mail",
     )
+
+
+def test_a_database_that_accepts_and_never_answers_is_given_up_within_seconds() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"postgres://ada:hush@127.0.0.1:{silent.getsockname()[1]}/mail"
+        connection = ConnectionHandler({"default": database("DATABASE_URL", url, environ={})})["default"]
+        began = time.monotonic()
+
+        with pytest.raises(OperationalError), connection.wrap_database_errors:
+            connection.connect()
+
+    assert time.monotonic() - began < 30  # 130 s without a time-out of ours
+
+
+def test_who_writes_time_outs_into_the_database_url_is_obeyed() -> None:
+    options = database("DATABASE_URL", "postgres://db.example/mail?connect_timeout=9", environ={})["OPTIONS"]
+
+    assert (options["connect_timeout"], options["tcp_user_timeout"]) == (9, 10_000)
 
 
 @pytest.mark.parametrize("url", ["postgres://ada:hush@db.example:port/mail", "mongo://ada:hush@db.example/mail"])

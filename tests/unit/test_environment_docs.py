@@ -92,7 +92,7 @@ def test_the_port_that_kubernetes_sets_is_refused_as_the_page_says() -> None:
 def test_each_key_of_email_queue_on_the_page_exists() -> None:
     keys = re.findall(r'`EMAIL_QUEUE\["(\w+)"\]`', PAGE.path.read_text())
 
-    assert len(keys) == 6
+    assert len(keys) == 8
     assert [key for key in keys if not hasattr(Settings(), key.lower())] == []
 
 

@@ -33,13 +33,17 @@ def run(*, ready: bool, stale_after: float, **options: Any) -> Answer:
     path = get_settings().heartbeat_file
     told = [heartbeat.tell(path, stale_after=stale_after)] if path else []
     if ready or not path:
-        told.append(_by_redis())
+        told.append(_by_redis(path))
     return Answer(text="\n".join(sentence for _, sentence in told), status=int(not all(lives for lives, _ in told)))
 
 
-def _by_redis() -> tuple[bool, str]:
+def _by_redis(path: str) -> tuple[bool, str]:
+    name = heartbeat.worker_of(path) if path else ""
+    if name is None:
+        return False, f"No process is behind {path}: its worker was killed, or the next one has not begun."
     try:
         snapshot = Snapshot.take(Store(connect()))
     except (RedisError, RedisUnavailable, OSError) as error:
         return False, f"Redis does not answer: {type(error).__name__}."
-    return presence.tell(snapshot, get_settings())
+    settings = get_settings()
+    return presence.tell_of(name, snapshot, settings) if name else presence.tell(snapshot, settings)

@@ -13,6 +13,9 @@ from emailqueue.management.answer import Answer
 
 MARKS = {Level.OK: "ok     ", Level.WARNING: "warning", Level.ERROR: "ERROR  "}
 
+VERSION = 1
+"""Of the form of the JSON: it rises when a key or an id is renamed or goes, and not for a new one."""
+
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Take the form of the answer, and an address."""
@@ -28,7 +31,9 @@ def run(*, json: bool, mail: str | None, **options: Any) -> Answer:
 
 
 def _as_json(findings: Sequence[Finding]) -> str:
-    return json.dumps({"status": worst(findings), "findings": [finding.as_json() for finding in findings]})
+    return json.dumps(
+        {"version": VERSION, "status": worst(findings), "findings": [finding.as_json() for finding in findings]}
+    )
 
 
 def _as_text(findings: Sequence[Finding]) -> str:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json as json_module
 import math
+import os
 import sys
 import time
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
+from django.core.management import CommandError
 from django.db import DatabaseError
 from redis import RedisError
 
@@ -32,16 +33,25 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(*, watch: float | None, json: bool, out: Any = None, **options: Any) -> str:
-    """Return the figures, or print them again and again. Raises RedisUnavailable, when it watches only at the start."""
+    """Return the figures, or print them again and again. Raises errors at the start alone."""
     figures = _line if json else _screen
     try:
         text = figures()
     except (RedisError, OSError) as error:
         raise RedisUnavailable(f"Redis did not answer, so there are no figures: {error}") from error
+    except DatabaseError as error:
+        # Without its text, which may quote a row.
+        sentence = f"The database did not answer, so there are no figures: {type(error).__name__}."
+        raise CommandError(f"{sentence} Is it there, and is `manage.py migrate` done?") from error
     if watch is None:
         return text
-    with suppress(KeyboardInterrupt):
+    try:
         _watch(text, figures, seconds=watch, out=out or sys.stdout)
+    except BrokenPipeError:
+        # Who read has gone, as `head` does. Python would complain once more when it flushes at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except KeyboardInterrupt:
+        pass
     return ""
 
 
