@@ -50,7 +50,7 @@ class OutboxRow(models.Model):
 
     class Meta:
         verbose_name = _("outbox row")
-        verbose_name_plural = _("outbox")
+        verbose_name_plural = _("outbox rows")
         default_permissions = ("view",)
 
     def __str__(self) -> str:

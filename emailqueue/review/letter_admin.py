@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +14,13 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404
 from django.template.defaultfilters import date
 from django.urls import URLPattern, path
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import mark_safe
 from django.utils.timesince import timesince
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.cache import never_cache
 
-from emailqueue.models import DeadLetter
+from emailqueue.models import DeadLetter, Status
 from emailqueue.monitor.control import control
 from emailqueue.monitor.views import stats_json, stats_page
 from emailqueue.review import letter_page, several, single, type_pages
@@ -41,7 +43,7 @@ class DeadLetterAdmin(ModelAdmin):
     """Read-only; each verb has a permission of its own."""
 
     actions = ["retry", "discard", "export_csv", "export_json"]
-    list_display = ["addressee", "label", "priority", "why", "error", "tries", "age", "status"]
+    list_display = ["addressee", "state", "age", "kind", "why", "tries"]
     list_filter = FILTERS
     list_max_show_all = 100
     ordering = ["-died_at", "pk"]
@@ -53,11 +55,11 @@ class DeadLetterAdmin(ModelAdmin):
     show_facets = admin.ShowFacets.NEVER
     show_full_result_count = False
     fieldsets = [
+        (None, {"fields": ["discard_reason", "closed_at", "retried_job_id", "edits_of_the_retry", "retry_of"]}),
         (
-            None,
-            {"fields": ["status", "discard_reason", "closed_at", "retried_job_id", "edits_of_the_retry", "retry_of"]},
+            _("Job"),
+            {"fields": ["status", "job_id", "label", "recipient", "queue", "function", "created_at", "died_at"]},
         ),
-        (_("Job"), {"fields": ["job_id", "label", "recipient", "queue", "function", "created_at", "died_at"]}),
         (_("Tries"), {"fields": ["tries", "attempts_allowed", "waits"]}),
     ]
 
@@ -68,18 +70,27 @@ class DeadLetterAdmin(ModelAdmin):
 
     @admin.display(description=_("recipient"))
     def addressee(self, letter: DeadLetter) -> str:
-        """Return the address; a letter without one needs something to click on, too."""
-        return letter.recipient or "-"
+        """Return the address, which may break at its dots; without one something to click on, too."""
+        parts = re.split(r"(?<=\.)|(?=@)", letter.recipient or "-")
+        inner = format_html_join(mark_safe("<wbr>"), "{}", ((part,) for part in parts))
+        return format_html('<span class="eq-address" title="{}">{}</span>', letter.recipient, inner)
+
+    @admin.display(description=_("status"))
+    def state(self, letter: DeadLetter) -> str:
+        """Return the status, marked so that the style sheet tells closed letters from open ones."""
+        kind = "open" if letter.status == Status.OPEN else "closed"
+        return format_html('<span class="eq-status eq-{}">{}</span>', kind, letter.get_status_display())
+
+    @admin.display(description=_("type"))
+    def kind(self, letter: DeadLetter) -> str:
+        """Return the type, and below that the priority."""
+        priority = letter.get_priority_display() or ""
+        return format_html('{}<div class="eq-more">{}</div>', letter.label, priority)
 
     @admin.display(description=_("what happened"))
     def why(self, letter: DeadLetter) -> str:
-        """Return why it died."""
-        return plain_words(letter)
-
-    @admin.display(description=_("error"))
-    def error(self, letter: DeadLetter) -> str:
-        """Return the last error."""
-        return error_line(letter)
+        """Return why it died, and below that the last error."""
+        return format_html('{}<div class="eq-more">{}</div>', plain_words(letter), error_line(letter))
 
     @admin.display(description=_("age"), ordering="died_at")
     def age(self, letter: DeadLetter) -> str:
@@ -116,23 +127,26 @@ class DeadLetterAdmin(ModelAdmin):
     @admin.display(description=_("edits of the retry"))
     def edits_of_the_retry(self, letter: DeadLetter) -> str:
         """Return what a retry changed, laid out."""
-        return letter_page.laid_out(letter.edits) if letter.edits else ""
+        return letter_page.laid_out(letter.edits) if letter.edits else "-"
 
     @admin.display(description=_("retry of"))
     def retry_of(self, letter: DeadLetter) -> str:
         """Lead to the letter whose retry this is."""
         if not letter.redrives:
-            return ""
+            return "-"
         address = letter_page.address_of(DeadLetter(pk=letter.redrives))
         return format_html('<a href="{}">{}</a>', address, letter.redrives)
 
     def get_fieldsets(self, request: HttpRequest, obj: DeadLetter | None = None) -> Any:
-        """Leave the edits out for who may not see the mail's content: they hold it."""
+        """Leave out what became of it while nothing has, and the edits for who may not see the content they hold."""
+        fieldsets = self.fieldsets
+        if obj and not (obj.redrives or obj.retried_job_id or obj.closed_at):
+            fieldsets = fieldsets[1:]
         if may(request.user, "view_body"):
-            return self.fieldsets
+            return fieldsets
         return [
             (title, {**options, "fields": [name for name in options["fields"] if name != "edits_of_the_retry"]})
-            for title, options in self.fieldsets
+            for title, options in fieldsets
         ]
 
     def render_change_form(

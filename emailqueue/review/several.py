@@ -103,7 +103,13 @@ def ask_for_reason(
     hidden: Sequence[tuple[str, str]],
 ) -> TemplateResponse:
     """Return the page that asks why."""
-    context = {"title": _("Discard dead letters"), "form": form, "letters": letters, "hidden": hidden}
+    context = {
+        "title": _("Discard dead letters"),
+        "form": form,
+        "letter": _single(letters, hidden),
+        "letters": letters,
+        "hidden": hidden,
+    }
     return page(letters_admin, request, "discard", context)
 
 
@@ -123,6 +129,7 @@ def ask_about_stale(
     ]
     context = {
         "title": _("Out of date"),
+        "letter": _single(letters, hidden),
         "letters": letters,
         "shown": shown,
         "more": len(letters) - len(shown),
@@ -141,6 +148,11 @@ def page(letters_admin: LetterAdmin, request: HttpRequest, name: str, context: d
         "media": letters_admin.media,
     }
     return TemplateResponse(request, f"admin/emailqueue/deadletter/{name}.html", {**common, **context})
+
+
+def _single(letters: Sequence[DeadLetter], hidden: Sequence[tuple[str, str]]) -> DeadLetter | None:
+    """Return the letter from whose page this is done; a list has fields to hand on."""
+    return None if hidden else letters[0]
 
 
 def _all_that_match(request: HttpRequest) -> bool:

@@ -8,7 +8,7 @@ from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
@@ -72,6 +72,22 @@ class SubscriptionAdmin(ModelAdmin):
     search_fields = ["address__startswith"]
     search_help_text = _("Beginning of an address")
     show_full_result_count = False
+
+    class Media:
+        css = {"all": ["emailqueue/review.css"]}
+
+    def add_view(
+        self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Call it what it does."""
+        return super().add_view(request, form_url, {"title": _("Block an address"), **(extra_context or {})})
+
+    def get_fieldsets(self, request: HttpRequest, obj: Subscription | None = None) -> Any:
+        """Show of a new row only what is asked for."""
+        if obj:
+            return super().get_fieldsets(request, obj)
+        told = _("The address gets no more mails of this type from now on, until staff allow it again in the list.")
+        return [(None, {"fields": BlockForm.Meta.fields, "description": told})]
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Subscription], search_term: str

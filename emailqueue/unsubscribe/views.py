@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
+from urllib.parse import urlsplit
+
 from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
+from django.utils.translation import gettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods
 
+from emailqueue.conf import get_settings
 from emailqueue.models import Subscription
 
 
@@ -28,9 +33,20 @@ def unsubscribe(request: HttpRequest, token: str) -> HttpResponse:
     response = TemplateResponse(
         request,
         "emailqueue/unsubscribe.html",
-        {"subscription": subscription},
+        {"subscription": subscription, "site": _site(), "kind": _kind(subscription)},
         status=200 if subscription else 404,
     )
     response.headers["Referrer-Policy"] = "no-referrer"
     response.headers["X-Robots-Tag"] = "noindex"
     return response
+
+
+def _site() -> str:
+    """Return whose mails these are, as people know it."""
+    return urlsplit(get_settings().site_url).hostname or ""
+
+
+def _kind(subscription: Subscription | None) -> str:
+    """Return the type in words."""
+    name = subscription.email_type if subscription else ""
+    return re.sub(r"[-_]+", " ", name) or gettext("all subscribed types")

@@ -267,6 +267,35 @@ def test_pages_fit_a_phone(open_as: Open, live_server: LiveServer, valkey: Redis
     assert all(width <= 390 for width in widths.values()), widths
 
 
+def test_the_list_fits_a_small_screen_with_all_columns(open_as: Open) -> None:
+    create(1, recipient="maximiliana.wolkenstein-hohenberg@department.of.long.names.example")
+    create(2, status=Status.DISCARDED, message="550 " + "no such mailbox here " * 9)
+    browser = open_as(LIST, *ALL)
+    browser.set_viewport_size({"width": 1280, "height": 800})
+
+    wide, box = browser.locator("#changelist .results").evaluate("box => [box.scrollWidth, box.clientWidth]")
+    colours = [
+        browser.locator(f"tr:has(.eq-{kind}) .field-kind").evaluate("cell => getComputedStyle(cell).color")
+        for kind in ("open", "closed")
+    ]
+
+    assert wide <= box
+    assert colours[0] != colours[1]
+
+
+def test_a_phone_shows_the_newest_bars(open_as: Open, valkey: Redis) -> None:
+    browser = open_as(LIST, *ALL)
+    browser.set_viewport_size({"width": 390, "height": 800})
+    browser.get_by_role("link", name="Statistics").click()
+    box = browser.locator(".eq-newest").first
+
+    hidden = box.evaluate("box => box.scrollWidth - box.clientWidth")
+    beyond = box.evaluate("b => b.firstElementChild.getBoundingClientRect().right - b.getBoundingClientRect().right")
+
+    assert hidden > 100
+    assert abs(beyond) < 2
+
+
 def _tab_to(browser: Page, words: str) -> None:
     for _ in range(60):
         browser.keyboard.press("Tab")

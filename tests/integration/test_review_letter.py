@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 
 import pytest
@@ -14,7 +15,7 @@ from redis import Redis
 from emailqueue.compose import DELIVER
 from emailqueue.email_types import VOTE_CONFIRMATION, EmailType, _registry
 from emailqueue.models import DeadLetter, Status
-from tests.letters import LIST, XSS, act, create, page, staff
+from tests.letters import LIST, NOON, XSS, act, create, page, staff
 
 VOTE = {"model_name": "GPT", "profile_url": "https://front.example/models/7"}
 REMOTE = '<img src="https://evil.example/pixel.png"><script src="https://evil.example/x.js"></script>'
@@ -325,3 +326,27 @@ def test_payloads_become_no_markup_on_any_page(stale_type: EmailType) -> None:
 
     assert [answer.status_code for answer in pages] == [200] * 6
     assert [XSS in answer.content.decode() for answer in pages] == [False] * 6
+
+
+@pytest.mark.django_db
+def test_what_became_of_a_letter_is_told_once_something_has() -> None:
+    client = staff("view", "view_body")
+    letter = create(1)
+    closed = create(2, status=Status.DISCARDED, discard_reason="gone", closed_at=NOON)
+
+    fresh, ended = (client.get(page(each)).content.decode() for each in (letter, closed))
+
+    assert ("field-closed_at" in fresh, "field-closed_at" in ended) == (False, True)
+    assert ("field-status" in fresh, "field-status" in ended) == (True, True)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("verb", ["edit", "discard"])
+def test_a_page_that_asks_about_a_letter_leads_back_to_it(verb: str) -> None:
+    letter = create(1)
+
+    asked = staff("view", "view_body", "retry", "discard").get(page(letter, verb)).content.decode()
+
+    trail = asked.partition('<ol class="breadcrumbs">')[2].partition("</ol>")[0]
+    assert re.findall(r'href="([^"]+)"', trail) == ["/admin/", "/admin/emailqueue/", LIST, page(letter)]
+    assert f'<a href="{page(letter)}" class="closelink">' in asked

@@ -172,6 +172,16 @@ def test_looking_at_the_page_changes_nothing() -> None:
     assert subscribe().state == State.ACTIVE
 
 
+def test_the_page_names_site_and_kind(queue_settings: Callable[..., None]) -> None:
+    queue_settings(SITE_URL="https://club.example:8443/here")
+    path = urlsplit(Subscription.objects.of(ADA, "weekly-club_news").url()).path.removeprefix("/here")
+
+    page = Client().get(path).content.decode()
+
+    assert '<p class="site">club.example</p>' in page
+    assert "You will get no more mails of this kind: weekly club news." in page
+
+
 def test_the_form_of_the_page_does_it() -> None:
     path = urlsplit(subscribe().url()).path
 
@@ -550,6 +560,28 @@ def test_mails_of_one_type_stay_away_when_the_others_come_again() -> None:
     Subscription.objects.get(email_type="").become(State.ACTIVE)
 
     assert subscribe().state == State.UNSUBSCRIBED
+
+
+def test_the_form_that_blocks_an_address_asks_no_more_than_it_needs() -> None:
+    client = staff("add", "view")
+
+    listed = client.get(LIST).content.decode()
+    form = client.get(ADD).content.decode()
+
+    assert "Block an address" in listed
+    assert "Add subscription" not in listed + form
+    assert form.count("Block an address") >= 3  # title, trail, button
+    assert [name for name in ("field-state", "field-changed_at", "field-skipped") if name in form] == []
+
+
+def test_a_list_that_nobody_narrowed_tells_no_results() -> None:
+    subscribe()
+    client = staff("view")
+
+    whole = client.get(LIST).content.decode()
+    found = client.get(LIST, {"q": "nobody"}).content.decode()
+
+    assert ("Show all" in whole, "Show all" in found) == (False, True)
 
 
 def test_staff_block_an_address_and_let_it_have_mails_again() -> None:
