@@ -22,7 +22,7 @@ def new_backend(settings: Settings) -> BaseEmailBackend:
     Raises ImproperlyConfigured when that would be the queue itself.
     """
     require_delivery(settings)
-    if _has_mailers():
+    if has_mailers():
         backend: BaseEmailBackend = mail.mailers[_alias(settings)]  # type: ignore[attr-defined,unused-ignore]  # Django 6.1
     else:
         backend = mail.get_connection(settings.mailer)
@@ -58,7 +58,7 @@ def is_smtp(settings: Settings) -> bool:
 
 def queue_is_used() -> bool:
     """Return whether the queue is among what Django sends mail by."""
-    if _has_mailers():
+    if has_mailers():
         paths = [str(mailer.get("BACKEND", SMTP)) for mailer in django_settings.MAILERS.values()]
     else:
         paths = [str(django_settings.EMAIL_BACKEND)]
@@ -75,7 +75,7 @@ def is_queue(path: str) -> bool:
 
 def _path(settings: Settings) -> str:
     """Return the dotted path of the backend that delivers."""
-    if not _has_mailers():
+    if not has_mailers():
         return settings.mailer or str(django_settings.EMAIL_BACKEND)
     mailers = django_settings.MAILERS
     if _alias(settings) not in mailers:
@@ -87,11 +87,12 @@ def _alias(settings: Settings) -> str:
     return settings.mailer or "default"
 
 
-def _has_mailers() -> bool:
+def has_mailers() -> bool:
+    """Return whether the project names its mail servers in MAILERS, which excludes EMAIL_HOST and the like."""
     return django.VERSION >= (6, 1) and hasattr(django_settings, "MAILERS")
 
 
 def _way_out() -> str:
-    if _has_mailers():
+    if has_mailers():
         return "Set EMAIL_QUEUE['MAILER'] to the alias in MAILERS that really delivers."
     return f"Set EMAIL_QUEUE['MAILER'] to the e-mail backend that really delivers, for example {SMTP!r}."

@@ -18,7 +18,7 @@ from emailqueue.compose import valid_address
 from emailqueue.conf import Settings
 from emailqueue.doctor.finding import Finding, error, ok, warning
 from emailqueue.errors import InvalidAddress
-from emailqueue.mailers import new_backend
+from emailqueue.mailers import has_mailers, new_backend
 from emailqueue.outcome import Kind
 from emailqueue.smtp import Mailer
 from emailqueue.verdict import judge, sentence
@@ -115,7 +115,7 @@ def _other(backend: BaseEmailBackend, *, debug: bool) -> Finding:
     path = f"{type(backend).__module__}.{type(backend).__qualname__}"
     if any(path == f"django.core.mail.backends.{name}.EmailBackend" for name in SEND_NOTHING):
         text = f"Mails go to {path}, which brings them to nobody."
-        way_out = "Name an SMTP server in EMAIL_HOST, or a backend that delivers in EMAIL_QUEUE['MAILER']."
+        way_out = f"Name an SMTP server in {_named('host')}, or a backend that delivers in EMAIL_QUEUE['MAILER']."
         return (
             warning("mail server", "no-delivery", text, way_out)
             if debug
@@ -144,14 +144,14 @@ def _dialogue(backend: SMTPBackend) -> Iterator[Finding]:
             "mail server",
             "login-without-tls",
             "Name and password go to the mail server unencrypted.",
-            "Set EMAIL_USE_TLS, and the port that goes with it: 587, or 465 for TLS from the first byte.",
+            f"Set {_named('use_tls')}, and the port that goes with it: 587, or 465 for TLS from the first byte.",
         )
     elif not encrypted and connection.has_extn("starttls"):
         yield warning(
             "mail server",
             "tls-unused",
             "The mail server offers TLS, which is not used.",
-            "Set EMAIL_USE_TLS=1; the mails of all users go over this line.",
+            f"Set {_named('use_tls')}; the mails of all users go over this line.",
         )
 
 
@@ -162,14 +162,27 @@ def _refused(backend: SMTPBackend, failure: Exception) -> Finding:
     verdict = judge("connect", code, text, error=failure)
     way_out = sentence(verdict.rule)
     if isinstance(failure, ssl.SSLCertVerificationError):
-        way_out = "Name the host in EMAIL_HOST as its certificate does, or have this machine trust its authority."
+        way_out = (
+            f"Name the host in {_named('host')} as its certificate does, or have this machine trust its authority."
+        )
     elif isinstance(failure, ssl.SSLError):
-        way_out = "Check EMAIL_PORT and EMAIL_USE_TLS: 587 turns to TLS by STARTTLS, 465 speaks it from the first byte."
+        way_out = (
+            f"Check {_named('port')} and {_named('use_tls')}: 587 turns to TLS by STARTTLS, 465 speaks it from the "
+            "first byte."
+        )
     elif isinstance(failure, smtplib.SMTPNotSupportedError):
         way_out = (
-            "The server offers no TLS or no login on this port; check EMAIL_PORT, EMAIL_USE_TLS and EMAIL_HOST_USER."
+            f"The server offers no TLS or no login on this port; check {_named('port')}, {_named('use_tls')} and "
+            f"{_named('username')}."
         )
     return error("mail server", "refused", f"{place} does not take our connection: {_told(failure)}", way_out)
+
+
+def _named(option: str) -> str:
+    """Return where the project says it: beside MAILERS Django refuses the older settings."""
+    if has_mailers():
+        return f"{option!r} in the OPTIONS of MAILERS"
+    return "EMAIL_HOST_USER" if option == "username" else f"EMAIL_{option.upper()}"
 
 
 def _told(failure: Exception) -> str:

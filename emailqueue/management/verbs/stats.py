@@ -19,6 +19,7 @@ from emailqueue.conf import get_settings
 from emailqueue.errors import RedisUnavailable
 from emailqueue.monitor.figures import as_json, open_letters, take
 from emailqueue.monitor.terminal import screen
+from emailqueue.redis_report import unavailable
 
 CLEAR = "\x1b[H\x1b[2J"
 """To the first place, and erase all (ECMA-48)."""
@@ -38,7 +39,7 @@ def run(*, watch: float | None, json: bool, out: Any = None, **options: Any) -> 
     try:
         text = figures()
     except (RedisError, OSError) as error:
-        raise RedisUnavailable(f"Redis did not answer, so there are no figures: {error}") from error
+        raise unavailable(error, so="there are no figures") from error
     except DatabaseError as error:
         # Without its text, which may quote a row.
         sentence = f"The database did not answer, so there are no figures: {type(error).__name__}."
