@@ -25,6 +25,9 @@ PATIENT = {"socket_timeout": 1, "socket_connect_timeout": 1}
 
 Replying = Callable[..., str]
 
+pytestmark = pytest.mark.django_db
+"""Django's check of JSON fields asks the database, once in a process."""
+
 
 @pytest.fixture
 def port() -> int:
