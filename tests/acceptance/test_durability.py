@@ -91,6 +91,7 @@ def test_requests_neither_fail_nor_hang_while_redis_is_stopped_and_nothing_is_lo
     assert len(mailbox.messages) == len({mail.recipient for mail in mailbox.messages})
 
 
+@pytest.mark.slow
 def test_requests_neither_fail_nor_hang_while_redis_is_stalled_and_doubles_are_marked(
     mailbox: MailServer, start_worker: StartWorker, valkey_server: EmbeddedValkey, valkey: Redis
 ) -> None:
@@ -228,6 +229,7 @@ def web(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
         process.communicate()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("call", "script"), [(VOTE_CALL, "enqueue"), (EVENT_CALL, "enqueue"), (BULK_CALL, "commit")])
 @pytest.mark.parametrize("after", ["commit", "push"])
 def test_always_loses_nothing_when_the_web_process_dies_after(
@@ -254,6 +256,7 @@ def test_always_loses_nothing_when_the_web_process_dies_after(
     assert len(mailbox.messages) == len({mail.recipient for mail in mailbox.messages})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("held", ["settle's request", "settle's reply"])
 @pytest.mark.parametrize("call", [VOTE_CALL, EVENT_CALL])
 def test_always_loses_nothing_when_the_worker_dies_around_settling(

@@ -35,6 +35,7 @@ SHORT_LEASES = {"DJANGO_SETTINGS_MODULE": "tests.short_leases"}
 pytestmark = pytest.mark.usefixtures("valkey", "transactional_db")
 
 
+@pytest.mark.slow
 def test_a_fleet_keeps_to_the_limit_although_one_of_it_is_killed_each_second(
     mailbox: MailServer, start_worker: StartWorker, valkey: Redis
 ) -> None:
@@ -125,6 +126,7 @@ def test_a_low_mail_gets_out_within_the_share_while_critical_ones_arrive_without
     assert sorted(places)[2] <= 20, places
 
 
+@pytest.mark.slow
 def test_a_domain_that_asks_to_go_slower_holds_up_no_other(mailbox: MailServer, start_worker: StartWorker) -> None:
     mailbox.rules.append(("*@sick.example", ["421 4.7.0 too many connections from you, slow down"]))
     for _ in range(2):

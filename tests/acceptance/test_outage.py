@@ -23,6 +23,7 @@ VOTE = {"model_name": "Tern", "profile_url": "https://front.example/models/7"}
 pytestmark = pytest.mark.usefixtures("valkey", "transactional_db")
 
 
+@pytest.mark.slow
 def test_ten_seconds_without_a_mail_server_cost_no_mail_anything(
     mailbox: MailServer, start_worker: StartWorker, valkey: Redis
 ) -> None:
