@@ -3,7 +3,7 @@
 #   docker run --env-file production.env IMAGE python manage.py migrate
 #   docker run --env-file production.env --publish 8000:8000 IMAGE
 #   docker run --env-file production.env --env EMAIL_HEARTBEAT_FILE=/tmp/alive --stop-timeout 210 \
-#       --health-cmd "python -m emailqueue.heartbeat /tmp/alive" IMAGE \
+#       --health-cmd "python -m emailqueue.worker.heartbeat /tmp/alive" IMAGE \
 #       python manage.py rqworker critical high normal low events
 
 FROM python:3.13-slim-trixie AS build
@@ -17,11 +17,11 @@ RUN python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))
     pip install --constraint constraints.txt --requirement dependencies.txt --group example
 COPY hatch_build.py README.md LICENSE ./
 COPY emailqueue emailqueue
-COPY events events
 RUN pip install --no-deps . && pip check
 WORKDIR /app
 COPY manage.py ./
 COPY config config
+COPY events events
 COPY templates templates
 # The key counts for this command alone. Without one the image does not start, see config/settings.py.
 RUN SECRET_KEY=unused python manage.py collectstatic --noinput

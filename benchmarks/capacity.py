@@ -23,7 +23,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from emailqueue.embedded import EmbeddedValkey
+from emailqueue.redis.embedded import EmbeddedValkey
 from emailqueue.testing import MailServer
 
 VOTE = {"model_name": "Tern", "profile_url": "https://front.example/models/7"}
@@ -153,7 +153,7 @@ def idle(_asked: argparse.Namespace, _mailbox: MailServer) -> Figures:
 
 def tables(asked: argparse.Namespace, mailbox: MailServer) -> Figures:
     """Bytes of the database for a dead letter with three attempts, and for a row of the outbox."""
-    from emailqueue.jobs import NewJob
+    from emailqueue.jobs.job import NewJob
     from emailqueue.models import DeadLetter, OutboxRow
 
     def letters() -> None:
@@ -168,7 +168,7 @@ def tables(asked: argparse.Namespace, mailbox: MailServer) -> Figures:
         OutboxRow.objects.keep(jobs)
 
     def _job(number: int) -> NewJob:
-        from emailqueue.compose import mail_job
+        from emailqueue.enqueue.call import mail_job
 
         return mail_job("vote-confirmation", f"reader-{number}@example.com", VOTE)
 

@@ -27,7 +27,7 @@ from typing import Any
 
 from redis import Redis
 
-from emailqueue.embedded import EmbeddedValkey
+from emailqueue.redis.embedded import EmbeddedValkey
 from emailqueue.testing import MailServer
 
 VOTE = {"model_name": "Tern", "profile_url": "https://front.example/models/7"}
@@ -124,8 +124,8 @@ def in_an_hour(client: Redis, *, seconds: float) -> Cost:
 def each_way(client: Redis, mailbox: Any, *, resting: Cost, mails: int = 20) -> dict[str, Cost]:
     """Return what a mail costs, by the way that it takes; a worker must be running."""
     from emailqueue import Backoff, queue_bulk_emails, queue_email, schedule_email
+    from emailqueue.events import publish
     from emailqueue.flow import reset_limit, set_limit
-    from events import publish
 
     def by(call: Callable[[], object], *, times: int, brings: int = 1) -> Cost:
         began = time.monotonic()

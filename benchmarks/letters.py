@@ -129,7 +129,7 @@ def _letter(dice: random.Random, number: int) -> Any:
         email_type=name,
         recipient=recipient,
         priority=3,
-        function="emailqueue.deliver.deliver",
+        function="emailqueue.delivery.deliver.deliver",
         arguments={
             "email_type": name,
             "to": recipient,
@@ -139,7 +139,7 @@ def _letter(dice: random.Random, number: int) -> Any:
         reason="exhausted" if code == 451 else "permanent",
         verdict="retry" if code in (451, None) else "bad address",
         tries=1,
-        error_class="emailqueue.smtp.Refused",
+        error_class="emailqueue.delivery.smtp.Refused",
         message=f"{message} ({number})",
         smtp_code=code,
         died_at=timezone.now() - timedelta(seconds=dice.randrange(90 * 86400)),
@@ -216,9 +216,9 @@ def _bulk_action() -> None:
     from django.contrib.auth.models import User
     from django.utils import timezone
 
-    from emailqueue.bulk import BulkAction
-    from emailqueue.review import bulk_run
-    from emailqueue.review.selection import Selection
+    from emailqueue.dead_letters import bulk as bulk_run
+    from emailqueue.dead_letters.selection import Selection
+    from emailqueue.models.bulk_action import BulkAction
 
     selection = Selection(status="open", email_type="rank-update")
     bulk = bulk_run.start("discard", selection, user=User.objects.get(), reason="benchmark")

@@ -18,7 +18,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from emailqueue.embedded import EmbeddedValkey
+from emailqueue.redis.embedded import EmbeddedValkey
 from emailqueue.testing import MailServer
 from emailqueue.testing.absent import AbsentServer
 

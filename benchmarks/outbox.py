@@ -31,7 +31,7 @@ def main() -> None:
     parser.add_argument("--database", help="address of a database to use in place of SQLite; its tables are created")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        from emailqueue.embedded import EmbeddedValkey
+        from emailqueue.redis.embedded import EmbeddedValkey
 
         os.environ |= {
             "DJANGO_SETTINGS_MODULE": "config.settings",
@@ -104,7 +104,7 @@ def one() -> None:
     """Queue one mail in a transaction."""
     from django.db import transaction
 
-    from emailqueue import queue_vote_confirmation
+    from events import queue_vote_confirmation
 
     with transaction.atomic():
         queue_vote_confirmation("ada@example.com", VOTE)

@@ -14,7 +14,7 @@ from django.contrib import admin
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
-from emailqueue.review.sealed import sealed
+from emailqueue.dead_letters.sandbox import sealed
 
 SHOWN = 100
 """Newest mails that the page lists."""

@@ -6,7 +6,7 @@ from django.urls import include, path, reverse_lazy
 from django.views.generic import RedirectView
 
 from config.mailbox import mailbox
-from emailqueue import prometheus, views
+from emailqueue import views
 
 urlpatterns = [
     path("", RedirectView.as_view(url=reverse_lazy("admin:index"))),
@@ -14,7 +14,7 @@ urlpatterns = [
     path("alive/", views.alive),
     path("email/", include("emailqueue.urls")),
     path("health/", views.health),
-    path("metrics/", prometheus.metrics),
+    path("metrics/", views.metrics),
 ]
 if settings.MAILBOX:
     # Before the admin, whose last address takes everything.

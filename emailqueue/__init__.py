@@ -6,23 +6,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from emailqueue.backoff import Backoff
     from emailqueue.email_types import EmailType, register
-    from emailqueue.priority import Priority
-    from emailqueue.queue import (
-        cancel_email,
-        queue_bulk_emails,
-        queue_email,
-        queue_progress_update,
-        queue_rank_update,
-        queue_referral_join,
-        queue_referral_milestone,
-        queue_reward_delivery,
-        queue_vote_confirmation,
-        reschedule_email,
-        schedule_email,
-    )
-    from emailqueue.stats import get_queue_stats
+    from emailqueue.jobs.backoff import Backoff
+    from emailqueue.jobs.priority import Priority
+    from emailqueue.queue import cancel_email, queue_bulk_emails, queue_email, reschedule_email, schedule_email
+    from emailqueue.statistics.stats import get_queue_stats
 
 __all__ = [
     "Backoff",
@@ -32,22 +20,16 @@ __all__ = [
     "get_queue_stats",
     "queue_bulk_emails",
     "queue_email",
-    "queue_progress_update",
-    "queue_rank_update",
-    "queue_referral_join",
-    "queue_referral_milestone",
-    "queue_reward_delivery",
-    "queue_vote_confirmation",
     "register",
     "reschedule_email",
     "schedule_email",
 ]
 
 _homes = {
-    "Backoff": "emailqueue.backoff",
+    "Backoff": "emailqueue.jobs.backoff",
     "EmailType": "emailqueue.email_types",
-    "Priority": "emailqueue.priority",
-    "get_queue_stats": "emailqueue.stats",
+    "Priority": "emailqueue.jobs.priority",
+    "get_queue_stats": "emailqueue.statistics.stats",
     "register": "emailqueue.email_types",
 }
 

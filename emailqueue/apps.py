@@ -14,8 +14,8 @@ class EmailQueueConfig(AppConfig):
 
     def ready(self) -> None:
         """Read the settings, so that wrong ones stop the start-up; make job functions and checks known."""
-        import emailqueue.deliver  # noqa: F401  registers its job function
-        from emailqueue.checks import (
+        from emailqueue.checks.project import check_django_rq, check_templates, check_worker_class
+        from emailqueue.checks.system import (
             check_alerts,
             check_attachment_storage,
             check_mailer,
@@ -25,12 +25,21 @@ class EmailQueueConfig(AppConfig):
             check_unsubscribe,
         )
         from emailqueue.conf import get_settings
-        from emailqueue.monitor.builtin_panels import register_builtin_panels
-        from emailqueue.project_checks import check_django_rq, check_templates, check_worker_class
-        from emailqueue.unsubscribe import tracking
+        from emailqueue.dead_letters.origins import register_origin
+        from emailqueue.delivery import deliver  # noqa: F401  registers its job function
+        from emailqueue.events import dispatch  # noqa: F401  likewise
+        from emailqueue.events.conf import get_settings as get_event_settings
+        from emailqueue.events.origin import event_of
+        from emailqueue.events.panel import events_panel
+        from emailqueue.statistics.builtin_panels import register_builtin_panels
+        from emailqueue.statistics.panels import register_panel
+        from emailqueue.subscriptions import tracking
 
         get_settings()
+        get_event_settings()
         register_builtin_panels()
+        register_panel("events", events_panel)
+        register_origin("events", event_of)
         tracking.connect()
         register(check_alerts)
         register(check_attachment_storage)

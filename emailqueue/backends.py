@@ -13,12 +13,12 @@ from django.core.mail.backends.base import BaseEmailBackend
 from django.db import DatabaseError
 
 from emailqueue.conf import get_settings
+from emailqueue.delivery.mailers import is_smtp, require_delivery
+from emailqueue.enqueue.submit import submit, submit_at_once, submit_bulk
 from emailqueue.errors import RedisUnavailable, StorageUnavailable
-from emailqueue.mailers import is_smtp, require_delivery
-from emailqueue.messages import Prepared, prepare
-from emailqueue.priority import Priority
+from emailqueue.jobs.priority import Priority
+from emailqueue.mail.messages import Prepared, prepare
 from emailqueue.store import PIECE
-from emailqueue.submit import submit, submit_at_once, submit_bulk
 
 logger = logging.getLogger(__name__)
 

@@ -14,9 +14,9 @@ from django.conf import settings as django_settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 
-from emailqueue.backoff import Backoff
 from emailqueue.errors import EmailQueueError
-from emailqueue.priority import Priority
+from emailqueue.jobs.backoff import Backoff
+from emailqueue.jobs.priority import Priority
 
 RATES = "mails per time, for example '10/s' or '600/m', or '0' for no limit"
 

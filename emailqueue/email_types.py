@@ -13,9 +13,9 @@ from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 
 from emailqueue.errors import InvalidContext, MissingContext, UnknownEmailType
-from emailqueue.kinds import Kind, Misfit, Unsupported, Url, fields_of, obstacle
-from emailqueue.priority import Priority
-from emailqueue.shape import Context, Kinds, Shape, kind_of, shape_of
+from emailqueue.jobs.priority import Priority
+from emailqueue.schema.kinds import Kind, Misfit, Unsupported, Url, fields_of, obstacle
+from emailqueue.schema.shape import Context, Kinds, Shape, kind_of, shape_of
 
 __all__ = ["Attachment", "EmailType", "Url", "email_types", "get_email_type", "register"]
 
@@ -227,63 +227,4 @@ def email_types() -> Mapping[str, EmailType]:
     return MappingProxyType(_registry)
 
 
-VOTE_CONFIRMATION = EmailType(
-    name="vote-confirmation",
-    template="emailqueue/email/vote-confirmation.html",
-    priority=Priority.NORMAL,
-    needed={"model_name": str, "profile_url": Url},
-    optional={"model_id": (str, int)},
-    defaults={"profile_url": "{frontend_url}/models/{model_id}"},
-    sample={"model_name": "Aurora", "profile_url": "https://example.com/models/7"},
-)
-PROGRESS_UPDATE = EmailType(
-    name="progress-update",
-    template="emailqueue/email/progress-update.html",
-    priority=Priority.LOW,
-    needed={"model_name": str, "vote_count": int, "milestone": (int, str)},
-    optional={"profile_url": Url},
-    sample={
-        "model_name": "Aurora",
-        "vote_count": 1003,
-        "milestone": 1000,
-        "profile_url": "https://example.com/models/7",
-    },
-)
-RANK_UPDATE = EmailType(
-    name="rank-update",
-    template="emailqueue/email/rank-update.html",
-    priority=Priority.CRITICAL,
-    needed={"model_name": str, "rank_position": int, "previous_rank": int, "vote_count": int},
-    optional={"profile_url": Url},
-    sample={"model_name": "Aurora", "rank_position": 3, "previous_rank": 7, "vote_count": 1003},
-)
-REWARD_DELIVERY = EmailType(
-    name="reward-delivery",
-    template="emailqueue/email/reward-delivery.html",
-    priority=Priority.HIGH,
-    needed={"reward_name": str, "claim_url": Url},
-    optional={"reward_value": (str, float)},
-    defaults={"claim_url": "{frontend_url}/rewards"},
-    sample={"reward_name": "Early supporter badge", "reward_value": "€25", "claim_url": "https://example.com/rewards"},
-)
-REFERRAL_JOIN = EmailType(
-    name="referral-join",
-    template="emailqueue/email/referral-join.html",
-    priority=Priority.LOW,
-    needed={"user_name": str},
-    optional={"referrer_name": str, "referral_url": Url},
-    sample={"user_name": "Ada", "referrer_name": "Grace", "referral_url": "https://example.com/join?ref=ADA"},
-)
-REFERRAL_MILESTONE = EmailType(
-    name="referral-milestone",
-    template="emailqueue/email/referral-milestone.html",
-    priority=Priority.CRITICAL,
-    needed={"user_name": str, "referral_count": int},
-    optional={"reward_name": str},
-    sample={"user_name": "Ada", "referral_count": 5, "reward_name": "Gold badge"},
-)
-
-BUILT_IN = (VOTE_CONFIRMATION, PROGRESS_UPDATE, RANK_UPDATE, REWARD_DELIVERY, REFERRAL_JOIN, REFERRAL_MILESTONE)
-"""The types that come with the package."""
-
-_registry: dict[str, EmailType] = {email_type.name: email_type for email_type in BUILT_IN}
+_registry: dict[str, EmailType] = {}

@@ -17,9 +17,9 @@ from redis import RedisError
 
 from emailqueue.conf import RATES, Settings, burst_of, get_settings, parse_rate
 from emailqueue.errors import InvalidLimit, UnknownQueue
-from emailqueue.priority import EMAIL_QUEUES, QUEUES
+from emailqueue.jobs.priority import EMAIL_QUEUES, QUEUES
 from emailqueue.redis import connect
-from emailqueue.redis_report import unavailable
+from emailqueue.redis.report import unavailable
 from emailqueue.store import Store
 
 Answer = TypeVar("Answer")

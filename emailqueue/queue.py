@@ -8,25 +8,17 @@ from typing import TypedDict, Unpack
 
 from redis import RedisError
 
-from emailqueue.backoff import Backoff
-from emailqueue.compose import Options, Recipient, checked_recipients, due
 from emailqueue.conf import get_settings
-from emailqueue.email_types import (
-    PROGRESS_UPDATE,
-    RANK_UPDATE,
-    REFERRAL_JOIN,
-    REFERRAL_MILESTONE,
-    REWARD_DELIVERY,
-    VOTE_CONFIRMATION,
-    EmailType,
-)
+from emailqueue.email_types import EmailType
+from emailqueue.enqueue.call import Options, Recipient, checked_recipients, due
+from emailqueue.enqueue.submit import submit, submit_bulk
+from emailqueue.jobs.backoff import Backoff
+from emailqueue.jobs.priority import Priority
 from emailqueue.models import DeadLetter, OutboxRow
-from emailqueue.priority import Priority
 from emailqueue.redis import connect
-from emailqueue.redis_report import unavailable
-from emailqueue.shape import Context
+from emailqueue.redis.report import unavailable
+from emailqueue.schema.shape import Context
 from emailqueue.store import Store
-from emailqueue.submit import submit, submit_bulk
 
 
 class Common(TypedDict, total=False):
@@ -153,36 +145,6 @@ def reschedule_email(job_id: str, at: datetime) -> bool:
     if moved and _rows_stay():
         OutboxRow.objects.reschedule(job_id, moment)
     return moved
-
-
-def queue_vote_confirmation(to: str, context: Context, *, using: str | None = None, **options: Unpack[PerCall]) -> str:
-    """Queue a vote-confirmation: model_name, profile_url (or model_id, from which the link is built)."""
-    return queue_email(VOTE_CONFIRMATION, to, context, using=using, **options)
-
-
-def queue_progress_update(to: str, context: Context, *, using: str | None = None, **options: Unpack[PerCall]) -> str:
-    """Queue a progress-update: model_name, vote_count, milestone, profile_url?."""
-    return queue_email(PROGRESS_UPDATE, to, context, using=using, **options)
-
-
-def queue_rank_update(to: str, context: Context, *, using: str | None = None, **options: Unpack[PerCall]) -> str:
-    """Queue a rank-update: model_name, rank_position, previous_rank, vote_count, profile_url?."""
-    return queue_email(RANK_UPDATE, to, context, using=using, **options)
-
-
-def queue_reward_delivery(to: str, context: Context, *, using: str | None = None, **options: Unpack[PerCall]) -> str:
-    """Queue a reward-delivery: reward_name, reward_value?, claim_url (default FRONTEND_URL/rewards)."""
-    return queue_email(REWARD_DELIVERY, to, context, using=using, **options)
-
-
-def queue_referral_join(to: str, context: Context, *, using: str | None = None, **options: Unpack[PerCall]) -> str:
-    """Queue a referral-join: user_name, referrer_name?, referral_url?."""
-    return queue_email(REFERRAL_JOIN, to, context, using=using, **options)
-
-
-def queue_referral_milestone(to: str, context: Context, *, using: str | None = None, **options: Unpack[PerCall]) -> str:
-    """Queue a referral-milestone: user_name, referral_count, reward_name?."""
-    return queue_email(REFERRAL_MILESTONE, to, context, using=using, **options)
 
 
 def _rows_stay() -> bool:

@@ -2,7 +2,7 @@
 
 from django.urls import re_path
 
-from emailqueue.unsubscribe.views import unsubscribe
+from emailqueue.subscriptions.views import unsubscribe
 
 app_name = "emailqueue"
 urlpatterns = [

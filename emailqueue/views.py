@@ -4,6 +4,8 @@ What probes ask of the web: whether it lives, and whether it can take a mail.
 Both answer without login, tell nothing that is secret, and are never cached. A project routes them itself:
 
     path("alive/", emailqueue.views.alive), path("health/", emailqueue.views.health)
+
+The third, metrics, needs the extra `prometheus`; see emailqueue.statistics.prometheus.
 """
 
 from __future__ import annotations
@@ -18,11 +20,11 @@ from django.views.decorators.http import require_safe
 from redis import RedisError
 
 from emailqueue.conf import get_settings
+from emailqueue.enqueue.submit import absence
 from emailqueue.errors import RedisUnavailable
 from emailqueue.models import OutboxRow
 from emailqueue.redis import connect
-from emailqueue.redis_report import write_a_key
-from emailqueue.submit import absence
+from emailqueue.redis.report import write_a_key
 
 logger = logging.getLogger(__name__)
 
@@ -81,3 +83,11 @@ def _redis() -> bool:
         logger.warning("redis is away", extra={"error_class": type(error).__name__})
         return False
     return True
+
+
+@non_atomic_requests
+def metrics(request: HttpRequest) -> HttpResponse:
+    """Answer with all figures, for Prometheus."""
+    from emailqueue.statistics import prometheus  # needs the extra
+
+    return prometheus.metrics(request)

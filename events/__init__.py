@@ -1,4 +1,4 @@
-"""An event bus for Django: topics are signals, subscribers run in workers, each on its own."""
+"""The application that the example project runs: six topics, six e-mails, and what leads from one to the other."""
 
 from __future__ import annotations
 
@@ -7,30 +7,32 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from events import topics
-    from events.emails import subscribe_email
-    from events.event import Event
-    from events.publishing import publish, publish_event
-    from events.stats import get_event_stats
-    from events.subscriptions import subscribe
-    from events.topics import Topic
+    from events.emails import (
+        queue_progress_update,
+        queue_rank_update,
+        queue_referral_join,
+        queue_referral_milestone,
+        queue_reward_delivery,
+        queue_vote_confirmation,
+    )
+    from events.publishing import publish_event
 
-__all__ = ["Event", "Topic", "get_event_stats", "publish", "publish_event", "subscribe", "subscribe_email", "topics"]
-
-_homes = {
-    "Event": "events.event",
-    "Topic": "events.topics",
-    "get_event_stats": "events.stats",
-    "publish": "events.publishing",
-    "publish_event": "events.publishing",
-    "subscribe": "events.subscriptions",
-    "subscribe_email": "events.emails",
-}
+__all__ = [
+    "publish_event",
+    "queue_progress_update",
+    "queue_rank_update",
+    "queue_referral_join",
+    "queue_referral_milestone",
+    "queue_reward_delivery",
+    "queue_vote_confirmation",
+    "topics",
+]
 
 
 def __getattr__(name: str) -> Any:
     # Lazy (PEP 562), so that models may import events before the apps are loaded.
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     if name == "topics":
         return import_module("events.topics")
-    if name not in _homes:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_homes[name]), name)
+    return getattr(import_module("events.publishing" if name == "publish_event" else "events.emails"), name)

@@ -1,138 +1,112 @@
-"""How a topic is connected to an e-mail type in one line."""
+"""Which e-mails there are: six types, and a function that queues each."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import timedelta
-from typing import Any
+from typing import Unpack
 
-from emailqueue.backoff import Backoff
-from emailqueue.compose import MAX_RECIPIENTS, Options
-from emailqueue.email_types import EmailType
-from emailqueue.priority import Priority
-from emailqueue.queue import PerCall, queue_bulk_emails
-from events.errors import InvalidSubscriber
-from events.event import Event
-from events.filters import When, parse_filter
-from events.subscriptions import Subscription, connect_once
-from events.topics import Topic, get_topic
+from emailqueue import EmailType, Priority, queue_email, register
+from emailqueue.email_types import Url
+from emailqueue.queue import PerCall
+from emailqueue.schema.shape import Context
 
-Addresses = str | Iterable[str] | None
-To = str | Callable[[Event], Addresses]
-ContextOf = Sequence[str] | Mapping[str, str] | Callable[[Event], Mapping[str, Any]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EmailFor:
-    """The handler that queues the mails of one type for an event."""
-
-    email_type: EmailType
-    to: To
-    context: Mapping[str, str] | Callable[[Event], Mapping[str, Any]]
-    """Field of the context to field of the payload, or what makes the whole of it."""
-
-    options: PerCall
-
-    def __call__(self, event: Event) -> None:
-        to = self.to(event) if callable(self.to) else event.payload.get(self.to)
-        addresses = [to] if isinstance(to, str) else list(to or [])
-        queue_for_all(self.email_type, addresses, self._context(event), **self.options)
-
-    def _context(self, event: Event) -> Mapping[str, Any]:
-        if callable(self.context):
-            return self.context(event)
-        return {name: event.payload[field] for name, field in self.context.items() if field in event.payload}
-
-
-def subscribe_email(
-    topic: str | Topic,
-    email_type: str | EmailType,
-    *,
-    to: To,
-    context: ContextOf | None = None,
-    when: When | None = None,
-    name: str | None = None,
-    priority: Priority | int | str | None = None,
-    attempts: int | None = None,
-    backoff: Backoff | Mapping[str, Any] | None = None,
-    delay: float | timedelta | None = None,
-) -> None:
-    """
-    Queue an e-mail of `email_type` for every event of `topic`.
-
-        subscribe_email("order.shipped", "order-shipped", to="customer_email", when={"country": ["DE", "AT"]})
-
-    `to` is a field of the payload that holds an address or a list of addresses, or a function of the event that
-    returns one of these; for none, no mail is queued, and for an address that comes twice, one. `context` is a
-    list of fields of the payload, a mapping of fields of the context to fields of the payload, or a function of
-    the event; by default all fields that the e-mail type takes. `when`: see subscribe(). `priority`, `attempts`,
-    `backoff` and `delay` are those of the mails: see queue_email().
-
-    It goes by "e-mail order-shipped to customer_email" in trails and figures unless it is given a name. Call it
-    where the e-mail type is registered. Raises UnknownTopic, UnknownEmailType, one of the errors of queue_email()
-    for options that are wrong, or InvalidSubscriber for a field that the payload or the e-mail type has not.
-    """
-    signal = get_topic(topic)
-    options = PerCall(priority=priority, attempts=attempts, backoff=backoff, delay=delay)
-    kind = Options.parse(email_type, **options).email_type
-    name = name or f"e-mail {kind.name} to {getattr(to, '__name__', to)}"
-    _check_recipient(to, subscriber=name, topic=signal)
-    handler = EmailFor(
-        email_type=kind, to=to, context=_context(context, kind, subscriber=name, topic=signal), options=options
+VOTE_CONFIRMATION = register(
+    EmailType(
+        name="vote-confirmation",
+        template="events/vote-confirmation.html",
+        priority=Priority.NORMAL,
+        needed={"model_name": str, "profile_url": Url},
+        optional={"model_id": (str, int)},
+        defaults={"profile_url": "{frontend_url}/models/{model_id}"},
+        sample={"model_name": "Aurora", "profile_url": "https://example.com/models/7"},
     )
-    wanted = None if when is None else parse_filter(when, subscriber=name, topic=signal)
-    connect_once(signal, Subscription(name=name, handler=handler, filter=wanted))
+)
+PROGRESS_UPDATE = register(
+    EmailType(
+        name="progress-update",
+        template="events/progress-update.html",
+        priority=Priority.LOW,
+        needed={"model_name": str, "vote_count": int, "milestone": (int, str)},
+        optional={"profile_url": Url},
+        sample={
+            "model_name": "Aurora",
+            "vote_count": 1003,
+            "milestone": 1000,
+            "profile_url": "https://example.com/models/7",
+        },
+    )
+)
+RANK_UPDATE = register(
+    EmailType(
+        name="rank-update",
+        template="events/rank-update.html",
+        priority=Priority.CRITICAL,
+        needed={"model_name": str, "rank_position": int, "previous_rank": int, "vote_count": int},
+        optional={"profile_url": Url},
+        sample={"model_name": "Aurora", "rank_position": 3, "previous_rank": 7, "vote_count": 1003},
+    )
+)
+REWARD_DELIVERY = register(
+    EmailType(
+        name="reward-delivery",
+        template="events/reward-delivery.html",
+        priority=Priority.HIGH,
+        needed={"reward_name": str, "claim_url": Url},
+        optional={"reward_value": (str, float)},
+        defaults={"claim_url": "{frontend_url}/rewards"},
+        sample={
+            "reward_name": "Early supporter badge",
+            "reward_value": "€25",
+            "claim_url": "https://example.com/rewards",
+        },
+    )
+)
+REFERRAL_JOIN = register(
+    EmailType(
+        name="referral-join",
+        template="events/referral-join.html",
+        priority=Priority.LOW,
+        needed={"user_name": str},
+        optional={"referrer_name": str, "referral_url": Url},
+        sample={"user_name": "Ada", "referrer_name": "Grace", "referral_url": "https://example.com/join?ref=ADA"},
+    )
+)
+REFERRAL_MILESTONE = register(
+    EmailType(
+        name="referral-milestone",
+        template="events/referral-milestone.html",
+        priority=Priority.CRITICAL,
+        needed={"user_name": str, "referral_count": int},
+        optional={"reward_name": str},
+        sample={"user_name": "Ada", "referral_count": 5, "reward_name": "Gold badge"},
+    )
+)
 
 
-def queue_for_all(email_type: EmailType, addresses: Sequence[str], context: Mapping[str, Any], **options: Any) -> None:
-    """Queue one mail for each address, however often it is named, in calls of the size that is allowed."""
-    once_each = list(dict.fromkeys(addresses))
-    for start in range(0, len(once_each), MAX_RECIPIENTS):
-        queue_bulk_emails(email_type, once_each[start : start + MAX_RECIPIENTS], context, **options)
+def queue_vote_confirmation(to: str, context: Context, *, using: str | None = None, **options: Unpack[PerCall]) -> str:
+    """Queue a vote-confirmation: model_name, profile_url (or model_id, from which the link is built)."""
+    return queue_email(VOTE_CONFIRMATION, to, context, using=using, **options)
 
 
-def _check_recipient(to: To, *, subscriber: str, topic: Topic) -> None:
-    if callable(to):
-        return
-    _require([to], subscriber=subscriber, topic=topic)
-    kind = topic.schema.types[to]
-    if kind.misfit("ada@example.com") and kind.misfit(["ada@example.com"]):
-        raise InvalidSubscriber(
-            f"{subscriber!r} takes its recipients from {to!r} of {topic.name!r}, which is {kind.words}. Use a field "
-            "with an e-mail address or a list of them, or a function of the event."
-        )
+def queue_progress_update(to: str, context: Context, *, using: str | None = None, **options: Unpack[PerCall]) -> str:
+    """Queue a progress-update: model_name, vote_count, milestone, profile_url?."""
+    return queue_email(PROGRESS_UPDATE, to, context, using=using, **options)
 
 
-def _context(
-    context: ContextOf | None, email_type: EmailType, *, subscriber: str, topic: Topic
-) -> Mapping[str, str] | Callable[[Event], Mapping[str, Any]]:
-    """Return a function as it is, and anything else as a mapping of context to payload. Raises InvalidSubscriber."""
-    if callable(context):
-        return context
-    shape = email_type.shape()
-    takes = [*shape.needed, *shape.optional]
-    if context is None:
-        context = [field for field in takes if field in topic.schema.types]
-    named = [context] if isinstance(context, str) else context
-    fields = dict(named) if isinstance(named, Mapping) else {field: field for field in named}
-    _require(fields.values(), subscriber=subscriber, topic=topic)
-    if unknown := [field for field in fields if field not in takes]:
-        raise InvalidSubscriber(
-            f"{subscriber!r} has {', '.join(map(repr, unknown))} in its context, which the e-mail type does not take. "
-            f"It takes {', '.join(takes)}."
-        )
-    if missing := [field for field in shape.needed if field not in fields and field not in email_type.defaults]:
-        raise InvalidSubscriber(
-            f"{subscriber!r} has no {', '.join(map(repr, missing))} in its context, which the e-mail type needs. Pass "
-            "context={...}, a mapping of such fields to fields of the payload, or a function of the event."
-        )
-    return fields
+def queue_rank_update(to: str, context: Context, *, using: str | None = None, **options: Unpack[PerCall]) -> str:
+    """Queue a rank-update: model_name, rank_position, previous_rank, vote_count, profile_url?."""
+    return queue_email(RANK_UPDATE, to, context, using=using, **options)
 
 
-def _require(fields: Iterable[str], *, subscriber: str, topic: Topic) -> None:
-    if unknown := [field for field in fields if field not in topic.schema.types]:
-        raise InvalidSubscriber(
-            f"{subscriber!r} asks for {', '.join(map(repr, unknown))}, which {topic.name!r} has not. "
-            f"It has {', '.join(topic.schema.types)}."
-        )
+def queue_reward_delivery(to: str, context: Context, *, using: str | None = None, **options: Unpack[PerCall]) -> str:
+    """Queue a reward-delivery: reward_name, reward_value?, claim_url (default FRONTEND_URL/rewards)."""
+    return queue_email(REWARD_DELIVERY, to, context, using=using, **options)
+
+
+def queue_referral_join(to: str, context: Context, *, using: str | None = None, **options: Unpack[PerCall]) -> str:
+    """Queue a referral-join: user_name, referrer_name?, referral_url?."""
+    return queue_email(REFERRAL_JOIN, to, context, using=using, **options)
+
+
+def queue_referral_milestone(to: str, context: Context, *, using: str | None = None, **options: Unpack[PerCall]) -> str:
+    """Queue a referral-milestone: user_name, referral_count, reward_name?."""
+    return queue_email(REFERRAL_MILESTONE, to, context, using=using, **options)

@@ -1,22 +1,15 @@
-"""How code says that something happened."""
+"""publish() with one method for each of the topics."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
-from emailqueue.compose import valid_key
-from emailqueue.conf import get_settings
-from emailqueue.jobs import NewJob, path_of
-from emailqueue.priority import EVENT_QUEUE
-from emailqueue.staging import fresh_id
-from emailqueue.submit import submit
+from emailqueue.events import Topic, publish
+from emailqueue.events.topics import all_topics
 from events import topics
-from events.dispatch import dispatch
-from events.event import Event
 from events.payloads import (
     ModelProgressMilestone,
     ModelRankChanged,
@@ -25,44 +18,8 @@ from events.payloads import (
     UserRegistered,
     VoteCreated,
 )
-from events.topics import Topic, get_topic
 
 Fields = Mapping[str, object]
-
-
-def publish(
-    topic: str | Topic, payload: object, *, idempotency_key: str | None = None, using: str | None = None
-) -> str:
-    """
-    Publish an event and return its id (32 hex digits).
-
-    `payload` is a mapping, or an instance of the topic's dataclass. Inside a transaction of the database
-    `using` (default: "default") the event reaches Redis on commit, and never after a rollback. It costs
-    one job whatever the audience: a worker tells the subscribers. Two calls for one topic with the same key
-    within 24 hours publish one event. Raises UnknownTopic, InvalidPayload or InvalidIdempotencyKey before
-    anything is queued.
-    """
-    signal = get_topic(topic)
-    checked = signal.validate(payload)
-    event = Event(
-        id=_event_id(signal.name, checked, idempotency_key),
-        topic=signal.name,
-        payload=checked,
-        published_at=datetime.now(UTC),
-    )
-    settings = get_settings()
-    job = NewJob(
-        id=event.id,
-        queue=EVENT_QUEUE,
-        function=path_of(dispatch),
-        arguments={"event": event.as_json()},
-        attempts=settings.attempts,
-        backoff=settings.backoff,
-        label=event.topic,
-        keyed=idempotency_key is not None,
-    )
-    submit([job], using=using)
-    return event.id
 
 
 class PublishEvent:
@@ -126,9 +83,5 @@ class PublishEvent:
 publish_event = PublishEvent()
 
 
-def _event_id(topic: str, payload: Fields, key: str | None) -> str:
-    return fresh_id(None if key is None else f"event:{topic}:{valid_key(key)}", {"topic": topic, "payload": payload})
-
-
 def _by_method() -> dict[str, Topic]:
-    return {re.sub(r"\W", "_", name): topic for name, topic in topics.all_topics().items()}
+    return {re.sub(r"\W", "_", name): topic for name, topic in all_topics().items()}

@@ -6,16 +6,17 @@ from typing import Any
 from urllib.parse import quote
 
 from emailqueue.conf import get_settings
-from emailqueue.email_types import PROGRESS_UPDATE, RANK_UPDATE
-from emailqueue.queue import (
+from emailqueue.events.email_subscriptions import queue_for_all
+from emailqueue.events.event import Event
+from events import topics
+from events.emails import (
+    PROGRESS_UPDATE,
+    RANK_UPDATE,
     queue_referral_join,
     queue_referral_milestone,
     queue_reward_delivery,
     queue_vote_confirmation,
 )
-from events import topics
-from events.emails import queue_for_all
-from events.event import Event
 
 
 def confirm_vote(event: Event, **kwargs: object) -> None:

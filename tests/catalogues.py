@@ -30,7 +30,8 @@ def marked(app: str) -> set[Text]:
     found: set[Text] = set()
     for file in (ROOT / app).rglob("*.py"):
         found.update(_calls(ast.parse(file.read_text())))
-    for file in [*(ROOT / app).rglob("*.html"), *(ROOT / app).rglob("*.txt")]:
+    folders = [ROOT / app, ROOT / "templates" / app]
+    for file in [file for folder in folders for kind in ("*.html", "*.txt") for file in folder.rglob(kind)]:
         # Django writes a template as calls with holes between them.
         for call in re.findall(
             r"""\b(?:n?gettext|_)\((?:[^()'"]|'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*")*\)""", templatize(file.read_text())

@@ -19,12 +19,12 @@ from redis import Redis
 
 import config.settings as config_settings
 from emailqueue.conf import get_settings
-from emailqueue.embedded import EmbeddedValkey
-from emailqueue.jobs import Job, timestamp
-from emailqueue.priority import EMAIL_QUEUES, QUEUES
+from emailqueue.enqueue.submit import absence
+from emailqueue.jobs.job import Job, timestamp
+from emailqueue.jobs.priority import EMAIL_QUEUES, QUEUES
 from emailqueue.redis import connect
+from emailqueue.redis.embedded import EmbeddedValkey
 from emailqueue.store import Store
-from emailqueue.submit import absence
 from emailqueue.testing.mailserver import MailServer
 from emailqueue.worker import EmailWorker
 from tests.settings import mail_port, state

@@ -9,7 +9,7 @@ from django.contrib.auth.models import Permission, User
 from django.test import Client
 from django.urls import reverse
 
-from emailqueue.compose import DELIVER
+from emailqueue.enqueue.call import DELIVER
 from emailqueue.models import Attempt, DeadLetter, Reason
 
 LIST = reverse("admin:emailqueue_deadletter_changelist")
@@ -37,7 +37,7 @@ def create(number: int = 1, **fields: Any) -> DeadLetter:
             "attempts_allowed": 3,
             "reason": Reason.PERMANENT,
             "tries": 1,
-            "error_class": "emailqueue.smtp.Refused",
+            "error_class": "emailqueue.delivery.smtp.Refused",
             "message": "550 no such mailbox",
             "smtp_code": 550,
             "smtp_reply": "no such mailbox",

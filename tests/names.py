@@ -6,7 +6,15 @@ import inspect
 from importlib import import_module
 from typing import Any
 
-HOMES = ("emailqueue", "events", "emailqueue.models", "emailqueue.worker", "emailqueue.backends", "emailqueue.redis")
+HOMES = (
+    "emailqueue",
+    "emailqueue.events",
+    "events",
+    "emailqueue.models",
+    "emailqueue.worker",
+    "emailqueue.backends",
+    "emailqueue.redis",
+)
 """Modules whose names the docs use without the module."""
 
 
@@ -16,7 +24,7 @@ def find(dotted: str) -> Any:
     for home in HOMES:
         if hasattr(import_module(home), first):
             return _member(getattr(import_module(home), first), rest, dotted)
-    for package in ("", "emailqueue.", "events."):
+    for package in ("", "emailqueue.", "emailqueue.events.", "events."):
         try:
             return _walk(f"{package}{dotted}")
         except ImportError:

@@ -9,7 +9,7 @@ import tempfile
 import warnings
 from pathlib import Path
 
-from emailqueue.embedded import EmbeddedValkey
+from emailqueue.redis.embedded import EmbeddedValkey
 
 state = Path(tempfile.mkdtemp(prefix="emailqueue-tests-"))
 atexit.register(shutil.rmtree, state, ignore_errors=True)

@@ -11,7 +11,7 @@ from typing import Self
 
 from redis import Redis
 
-from emailqueue.store import _source
+from emailqueue.store.store import _source
 
 NEVER = b"\0in no request\0"
 

@@ -20,7 +20,7 @@ from config.quickstart.report import Progress, progress
 from config.quickstart.sample import REPLIES, Sample
 from config.quickstart.tally import Tally, take_tally
 from config.quickstart.workspace import Workspace
-from emailqueue.priority import QUEUES
+from emailqueue.jobs.priority import QUEUES
 from emailqueue.testing import MailServer
 
 PORT = 8000

@@ -7,17 +7,17 @@ from datetime import UTC, datetime, timedelta
 from itertools import cycle
 from typing import Any
 
-from emailqueue import (
-    queue_bulk_emails,
+from emailqueue import queue_bulk_emails, schedule_email
+from emailqueue.events import publish
+from events import (
+    publish_event,
     queue_progress_update,
     queue_rank_update,
     queue_referral_join,
     queue_referral_milestone,
     queue_reward_delivery,
     queue_vote_confirmation,
-    schedule_email,
 )
-from events import publish, publish_event
 
 NAMES = ("Ada", "Grace", "Alan", "Edsger", "Barbara", "Donald", "Radia", "Tim", "Margaret", "Linus", "Katherine")
 MODELS = ("Aurora", "Borealis", "Cirrus", "Dune", "Equinox", "Fjord", "Glacier")

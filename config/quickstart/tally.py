@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from config.quickstart.sample import Sample
+from emailqueue.jobs.priority import EMAIL_QUEUES
 from emailqueue.models import DeadLetter
-from emailqueue.priority import EMAIL_QUEUES
 from emailqueue.redis import connect
 from emailqueue.store import Store
 from emailqueue.testing import MailServer

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from django.core.management import CommandError
 
-from emailqueue.embedded import EmbeddedValkey
+from emailqueue.redis.embedded import EmbeddedValkey
 
 RATE_LIMIT = "200/s"
 OWN_PREFIXES = ("REDIS_", "UPSTASH_", "EMAIL_")

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.db import connections
 
-from emailqueue import submit
+from emailqueue.enqueue import submit
 
 
 class Commits:

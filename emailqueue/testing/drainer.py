@@ -11,16 +11,16 @@ from typing import Any
 from django.core.mail.backends.base import BaseEmailBackend
 from redis import Redis
 
-from emailqueue.attempt import attempt
 from emailqueue.conf import Settings, get_settings
-from emailqueue.housekeeping import close_redelivered, move_inbox
-from emailqueue.jobs import Job, timestamp
+from emailqueue.delivery.smtp import Mailer
+from emailqueue.housekeeping.inbox import close_redelivered, move_inbox
+from emailqueue.jobs.job import Job, timestamp
+from emailqueue.jobs.outcome import UNSENT
+from emailqueue.jobs.priority import EMAIL_QUEUES, EVENT_QUEUE, QUEUES
 from emailqueue.models import DeadLetter, OutboxRow
-from emailqueue.outcome import UNSENT
-from emailqueue.priority import EMAIL_QUEUES, EVENT_QUEUE, QUEUES
-from emailqueue.settlement import after_run, before_run
-from emailqueue.smtp import Mailer
 from emailqueue.store import SLOWED, Settled, Settlement, Store
+from emailqueue.worker.attempt import attempt
+from emailqueue.worker.settlement import after_run, before_run
 
 NAME = "drain"
 SERVER = "drain"

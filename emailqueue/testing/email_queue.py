@@ -13,14 +13,14 @@ from django.core.mail.backends import locmem, smtp
 from django.core.mail.backends.base import BaseEmailBackend
 from redis import Redis
 
-from emailqueue.compose import due as checked_due
 from emailqueue.conf import Settings
 from emailqueue.email_types import EmailType
-from emailqueue.jobs import Job
-from emailqueue.priority import Priority
+from emailqueue.enqueue.call import due as checked_due
+from emailqueue.enqueue.submit import absence
+from emailqueue.jobs.job import Job
+from emailqueue.jobs.priority import Priority
 from emailqueue.redis import standing_in
-from emailqueue.shape import Context
-from emailqueue.submit import absence
+from emailqueue.schema.shape import Context
 from emailqueue.testing.commits import Commits
 from emailqueue.testing.drainer import Drained, Drainer
 from emailqueue.testing.own_backend import own_queue_backend

@@ -13,7 +13,7 @@ from django.test.utils import _TestState, override_settings
 from django.utils.module_loading import import_string
 
 from emailqueue.conf import get_settings
-from emailqueue.mailers import is_queue
+from emailqueue.delivery.mailers import is_queue
 
 LOCMEM = "django.core.mail.backends.locmem.EmailBackend"
 

@@ -9,13 +9,13 @@ from typing import Any, Self, cast
 
 from redis import Redis
 
-from emailqueue.compose import due, valid_language
 from emailqueue.email_types import RESERVED, EmailType, get_email_type
+from emailqueue.enqueue.call import due, valid_language
 from emailqueue.errors import InvalidContext
-from emailqueue.jobs import Job, MalformedJob
-from emailqueue.kinds import fields_of, is_object
-from emailqueue.priority import EVENT_QUEUE, QUEUES, Priority
-from emailqueue.shape import Context
+from emailqueue.jobs.job import Job, MalformedJob
+from emailqueue.jobs.priority import EVENT_QUEUE, QUEUES, Priority
+from emailqueue.schema.kinds import fields_of, is_object
+from emailqueue.schema.shape import Context
 
 PRECISION = timedelta(milliseconds=1)
 """Difference between two times that counts as none: they went through floating point."""

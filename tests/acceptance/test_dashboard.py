@@ -16,12 +16,13 @@ from django.urls import reverse
 from redis import Redis
 from rq.worker import Worker
 
-from emailqueue import get_queue_stats, queue_bulk_emails, queue_vote_confirmation
+from emailqueue import get_queue_stats, queue_bulk_emails
 from emailqueue.errors import ForeignQueue
+from emailqueue.jobs.priority import QUEUES
 from emailqueue.models import DeadLetter
-from emailqueue.priority import QUEUES
 from emailqueue.testing import MailServer
 from emailqueue.worker import EmailWorker
+from events import queue_vote_confirmation
 from tests.conftest import StartWorker, Work, claim_and_vanish, eventually
 
 VOTE = {"model_name": "Tern", "profile_url": "https://front.example/models/7"}

@@ -15,12 +15,13 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from emailqueue import get_queue_stats, queue_bulk_emails, queue_vote_confirmation
-from emailqueue.embedded import EmbeddedValkey
+from emailqueue import get_queue_stats, queue_bulk_emails
+from emailqueue.events import get_event_stats, publish
 from emailqueue.models import OutboxRow
+from emailqueue.redis.embedded import EmbeddedValkey
 from emailqueue.store import Store
 from emailqueue.testing import MailServer
-from events import get_event_stats, publish
+from events import queue_vote_confirmation
 from tests.conftest import ROOT, StartWorker, database_url, eventually
 from tests.valkey_proxy import ValkeyProxy
 
@@ -195,8 +196,9 @@ WEB = """
 import django
 django.setup()
 from django.db import transaction
-from emailqueue import queue_bulk_emails, queue_vote_confirmation
-from events import publish
+from emailqueue import queue_bulk_emails
+from events import queue_vote_confirmation
+from emailqueue.events import publish
 with transaction.atomic():
     {call}
 print("done", flush=True)

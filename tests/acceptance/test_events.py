@@ -15,10 +15,11 @@ from pytest_django import DjangoDbBlocker
 from redis import Redis
 
 from emailqueue import Backoff, get_queue_stats, queue_email
+from emailqueue.events import Event, Topic, get_event_stats, publish, subscribe
+from emailqueue.events.stats import SubscriberStats
 from emailqueue.models import DeadLetter, Status
 from emailqueue.testing import MailServer
-from events import Event, Topic, get_event_stats, publish, publish_event, subscribe
-from events.stats import SubscriberStats
+from events import publish_event
 from tests.conftest import Work
 
 VOTE = {"voter_email": "ada@example.com", "model_name": "Tern", "model_id": 7}

@@ -13,10 +13,11 @@ import pytest
 from django.db import connection as database
 from redis import Redis
 
-from emailqueue import get_queue_stats, queue_bulk_emails, queue_vote_confirmation
-from emailqueue.embedded import EmbeddedValkey
+from emailqueue import get_queue_stats, queue_bulk_emails
 from emailqueue.models import DeadLetter
+from emailqueue.redis.embedded import EmbeddedValkey
 from emailqueue.testing import MailServer
+from events import queue_vote_confirmation
 from tests.conftest import StartWorker, WorkerProcess, database_url, eventually
 from tests.valkey_proxy import ValkeyProxy
 

@@ -16,15 +16,9 @@ from django.core.management import call_command
 from django.utils import timezone
 from redis import Redis
 
-from emailqueue import (
-    get_queue_stats,
-    queue_bulk_emails,
-    queue_progress_update,
-    queue_rank_update,
-    queue_vote_confirmation,
-    schedule_email,
-)
+from emailqueue import get_queue_stats, queue_bulk_emails, schedule_email
 from emailqueue.testing import MailServer
+from events import queue_progress_update, queue_rank_update, queue_vote_confirmation
 from tests.conftest import StartWorker, WorkerProcess, eventually
 
 VOTE = {"model_name": "Tern", "profile_url": "https://front.example/models/7"}

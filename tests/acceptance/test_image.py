@@ -134,7 +134,9 @@ def test_a_worker_of_the_image_beats_and_ends_on_sigterm(
     running.append(subprocess.Popen(worker, **in_app))  # type: ignore[call-overload]
 
     eventually((tmp_path / "alive").exists, 30)
-    probe = subprocess.run([python, "-m", "emailqueue.heartbeat", str(tmp_path / "alive")], check=False, **in_app)  # type: ignore[call-overload]
+    probe = subprocess.run(
+        [python, "-m", "emailqueue.worker.heartbeat", str(tmp_path / "alive")], check=False, **in_app
+    )  # type: ignore[call-overload]
     assert probe.returncode == 0
     running[0].send_signal(signal.SIGTERM)
     assert running[0].wait(30) == 0

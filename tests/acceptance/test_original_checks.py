@@ -12,9 +12,12 @@ import pytest
 from django.core.management import call_command
 from redis import Redis
 
-from emailqueue import (
-    get_queue_stats,
-    queue_bulk_emails,
+from emailqueue import get_queue_stats, queue_bulk_emails
+from emailqueue.enqueue.call import Recipient
+from emailqueue.events import get_event_stats, publish
+from emailqueue.models import DeadLetter
+from emailqueue.testing import MailServer
+from events import (
     queue_progress_update,
     queue_rank_update,
     queue_referral_join,
@@ -22,10 +25,6 @@ from emailqueue import (
     queue_reward_delivery,
     queue_vote_confirmation,
 )
-from emailqueue.compose import Recipient
-from emailqueue.models import DeadLetter
-from emailqueue.testing import MailServer
-from events import get_event_stats, publish
 from tests.conftest import StartWorker, Work
 
 MODEL = "https://front.example/models/7"

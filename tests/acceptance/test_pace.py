@@ -8,8 +8,9 @@ from typing import Any, cast
 import pytest
 from redis import Redis
 
-from emailqueue import get_queue_stats, queue_bulk_emails, queue_rank_update, queue_vote_confirmation
+from emailqueue import get_queue_stats, queue_bulk_emails
 from emailqueue.testing import MailServer
+from events import queue_rank_update, queue_vote_confirmation
 from tests.conftest import StartWorker, eventually
 
 VOTE = {"model_name": "Tern", "profile_url": "https://front.example/models/7"}

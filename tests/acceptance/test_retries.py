@@ -10,17 +10,10 @@ import pytest
 from django.utils import timezone
 from redis import Redis
 
-from emailqueue import (
-    Backoff,
-    cancel_email,
-    get_queue_stats,
-    queue_progress_update,
-    queue_vote_confirmation,
-    reschedule_email,
-    schedule_email,
-)
+from emailqueue import Backoff, cancel_email, get_queue_stats, reschedule_email, schedule_email
 from emailqueue.models import DeadLetter
 from emailqueue.testing import MailServer
+from events import queue_progress_update, queue_vote_confirmation
 from tests.conftest import StartWorker, Work, claim_and_vanish, eventually
 
 VOTE = {"model_name": "Tern", "profile_url": "https://front.example/models/7"}

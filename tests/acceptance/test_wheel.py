@@ -20,7 +20,7 @@ import django
 import pytest
 from redis import Redis
 
-from emailqueue.priority import QUEUES
+from emailqueue.jobs.priority import QUEUES
 from emailqueue.testing import MailServer, ReceivedMail
 from tests.conftest import ROOT, eventually
 
@@ -138,8 +138,8 @@ def test_five_lines_bring_the_queue_to_a_new_project(python: Path, mail_server: 
     with project.worker():
         project.shell("""
             from django.core.mail import EmailMessage, send_mail
-            from emailqueue import queue_vote_confirmation
-            from events import publish
+            from events import queue_vote_confirmation
+            from emailqueue.events import publish
 
             send_mail("Welcome", "It is good to have you.", "shop@example.com", ["plain@example.com"])
             message = EmailMessage("Your invoice", "See the file.", "shop@example.com", ["attached@example.com"])
@@ -201,7 +201,7 @@ def test_the_types_of_the_wheel_reach_a_project(python: Path, tmp_path: Path) ->
     (tmp_path / "calls.py").write_text(
         dedent("""
             from emailqueue import get_queue_stats, queue_email
-            from events import publish
+            from emailqueue.events import publish
 
             reveal_type(queue_email("vote-confirmation", "ada@example.com", {}, delay=5))
             reveal_type(get_queue_stats().main.waiting)
@@ -300,7 +300,7 @@ FILES = {
         from django.test import Client
         from django.urls import reverse
 
-        from emailqueue import queue_vote_confirmation
+        from events import queue_vote_confirmation
         from emailqueue.models import DeadLetter
         from members.models import Member
         from members.reports import write

@@ -14,12 +14,12 @@ from pytest_django.live_server_helper import LiveServer
 from redis import Redis
 
 from emailqueue import queue_bulk_emails
-from emailqueue.bulk import BulkAction
-from emailqueue.compose import DELIVER
+from emailqueue.dead_letters import bulk as bulk_run
 from emailqueue.email_types import EmailType, _registry
+from emailqueue.enqueue.call import DELIVER
 from emailqueue.flow import paused_queues
 from emailqueue.models import DeadLetter, Status
-from emailqueue.review import bulk_run
+from emailqueue.models.bulk_action import BulkAction
 from emailqueue.testing.mailserver import MailServer
 from tests.browser.conftest import Open
 from tests.conftest import Work, eventually

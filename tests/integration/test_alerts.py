@@ -8,10 +8,10 @@ from django.core import mail
 from pytest_django import Settings
 from redis import Redis
 
-from emailqueue import alerts
-from emailqueue.alerts import Digest
-from emailqueue.checks import check_alerts
-from emailqueue.housekeeping import move_inbox, tell
+from emailqueue.checks.system import check_alerts
+from emailqueue.housekeeping import alerts
+from emailqueue.housekeeping.alerts import Digest
+from emailqueue.housekeeping.inbox import move_inbox, tell
 from emailqueue.models import DeadLetter
 from emailqueue.signals import dead_lettered
 from tests.integration.test_deadletters import die

@@ -18,8 +18,8 @@ from django.core.mail.backends.base import BaseEmailBackend
 from pytest_django import Settings as DjangoSettings
 
 from emailqueue.conf import Settings
-from emailqueue.outcome import LOST, SENT, Kind, Outcome
-from emailqueue.smtp import Mailer
+from emailqueue.delivery.smtp import Mailer
+from emailqueue.jobs.outcome import LOST, SENT, Kind, Outcome
 
 ACCEPTED = {"ErrorCode": 0, "Message": "OK", "MessageID": "1", "To": "ada@example.com", "SubmittedAt": "now"}
 INACTIVE = {

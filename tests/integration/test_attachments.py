@@ -17,16 +17,16 @@ from pytest_django import Settings
 from redis import Redis
 
 from emailqueue import cancel_email
-from emailqueue.attachment_sweep import LOST, YOUNG, sweep, sweep_lost
-from emailqueue.attachments import FOLDER, INLINE, KeptFiles, keep, project_folder, storage
 from emailqueue.backends import QueuedEmailBackend
-from emailqueue.backoff import Backoff
 from emailqueue.errors import StorageUnavailable
-from emailqueue.housekeeper import SWEEPING, Housekeeper
-from emailqueue.jobs import Job, NewJob, Run, job_function, new_id, path_of
+from emailqueue.housekeeping.attachments import LOST, YOUNG, sweep, sweep_lost
+from emailqueue.housekeeping.retention import purge
+from emailqueue.housekeeping.thread import SWEEPING, Housekeeper
+from emailqueue.jobs.backoff import Backoff
+from emailqueue.jobs.job import Job, NewJob, Run, job_function, new_id, path_of
+from emailqueue.jobs.outcome import SENT, Outcome
+from emailqueue.mail.attachments import FOLDER, INLINE, KeptFiles, keep, project_folder, storage
 from emailqueue.models import DeadLetter, OutboxRow
-from emailqueue.outcome import SENT, Outcome
-from emailqueue.retention import purge
 from emailqueue.store import INBOX, Store
 from emailqueue.testing import MailServer
 from tests.conftest import Work, claim_and_vanish, eventually

@@ -29,18 +29,18 @@ from redis import Redis
 import config.settings as config_settings
 from emailqueue import EmailType, get_queue_stats, register
 from emailqueue.backends import QueuedEmailBackend
-from emailqueue.backoff import Backoff
 from emailqueue.conf import get_settings
+from emailqueue.delivery.mailers import SMTP
+from emailqueue.enqueue.relay import relay
+from emailqueue.enqueue.staging import Staging
+from emailqueue.enqueue.submit import absence
 from emailqueue.errors import InvalidAddress, InvalidMessage, InvalidPriority, NotRetryable, RedisUnavailable
-from emailqueue.jobs import NewJob, new_id
-from emailqueue.mailers import SMTP
-from emailqueue.messages import DELIVER_MESSAGE, message_of, prepare
+from emailqueue.jobs.backoff import Backoff
+from emailqueue.jobs.job import NewJob, new_id
+from emailqueue.mail.messages import DELIVER_MESSAGE, message_of, prepare
 from emailqueue.models import DeadLetter, OutboxRow, Status
 from emailqueue.redis import rq_queues
-from emailqueue.relay import relay
-from emailqueue.staging import Staging
 from emailqueue.store import Store
-from emailqueue.submit import absence
 from emailqueue.testing import MailServer
 from tests.conftest import Work
 from tests.letters import page, staff

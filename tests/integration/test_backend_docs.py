@@ -12,7 +12,7 @@ from pytest_django import Settings
 from redis import Redis
 
 from emailqueue.conf import get_settings
-from emailqueue.mailers import is_smtp, queue_is_used, require_delivery
+from emailqueue.delivery.mailers import is_smtp, queue_is_used, require_delivery
 from emailqueue.testing import MailServer
 from tests.conftest import Work
 from tests.settings import mail_port

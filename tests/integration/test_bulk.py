@@ -17,14 +17,16 @@ from django.urls import reverse
 from django.utils import timezone
 from redis import Redis
 
-from emailqueue.bulk import BulkAction
-from emailqueue.compose import DELIVER
-from emailqueue.email_types import VOTE_CONFIRMATION, _registry
-from emailqueue.housekeeper import Housekeeper
+from emailqueue.dead_letters import actions as verbs
+from emailqueue.dead_letters import bulk as bulk_run
+from emailqueue.dead_letters.selection import Selection
+from emailqueue.email_types import _registry
+from emailqueue.enqueue.call import DELIVER
+from emailqueue.housekeeping.thread import Housekeeper
 from emailqueue.models import DeadLetter, Status
-from emailqueue.review import bulk_run, verbs
-from emailqueue.review.selection import Selection
+from emailqueue.models.bulk_action import BulkAction
 from emailqueue.testing.mailserver import MailServer
+from events.emails import VOTE_CONFIRMATION
 from tests.conftest import Work, eventually
 from tests.letters import LIST, create, create_many, staff
 

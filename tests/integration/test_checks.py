@@ -14,10 +14,10 @@ from django.core.management import call_command
 from django.core.management.base import SystemCheckError
 from pytest_django import Settings
 
-from emailqueue.checks import check_rq_queues
-from emailqueue.embedded import EmbeddedValkey
+from emailqueue.checks.system import check_rq_queues
 from emailqueue.redis import connect, rq_queues
-from emailqueue.redis_report import RedisReport, describe_redis
+from emailqueue.redis.embedded import EmbeddedValkey
+from emailqueue.redis.report import RedisReport, describe_redis
 
 OURS = rq_queues("redis://h")
 OVER_TLS = OURS["low"]["URL"].replace("redis:", "rediss:")

@@ -17,8 +17,9 @@ from redis import Redis
 from rq import SimpleWorker
 from rq.serializers import DefaultSerializer, JSONSerializer
 
-from emailqueue.compose import DELIVER
-from emailqueue.email_types import VOTE_CONFIRMATION, EmailType, _registry, register
+from emailqueue.dead_letters.summary import plain_words, story
+from emailqueue.email_types import EmailType, _registry, register
+from emailqueue.enqueue.call import DELIVER
 from emailqueue.errors import (
     InvalidAddress,
     InvalidContext,
@@ -27,13 +28,12 @@ from emailqueue.errors import (
     NotDiscardable,
     NotRetryable,
 )
-from emailqueue.housekeeping import close_redelivered, import_foreign_failures, move_inbox, open_letters
+from emailqueue.housekeeping.inbox import close_redelivered, import_foreign_failures, move_inbox, open_letters
 from emailqueue.models import DeadLetter, Reason, Status
-from emailqueue.queue import queue_vote_confirmation
-from emailqueue.review.story import plain_words, story
 from emailqueue.store import INBOX, REDELIVERED
 from emailqueue.testing.mailserver import MailServer
-from emailqueue.verdict import Action
+from emailqueue.verdict.judge import Action
+from events.emails import VOTE_CONFIRMATION, queue_vote_confirmation
 from tests.conftest import Work
 
 DEATH = "d" * 32
@@ -59,7 +59,7 @@ def attempt(**changes: Any) -> dict[str, Any]:
         "charged": True,
         "times": 1,
         "worker": "worker-1",
-        "error_class": "emailqueue.smtp.Refused",
+        "error_class": "emailqueue.delivery.smtp.Refused",
         "message": "450 try later",
         "phase": "rcpt",
         "smtp_code": 450,
@@ -200,7 +200,7 @@ def test_an_entry_that_the_database_refuses_stays_while_the_others_move(
     assert counts == [3, 0]
     assert DeadLetter.objects.count() == 3
     assert valkey.hkeys(INBOX) == [b"b" * 32]
-    logged = [entry for entry in caplog.records if entry.name == "emailqueue.housekeeping"]
+    logged = [entry for entry in caplog.records if entry.name == "emailqueue.housekeeping.inbox"]
     assert [vars(entry)["death"] for entry in logged] == ["b" * 32]
     assert "ada@example.com" not in caplog.text
 
@@ -411,7 +411,7 @@ def test_wrong_edits_leave_the_letter_open(valkey: Redis, edits: dict[str, Any],
     ("changes", "edits", "sentence"),
     [
         ({"arguments": None, "reason": "malformed"}, {}, "cannot be read"),
-        ({"function": "emailqueue.deliver.gone"}, {}, "no installed app offers"),
+        ({"function": "emailqueue.delivery.deliver.gone"}, {}, "no installed app offers"),
         ({"function": "emailqueue.gone.deliver"}, {}, "no installed app offers"),
         ({"arguments": {"event": 1}}, {"to": "ada@example.com"}, "is no e-mail"),
     ],

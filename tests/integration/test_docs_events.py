@@ -19,10 +19,11 @@ from django.core.management import CommandError, call_command
 from redis import Redis
 
 from emailqueue import email_types
-from emailqueue.priority import EMAIL_QUEUES
-from events import publish, subscribe_email, topics
-from events.conf import Settings
-from events.field_types import Address, Link, _plain, field_type
+from emailqueue.events import publish, subscribe_email
+from emailqueue.events import topics as bus
+from emailqueue.events.conf import Settings
+from emailqueue.events.field_types import Address, Link, _plain, field_type
+from emailqueue.jobs.priority import EMAIL_QUEUES
 from events.receivers import connect_all
 from tests.conftest import ROOT, Work
 
@@ -35,13 +36,13 @@ def shop() -> Iterator[ModuleType]:
     """The module that all blocks of the page make together, in a process that has no topics but ours."""
     module = ModuleType("shop_of_the_docs")
     sys.modules[module.__name__] = module
-    known, types = dict(topics._registry), dict(email_types._registry)
-    topics._registry.pop("order.shipped", None)  # another test has one, too
+    known, types = dict(bus._registry), dict(email_types._registry)
+    bus._registry.pop("order.shipped", None)  # another test has one, too
     yield module
     del sys.modules[module.__name__]
-    for topic in topics.all_topics().values():
+    for topic in bus.all_topics().values():
         topic.receivers.clear()
-    for registry, before in ((topics._registry, known), (email_types._registry, types)):
+    for registry, before in ((bus._registry, known), (email_types._registry, types)):
         registry.clear()
         registry.update(before)  # type: ignore[arg-type] # each with its own
     connect_all()
@@ -99,10 +100,10 @@ def test_a_text_in_the_payload_becomes_the_date_of_a_mail(
     valkey: Redis, work: Work, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     payload = make_dataclass("OrderDue", [("email", Address), ("due", str)], frozen=True, kw_only=True)
-    monkeypatch.setattr(topics, "_registry", dict(topics._registry))
+    monkeypatch.setattr(bus, "_registry", dict(bus._registry))
     monkeypatch.setattr(email_types, "_registry", dict(email_types._registry))
     kind = email_types.register(email_types.EmailType(name="order-due", template="due.html", needed={"due": date}))
-    topic = topics.Topic("order.due", payload=payload)
+    topic = bus.Topic("order.due", payload=payload)
     subscribe_email(topic, kind, to="email")
 
     publish(topic, {"email": "ada@example.com", "due": date(2031, 5, 4).isoformat()})

@@ -18,21 +18,23 @@ from pytest_django import Settings
 from redis import Redis
 
 import emailqueue.email_types
-from emailqueue import EmailType, flow, queue_vote_confirmation
-from emailqueue.backoff import Backoff
+from emailqueue import EmailType, flow
+from emailqueue.checks import mail_server, queues, templates
+from emailqueue.checks import settings as setting
+from emailqueue.checks.finding import Finding, Level, worst
+from emailqueue.checks.redis import redis as examine_redis
 from emailqueue.conf import Settings as QueueSettings
-from emailqueue.doctor import mail_server, queues, setting, templates
-from emailqueue.doctor.finding import Finding, Level, worst
-from emailqueue.doctor.redis import redis as examine_redis
+from emailqueue.delivery.mailers import new_backend
 from emailqueue.email_types import _registry, email_types
-from emailqueue.jobs import timestamp
-from emailqueue.mailers import new_backend
+from emailqueue.jobs.backoff import Backoff
+from emailqueue.jobs.job import timestamp
 from emailqueue.models import DeadLetter, OutboxRow
-from emailqueue.monitor.snapshot import Snapshot
 from emailqueue.redis import rq_queues
-from emailqueue.redis_report import RedisReport
+from emailqueue.redis.report import RedisReport
+from emailqueue.statistics.snapshot import Snapshot
 from emailqueue.store import Store
 from emailqueue.testing.mailserver import MailServer
+from events import queue_vote_confirmation
 from tests.conftest import ROOT
 from tests.integration.test_scripts import enqueue
 from tests.settings import mail_port

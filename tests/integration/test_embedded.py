@@ -15,16 +15,16 @@ import pytest
 import redis
 from pytest_django import Settings
 
-from emailqueue.embedded import EmbeddedValkey, answers, ensure_running, socket_path
 from emailqueue.errors import RedisUnavailable
 from emailqueue.redis import connect, current_source, revive, rq_queues
+from emailqueue.redis.embedded import EmbeddedValkey, answers, ensure_running, socket_path
 
 ROOT = Path(__file__).resolve().parents[2]
 
 STARTER = """
 import os, subprocess, sys, time
 from pathlib import Path
-from emailqueue.embedded import EmbeddedValkey, ensure_running
+from emailqueue.redis.embedded import EmbeddedValkey, ensure_running
 
 ensure_running(Path(sys.argv[1]))
 {more}

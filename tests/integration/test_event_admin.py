@@ -13,13 +13,13 @@ from pytest_django import Settings
 from redis import Redis
 
 from emailqueue import queue_bulk_emails
+from emailqueue.events import Event, Topic, publish, subscribe, subscribe_email
+from emailqueue.events.trail import read_trail
 from emailqueue.models import DeadLetter
 from emailqueue.redis import rq_queues
-from events import Event, Topic, publish, subscribe, subscribe_email
-from events.trail import read_trail
 from tests.conftest import Work
 
-PAGE = reverse("admin:events_trail")
+PAGE = reverse("admin:emailqueue_eventtrail_changelist")
 XSS = "<script>alert(1)</script>"
 
 

@@ -18,15 +18,15 @@ from redis import Redis
 
 from emailqueue import queue_bulk_emails, queue_email
 from emailqueue.errors import EmailQueueError
+from emailqueue.events import Event, Topic, publish, subscribe, subscribe_email
+from emailqueue.events.errors import InvalidPayload
+from emailqueue.events.field_types import Address
+from emailqueue.events.report import REAL
+from emailqueue.events.simulation import simulate
+from emailqueue.events.trail import read_trail
 from emailqueue.models import DeadLetter
 from emailqueue.redis import rq_queues
 from emailqueue.testing.mailserver import MailServer
-from events import Event, Topic, publish, subscribe, subscribe_email
-from events.errors import InvalidPayload
-from events.field_types import Address
-from events.report import REAL
-from events.simulation import simulate
-from events.trail import read_trail
 from tests.conftest import Work
 
 REWARD = {"reward_name": "Mug"}

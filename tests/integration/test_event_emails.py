@@ -13,17 +13,17 @@ from redis import Redis
 
 from emailqueue import EmailType, Priority, register
 from emailqueue.errors import InvalidAttempts, InvalidPriority, UnknownEmailType
-from events import Event, Topic, get_event_stats, publish, subscribe_email
-from events.errors import InvalidSubscriber
-from events.field_types import Address
-from events.subscriptions import subscribers_of
-from events.trail import read_trail
+from emailqueue.events import Event, Topic, get_event_stats, publish, subscribe_email
+from emailqueue.events.errors import InvalidSubscriber
+from emailqueue.events.field_types import Address
+from emailqueue.events.subscriptions import subscribers_of
+from emailqueue.events.trail import read_trail
 from tests.conftest import Work
 
 PARCEL_LOST = register(
     EmailType(
         name="parcel-lost",
-        template="emailqueue/email/reward-delivery.html",
+        template="events/reward-delivery.html",
         needed={"parcel": int, "where": str},
         optional={"note": str},
     )

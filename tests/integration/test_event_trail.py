@@ -15,18 +15,20 @@ from redis import Redis
 
 from emailqueue import Backoff, cancel_email, queue_bulk_emails, queue_email, schedule_email
 from emailqueue.errors import RedisUnavailable
-from emailqueue.jobs import Job
+from emailqueue.events import Event, Topic, get_event_stats, publish, subscribe
+from emailqueue.events import topics as bus
+from emailqueue.events.conf import get_settings
+from emailqueue.events.errors import UnknownEvent
+from emailqueue.events.recording import Result, record
+from emailqueue.events.stats import SubscriberStats
+from emailqueue.events.subscribers import subscriber_job
+from emailqueue.events.trail import SubscriberTrail, Trail, read_trail
+from emailqueue.events.whereabouts import Place
+from emailqueue.jobs.job import Job
 from emailqueue.models import DeadLetter, OutboxRow
 from emailqueue.redis import connect, rq_queues
 from emailqueue.testing.mailserver import MailServer
-from events import Event, Topic, get_event_stats, publish, publish_event, subscribe, topics
-from events.conf import get_settings
-from events.errors import UnknownEvent
-from events.recording import Result, record
-from events.stats import SubscriberStats
-from events.subscribers import subscriber_job
-from events.trail import SubscriberTrail, Trail, read_trail
-from events.whereabouts import Place
+from events import publish_event
 from tests.conftest import Work, claim_and_vanish
 
 REWARD = {"reward_name": "Mug"}
@@ -183,10 +185,10 @@ def test_a_subscriber_that_was_removed_is_told_of_in_the_trail(valkey: Redis, wo
 
 def test_a_topic_that_the_worker_does_not_know_is_told_of_in_the_trail(valkey: Redis, work: Work) -> None:
     event_id = publish(CRATE_OPENED, {"crate": 7})
-    known = topics._registry.pop("crate.opened")
+    known = bus._registry.pop("crate.opened")
 
     work("events")
-    topics._registry["crate.opened"] = known
+    bus._registry["crate.opened"] = known
 
     trail = read_trail(event_id)
     assert [(attempt.result, attempt.reason[:32]) for attempt in trail.attempts] == [

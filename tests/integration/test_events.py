@@ -14,21 +14,22 @@ from pytest_django import Settings
 from redis import Redis
 
 from emailqueue import Backoff, get_queue_stats
+from emailqueue.enqueue.staging import Staging
+from emailqueue.enqueue.submit import stage
 from emailqueue.errors import InvalidIdempotencyKey, RedisUnavailable
-from emailqueue.jobs import Job
+from emailqueue.events import Event, Topic, get_event_stats, publish, subscribe
+from emailqueue.events.dispatch import dispatch
+from emailqueue.events.errors import InvalidPayload, InvalidSubscriber
+from emailqueue.events.stats import SubscriberStats
+from emailqueue.events.subscriptions import subscribers_of
+from emailqueue.events.trail import read_trail
+from emailqueue.jobs.job import Job
+from emailqueue.jobs.priority import EMAIL_QUEUES
 from emailqueue.models import DeadLetter
-from emailqueue.priority import EMAIL_QUEUES
 from emailqueue.redis import rq_queues
-from emailqueue.staging import Staging
 from emailqueue.store import Store
-from emailqueue.submit import stage
-from events import Event, Topic, get_event_stats, publish, publish_event, subscribe, topics
-from events.dispatch import dispatch
-from events.errors import InvalidPayload, InvalidSubscriber
+from events import publish_event, topics
 from events.receivers import confirm_vote, connect_all
-from events.stats import SubscriberStats
-from events.subscriptions import subscribers_of
-from events.trail import read_trail
 from tests.conftest import Work, claim_and_vanish, eventually
 
 VOTE = {"voter_email": "ada@example.com", "model_name": "Ada", "model_id": 7}

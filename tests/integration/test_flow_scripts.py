@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from redis import Redis
 
 from emailqueue.flow import current_limit, outages_in, pause, paused_queues, reset_limit, resume, set_limit
-from emailqueue.jobs import Job, new_id, timestamp
+from emailqueue.jobs.job import Job, new_id, timestamp
 from emailqueue.store import SLOWED, Settled, Settlement, Store
 from tests.acceptance.test_pace import commands
 from tests.integration.test_scripts import ask, claim, claimed, counters, enqueue, redis_time, scheduled, waiting

@@ -13,9 +13,10 @@ from django.urls import reverse
 from pytest_django import Settings
 from redis import Redis
 
-from emailqueue import EmailType, email_types, queue_reward_delivery, register
+from emailqueue import EmailType, email_types, register
 from emailqueue.models import Subscription
 from emailqueue.testing import EmailQueue
+from events import queue_reward_delivery
 from tests.catalogues import CATALOGUES, compile_into, texts
 from tests.letters import LIST, create
 
@@ -33,7 +34,7 @@ def german(settings: Settings, tmp_path: Path) -> None:
 
 @pytest.fixture
 def newsletter() -> Iterator[EmailType]:
-    template = "emailqueue/email/referral-join.html"
+    template = "events/referral-join.html"
     yield register(EmailType(name="newsletter", template=template, needed={"user_name": str}, subscribed=True))
     email_types._registry.pop("newsletter")
 
@@ -53,7 +54,7 @@ def english_in(page: str) -> list[str]:
         (reverse("admin:emailqueue_deadletter_change", args=["1".zfill(32)]), "Die Mail, wie sie jetzt hinausginge"),
         (reverse("admin:emailqueue_stats"), "Versandlimit über alle Worker"),
         (reverse("admin:emailqueue_subscription_changelist"), "durch Mitarbeiter gesperrt"),
-        (reverse("admin:events_trail"), "Eines Ereignisses, einer Mail, zu der es geführt hat"),
+        (reverse("admin:emailqueue_eventtrail_changelist"), "Eines Ereignisses, einer Mail, zu der es geführt hat"),
     ],
 )
 def test_the_admin_speaks_the_language_of_the_browser(

@@ -7,7 +7,7 @@ import pytest
 from redis import Redis
 
 from benchmarks import hosted
-from emailqueue.priority import QUEUES
+from emailqueue.jobs.priority import QUEUES
 from emailqueue.redis import connect
 from emailqueue.testing import MailServer
 from tests.conftest import StartWorker

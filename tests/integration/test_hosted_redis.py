@@ -10,9 +10,9 @@ from pytest_django import Settings
 from redis import Redis
 
 from emailqueue import queue_email
-from emailqueue.embedded import EmbeddedValkey
 from emailqueue.redis import find_redis, rq_queues
-from emailqueue.redis_report import describe_redis
+from emailqueue.redis.embedded import EmbeddedValkey
+from emailqueue.redis.report import describe_redis
 from emailqueue.testing import MailServer
 from tests.conftest import StartWorker
 from tests.tls_proxy import TlsProxy

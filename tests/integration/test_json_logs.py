@@ -5,9 +5,9 @@ import json
 import pytest
 from redis import Redis
 
-from emailqueue import queue_vote_confirmation
-from emailqueue.priority import QUEUES
+from emailqueue.jobs.priority import QUEUES
 from emailqueue.testing.mailserver import MailServer
+from events import queue_vote_confirmation
 from tests.conftest import StartWorker
 
 VOTE = {"model_name": "Aurora", "profile_url": "https://front.example/models/7"}

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import pytest
 from django.core import mail
 
-from emailqueue import EmailType, email_types, queue_bulk_emails, queue_referral_join, register
-from emailqueue.review.rendition import render_now
+from emailqueue import EmailType, email_types, queue_bulk_emails, register
+from emailqueue.dead_letters.preview import render_now
 from emailqueue.testing import EmailQueue
+from events import queue_referral_join
 
 JOIN = {"user_name": "Ada"}
 
@@ -48,7 +49,7 @@ def test_the_retry_of_a_letter_keeps_the_language(email_queue: EmailQueue, edits
 
 
 def test_many_recipients_may_have_objects_of_the_dataclass(email_queue: EmailQueue) -> None:
-    kind = register(EmailType(name="join", template="emailqueue/email/referral-join.html", context=Join))
+    kind = register(EmailType(name="join", template="events/referral-join.html", context=Join))
 
     queue_bulk_emails(
         kind, ["ada@example.com", ("mary@example.com", Join("Mary", "Grace"))], Join("friend"), language="de"

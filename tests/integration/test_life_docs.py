@@ -10,15 +10,15 @@ from redis import Redis
 
 from emailqueue import cancel_email, flow, get_queue_stats, queue_bulk_emails, queue_email
 from emailqueue.conf import Settings
+from emailqueue.delivery.smtp import CHECK_AFTER, RECYCLE_AFTER, RECYCLE_SECONDS
+from emailqueue.enqueue.relay import relay
+from emailqueue.events import publish
 from emailqueue.models import Attempt, DeadLetter
-from emailqueue.redis_report import write_a_key
-from emailqueue.relay import relay
-from emailqueue.rounds import AHEAD, SETTLE_WITHIN
-from emailqueue.settlement import MAX_CRASHES
-from emailqueue.smtp import CHECK_AFTER, RECYCLE_AFTER, RECYCLE_SECONDS
+from emailqueue.redis.report import write_a_key
 from emailqueue.store import PIECE, STAGED, Store
 from emailqueue.testing import MailServer
-from events import publish
+from emailqueue.worker.loop import AHEAD, SETTLE_WITHIN
+from emailqueue.worker.settlement import MAX_CRASHES
 from tests.conftest import StartWorker, Work, claim_and_vanish, eventually
 from tests.names import find
 from tests.tables import ROOT, code, page, section, table
@@ -52,8 +52,8 @@ def test_each_script_of_the_page_exists_and_each_script_that_moves_a_mail_is_tol
 def test_each_dotted_name_of_the_page_exists() -> None:
     named = {word for word in code(PAGE.path.read_text()) if re.fullmatch(r"emailqueue(\.\w+)+", word)}
 
-    assert named == {"emailqueue.deliver.deliver"}
-    assert callable(find("emailqueue.deliver.deliver"))
+    assert named == {"emailqueue.delivery.deliver.deliver"}
+    assert callable(find("emailqueue.delivery.deliver.deliver"))
 
 
 def test_the_tables_of_the_database_have_these_names() -> None:

@@ -11,9 +11,9 @@ from django.db import DatabaseError, OperationalError
 from django.db import connection as database
 from redis import Redis
 
-from emailqueue.database_report import told
-from emailqueue.housekeeper import Housekeeper
+from emailqueue.housekeeping.thread import Housekeeper
 from emailqueue.models import DeadLetter
+from emailqueue.models.database_report import told
 from emailqueue.store import INBOX
 from tests.conftest import eventually
 

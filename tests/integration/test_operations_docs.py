@@ -18,7 +18,7 @@ from config.environment import PATIENCE
 from config.urls import urlpatterns
 from emailqueue.conf import Settings
 from emailqueue.management.commands.emailqueue import VERBS
-from emailqueue.rounds import GRACE
+from emailqueue.worker.loop import GRACE
 from tests.integration.test_prometheus import TOKEN
 from tests.unit.test_deploy import ROOT, known_variables
 

@@ -6,8 +6,8 @@ from django.test import Client
 from django.urls import reverse
 from pytest_django import DjangoAssertNumQueries
 
-from emailqueue.backoff import Backoff
-from emailqueue.jobs import NewJob, new_id
+from emailqueue.jobs.backoff import Backoff
+from emailqueue.jobs.job import NewJob, new_id
 from emailqueue.models import OutboxRow
 
 pytestmark = pytest.mark.django_db
@@ -27,7 +27,7 @@ def keep(count: int = 1) -> list[str]:
         NewJob(
             id=new_id(),
             queue="low",
-            function="emailqueue.deliver.deliver",
+            function="emailqueue.delivery.deliver.deliver",
             arguments={"email_type": "progress-update", "to": "ada@example.com", "context": {"secret": "4711"}},
             attempts=3,
             backoff=Backoff(),

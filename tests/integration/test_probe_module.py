@@ -15,8 +15,8 @@ from pytest_django import Settings
 from pytest_django.live_server_helper import LiveServer
 
 from config.probe import ask
+from emailqueue.enqueue.submit import absence
 from emailqueue.redis import rq_queues
-from emailqueue.submit import absence
 from tests.conftest import ROOT
 
 

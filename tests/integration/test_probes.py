@@ -22,16 +22,16 @@ from django.test import Client
 from pytest_django import Settings
 from redis import Redis
 
-from emailqueue import heartbeat
 from emailqueue.conf import Settings as QueueSettings
 from emailqueue.conf import get_settings
-from emailqueue.embedded import EmbeddedValkey
-from emailqueue.heartbeat import EVERY, Heartbeat
-from emailqueue.listener import PATIENCE
-from emailqueue.priority import QUEUES
+from emailqueue.enqueue.submit import absence
+from emailqueue.jobs.priority import QUEUES
 from emailqueue.redis import connect, rq_queues
-from emailqueue.rounds import Limits, Rounds, Stop
-from emailqueue.submit import absence
+from emailqueue.redis.embedded import EmbeddedValkey
+from emailqueue.worker import heartbeat
+from emailqueue.worker.heartbeat import EVERY, Heartbeat
+from emailqueue.worker.listener import PATIENCE
+from emailqueue.worker.loop import Limits, Rounds, Stop
 from tests.conftest import StartWorker, eventually
 
 
@@ -47,7 +47,7 @@ def alive(*words: str) -> tuple[int, str]:
 def probe(file: Path, *seconds: str) -> subprocess.CompletedProcess[str]:
     """Run the probe that starts no Django."""
     return subprocess.run(
-        [sys.executable, "-X", "importtime", "-m", "emailqueue.heartbeat", str(file), *seconds],
+        [sys.executable, "-X", "importtime", "-m", "emailqueue.worker.heartbeat", str(file), *seconds],
         capture_output=True,
         text=True,
         check=False,

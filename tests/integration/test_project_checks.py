@@ -13,8 +13,8 @@ from django.core.checks import CheckMessage
 from pytest_django import Settings
 
 from emailqueue import EmailType, register
+from emailqueue.checks.project import check_django_rq, check_templates, check_worker_class
 from emailqueue.email_types import _registry
-from emailqueue.project_checks import check_django_rq, check_templates, check_worker_class
 from emailqueue.worker import EmailWorker
 from tests.conftest import ROOT
 from tests.host_project import SETTINGS
@@ -101,10 +101,11 @@ def test_a_template_that_exists_is_not_judged_here(
 
 
 @pytest.mark.parametrize("engines", ["without those of apps", "none"])
-def test_built_in_types_without_templates_are_warned_of_once(settings: Settings, engines: str) -> None:
+def test_types_without_templates_are_named(settings: Settings, engines: str) -> None:
     settings.TEMPLATES = [] if engines == "none" else [{**settings.TEMPLATES[0], "APP_DIRS": False, "DIRS": []}]
 
-    message = only([message for message in check_templates() if message.id == "emailqueue.W020"])
+    messages = {message.msg: message.hint for message in check_templates()}
 
-    assert "'vote-confirmation', " in message.msg
-    assert "APP_DIRS" in str(message.hint)
+    [hint] = [hint for words, hint in messages.items() if "'vote-confirmation'" in words]
+    assert len(messages) == len(email_types())
+    assert 'folder "templates"' in str(hint)

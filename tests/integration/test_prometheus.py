@@ -19,10 +19,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from pytest_django import Settings
 from redis import Redis
 
-from emailqueue import flow, prometheus
+from emailqueue import flow
 from emailqueue.models import DeadLetter, OutboxRow
-from emailqueue.prometheus import EmailQueueCollector
 from emailqueue.redis import rq_queues
+from emailqueue.statistics import prometheus
+from emailqueue.statistics.prometheus import EmailQueueCollector
 from emailqueue.store import Store
 from tests.conftest import ROOT
 from tests.integration.test_scripts import enqueue

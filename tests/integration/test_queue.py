@@ -13,19 +13,7 @@ from django.utils import timezone
 from redis import Redis
 
 import emailqueue
-from emailqueue import (
-    cancel_email,
-    queue_bulk_emails,
-    queue_email,
-    queue_progress_update,
-    queue_rank_update,
-    queue_referral_join,
-    queue_referral_milestone,
-    queue_reward_delivery,
-    queue_vote_confirmation,
-    reschedule_email,
-    schedule_email,
-)
+from emailqueue import cancel_email, queue_bulk_emails, queue_email, reschedule_email, schedule_email
 from emailqueue.errors import (
     EmailQueueError,
     InvalidAddress,
@@ -37,6 +25,14 @@ from emailqueue.errors import (
     UnknownEmailType,
 )
 from emailqueue.redis import rq_queues
+from events import (
+    queue_progress_update,
+    queue_rank_update,
+    queue_referral_join,
+    queue_referral_milestone,
+    queue_reward_delivery,
+    queue_vote_confirmation,
+)
 
 ADA, BOB = "ada@example.com", "bob@example.com"
 LINK = "https://front.example/models/1"

@@ -11,12 +11,13 @@ import pytest
 from django.core.management import CommandError, call_command
 from pytest_django import Settings
 
-from emailqueue import cancel_email, get_queue_stats, queue_reward_delivery, reschedule_email
-from emailqueue.embedded import EmbeddedValkey
+from emailqueue import cancel_email, get_queue_stats, reschedule_email
 from emailqueue.errors import RedisUnavailable
+from emailqueue.events import get_event_stats
 from emailqueue.models import OutboxRow
 from emailqueue.redis import rq_queues
-from events import get_event_stats
+from emailqueue.redis.embedded import EmbeddedValkey
+from events import queue_reward_delivery
 from tests.conftest import WorkerProcess, eventually
 
 NOBODY = "redis://127.0.0.1:1"

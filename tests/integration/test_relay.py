@@ -13,15 +13,16 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from redis import Redis
 
-from emailqueue import cancel_email, get_queue_stats, queue_bulk_emails, queue_vote_confirmation, reschedule_email
+from emailqueue import cancel_email, get_queue_stats, queue_bulk_emails, reschedule_email
+from emailqueue.enqueue.relay import MEMORY, SETTLING, YOUNG, relay
 from emailqueue.errors import RedisUnavailable
-from emailqueue.housekeeping import push_retries
+from emailqueue.events import publish
+from emailqueue.housekeeping.inbox import push_retries
 from emailqueue.models import DeadLetter, OutboxRow, Status
 from emailqueue.redis import rq_queues
-from emailqueue.relay import MEMORY, SETTLING, YOUNG, relay
 from emailqueue.store import OFFERED, PIECE, SINCE, Store
 from emailqueue.testing import MailServer
-from events import publish
+from events import queue_vote_confirmation
 from tests.conftest import Work, claim_and_vanish
 
 VOTE = {"model_name": "Ada", "profile_url": "https://front.example/models/1"}
@@ -324,7 +325,7 @@ def kept_for_a_call_whose_reply_was_lost(job_id: str, valkey: Redis) -> list[Out
     job = {
         "id": job_id,
         "queue": "normal",
-        "function": "emailqueue.deliver.deliver",
+        "function": "emailqueue.delivery.deliver.deliver",
         "arguments": {"email_type": "vote-confirmation", "to": "ada@example.com", "context": VOTE},
         "attempts": 3,
         "backoff": {},

@@ -9,10 +9,10 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from emailqueue.bulk import BulkAction
 from emailqueue.errors import InvalidAge
+from emailqueue.housekeeping.retention import BATCH, CLOSED, age, purge
 from emailqueue.models import Attempt, DeadLetter, Status
-from emailqueue.retention import BATCH, CLOSED, age, purge
+from emailqueue.models.bulk_action import BulkAction
 from tests.letters import create, create_many
 
 LONG_AGO = timezone.now() - timedelta(days=91)

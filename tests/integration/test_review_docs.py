@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from redis import Redis
 
+from emailqueue.admin.dead_letters import DeadLetterAdmin
 from emailqueue.conf import Settings
+from emailqueue.dead_letters.permissions import VERBS
 from emailqueue.models import DeadLetter
-from emailqueue.monitor.panels import _makers
-from emailqueue.monitor.snapshot import Snapshot
-from emailqueue.review.letter_admin import DeadLetterAdmin
-from emailqueue.review.rights import VERBS
 from emailqueue.signals import dead_lettered
+from emailqueue.statistics.panels import _makers
+from emailqueue.statistics.snapshot import Snapshot
 from emailqueue.store import Store
 
 PAGE = (Path(__file__).parents[2] / "docs" / "review.md").read_text()

@@ -12,9 +12,10 @@ from django.urls import reverse
 from django.utils import timezone
 from redis import Redis
 
-from emailqueue.compose import DELIVER
-from emailqueue.email_types import VOTE_CONFIRMATION, EmailType, _registry
+from emailqueue.email_types import EmailType, _registry
+from emailqueue.enqueue.call import DELIVER
 from emailqueue.models import DeadLetter, Status
+from events.emails import VOTE_CONFIRMATION
 from tests.letters import LIST, NOON, XSS, act, create, page, staff
 
 VOTE = {"model_name": "GPT", "profile_url": "https://front.example/models/7"}
@@ -60,7 +61,7 @@ def test_the_list_tells_the_verdict_and_the_page_leads_to_the_event() -> None:
 
     assert "This address does not exist or is closed" in listed
     assert "Correct what was refused" not in text
-    trail = f'<a href="{reverse("admin:events_trail")}?id={letter.pk}">Trail of its event</a>'
+    trail = f'<a href="{reverse("admin:emailqueue_eventtrail_changelist")}?id={letter.pk}">Trail of its event</a>'
     assert (trail in text, trail in seen) == (False, True)
 
 

@@ -10,9 +10,9 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
+from emailqueue.dead_letters.counting import EXACT
+from emailqueue.dead_letters.selection import PROBE
 from emailqueue.models import DeadLetter, Status
-from emailqueue.review.counting import EXACT
-from emailqueue.review.selection import PROBE
 from tests.letters import LIST, NOON, create, create_many, page, staff
 
 

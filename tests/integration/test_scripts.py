@@ -19,8 +19,8 @@ from rq.serializers import JSONSerializer
 from rq.suspension import resume, suspend
 
 from emailqueue import Backoff
-from emailqueue.jobs import Job, MalformedJob, NewJob, new_id
-from emailqueue.outcome import Staged
+from emailqueue.jobs.job import Job, MalformedJob, NewJob, new_id
+from emailqueue.jobs.outcome import Staged
 from emailqueue.store import PIECE, Added, Claim, Settled, Settlement, Store, staging_key
 
 COUNTERS = "emailqueue:counters"
@@ -38,7 +38,7 @@ def new_job(**fields: Any) -> NewJob:
     values: dict[str, Any] = {
         "id": new_id(),
         "queue": "normal",
-        "function": "emailqueue.deliver.deliver",
+        "function": "emailqueue.delivery.deliver.deliver",
         "arguments": {"to": "ada@example.com"},
         "attempts": 3,
         "backoff": Backoff(),

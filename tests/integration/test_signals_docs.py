@@ -10,9 +10,10 @@ import pytest
 from django.dispatch import Signal
 
 from emailqueue import signals
+from emailqueue.events import publish
+from emailqueue.events.topics import Topic
 from emailqueue.testing import EmailQueue
-from events import publish, topics
-from events.topics import Topic
+from events import topics
 from tests.tables import ROOT, code, page, section, table
 
 PAGE = page("signals")

@@ -21,10 +21,10 @@ from hypothesis import strategies as st
 from pytest_django import Settings as DjangoSettings
 
 from emailqueue.conf import Settings
-from emailqueue.fencer import FenceUnanswered
-from emailqueue.outcome import LOST, SENT, Kind, Outcome
-from emailqueue.smtp import CHECK_AFTER, RECYCLE_AFTER, RECYCLE_SECONDS, Mailer
+from emailqueue.delivery.smtp import CHECK_AFTER, RECYCLE_AFTER, RECYCLE_SECONDS, Mailer
+from emailqueue.jobs.outcome import LOST, SENT, Kind, Outcome
 from emailqueue.testing import MailServer
+from emailqueue.worker.fence import FenceUnanswered
 from tests.conftest import eventually
 
 Answering = Callable[..., None]

@@ -11,10 +11,10 @@ from redis import Redis
 
 from emailqueue import get_queue_stats, queue_bulk_emails, queue_email
 from emailqueue.errors import RedisUnavailable
-from emailqueue.jobs import Job
+from emailqueue.jobs.job import Job
 from emailqueue.models import DeadLetter, Status
 from emailqueue.redis import rq_queues
-from emailqueue.stats import QueueFigures
+from emailqueue.statistics.stats import QueueFigures
 from emailqueue.store import Settlement, Store
 from tests.conftest import claim_and_vanish
 

@@ -21,8 +21,8 @@ from redis import Redis
 from emailqueue import flow
 from emailqueue.management.verbs.stats import CLEAR
 from emailqueue.models import DeadLetter
-from emailqueue.monitor.terminal import bars
 from emailqueue.redis import rq_queues
+from emailqueue.statistics.terminal import bars
 from emailqueue.store import Store
 from tests.conftest import ROOT, database_url
 from tests.integration.test_scripts import enqueue

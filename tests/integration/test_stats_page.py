@@ -14,12 +14,13 @@ from redis import Redis
 from redis.client import Monitor
 
 from emailqueue import queue_bulk_emails, queue_email
-from emailqueue.jobs import Job
+from emailqueue.events import publish
+from emailqueue.jobs.job import Job
 from emailqueue.models import DeadLetter
-from emailqueue.monitor.panels import Panel, _makers, register_panel
-from emailqueue.monitor.snapshot import Period, Snapshot, percentile
-from emailqueue.store import Settlement, Store, _source
-from events import publish
+from emailqueue.statistics.panels import Panel, _makers, register_panel
+from emailqueue.statistics.snapshot import Period, Snapshot, percentile
+from emailqueue.store import Settlement, Store
+from emailqueue.store.store import _source
 from tests.conftest import Work, claim_and_vanish
 from tests.letters import NOON, XSS, create
 

@@ -17,11 +17,11 @@ from pytest_django import DjangoDbBlocker
 from redis import Redis
 
 from emailqueue import cancel_email, queue_bulk_emails, queue_email, schedule_email
+from emailqueue.enqueue.relay import relay
+from emailqueue.enqueue.submit import AVOID, absence
 from emailqueue.models import OutboxRow
 from emailqueue.redis import rq_queues
-from emailqueue.relay import relay
 from emailqueue.store import PIECE, Store
-from emailqueue.submit import AVOID, absence
 
 VOTE = {"model_name": "Ada", "profile_url": "https://front.example/models/1"}
 

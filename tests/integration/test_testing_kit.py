@@ -19,20 +19,18 @@ from emailqueue import (
     get_queue_stats,
     queue_bulk_emails,
     queue_email,
-    queue_rank_update,
-    queue_referral_join,
-    queue_reward_delivery,
     register,
     reschedule_email,
     schedule_email,
 )
 from emailqueue.backends import QueuedEmailBackend
-from emailqueue.email_types import REWARD_DELIVERY
 from emailqueue.errors import InvalidContext, InvalidLanguage, InvalidPriority, InvalidTime, UnknownEmailType
+from emailqueue.events import publish, subscribe
+from emailqueue.events.event import Event
 from emailqueue.models import DeadLetter, OutboxRow, Status
 from emailqueue.testing import EmailQueue, EmailQueueMixin
-from events import publish, subscribe, topics
-from events.event import Event
+from events import queue_rank_update, queue_referral_join, queue_reward_delivery, topics
+from events.emails import REWARD_DELIVERY
 
 BADGE = {"reward_name": "Badge"}
 RANK = {"model_name": "GPT", "rank_position": 1, "previous_rank": 2, "vote_count": 3}

@@ -26,7 +26,7 @@ def odd() -> Iterator[EmailType]:
     yield register(
         EmailType(
             name=NAME,
-            template="emailqueue/email/referral-join.html",
+            template="events/referral-join.html",
             needed={"user_name": str},
             reply_to=["help@example.com"],
             attachments=lambda _context: [("plan.pdf", b"12345", "application/pdf")],

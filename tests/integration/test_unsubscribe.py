@@ -31,13 +31,13 @@ from pytest_django import Settings
 from redis import Redis
 
 from emailqueue import EmailType, email_types, get_queue_stats, queue_email, register
-from emailqueue.checks import check_unsubscribe
+from emailqueue.checks.system import check_unsubscribe
+from emailqueue.events.whereabouts import Place, whereabouts
 from emailqueue.models import DeadLetter, Reason, Subscription
-from emailqueue.queue import queue_referral_join
 from emailqueue.redis import connect
+from emailqueue.subscriptions import tracking as listening
 from emailqueue.testing import EmailQueue, MailServer
-from emailqueue.unsubscribe import tracking as listening
-from events.whereabouts import Place, whereabouts
+from events.emails import queue_referral_join
 from tests.conftest import Work
 
 State = Subscription.State
@@ -53,7 +53,7 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture(autouse=True)
 def newsletter() -> Iterator[EmailType]:
     """A subscribed type."""
-    template = "emailqueue/email/referral-join.html"
+    template = "events/referral-join.html"
     yield register(EmailType(name="newsletter", template=template, needed={"user_name": str}, subscribed=True))
     email_types._registry.pop("newsletter")
 
@@ -528,7 +528,7 @@ def test_what_a_mail_service_tells_holds_all_subscribed_types_back(
     )
 
     tracking.send(sender=None, event=event, esp_name="Postmark")
-    tracking.disconnect(dispatch_uid="emailqueue.unsubscribe")
+    tracking.disconnect(dispatch_uid="emailqueue.subscriptions")
 
     subscription = subscribe()
     assert (subscription.state, subscription.address) == (state, KEY)

@@ -8,9 +8,9 @@ import pytest
 from redis import Redis
 
 from emailqueue import get_queue_stats, queue_bulk_emails
-from emailqueue.housekeeper import Housekeeper
+from emailqueue.housekeeping.thread import Housekeeper
+from emailqueue.jobs.priority import QUEUES
 from emailqueue.models import DeadLetter, OutboxRow
-from emailqueue.priority import QUEUES
 from emailqueue.store import INBOX
 from emailqueue.testing import MailServer
 from emailqueue.worker import EmailWorker

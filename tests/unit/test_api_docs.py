@@ -12,16 +12,15 @@ from typing import Any
 import pytest
 
 import emailqueue
-import emailqueue.email_types
 import emailqueue.testing
-import events
+import events.emails
 from emailqueue import Backoff, EmailType, Priority
+from emailqueue.events import Event
+from emailqueue.events.stats import EventStats, SubscriberStats, TopicStats
 from emailqueue.flow import Limit
 from emailqueue.models import Reason, Status
 from emailqueue.queue import Common, PerCall
-from emailqueue.stats import DeadLetterFigures, QueueFigures, QueueStats
-from events import Event
-from events.stats import EventStats, SubscriberStats, TopicStats
+from emailqueue.statistics.stats import DeadLetterFigures, QueueFigures, QueueStats
 from tests.names import find, signature_of
 from tests.tables import code, page, section, table
 
@@ -105,7 +104,7 @@ def test_the_built_in_types_are_those_of_the_code() -> None:
         code(row[0])[0]: [code(cell) for cell in row[1:]]
         for row in table(PAGE, "type", "priority", "needed", "optional")
     }
-    built_in = {kind.name: kind for kind in vars(emailqueue.email_types).values() if isinstance(kind, EmailType)}
+    built_in = {kind.name: kind for kind in vars(events.emails).values() if isinstance(kind, EmailType)}
 
     assert told == {
         name: [[kind.priority.queue], list(kind.needed), list(kind.optional)] for name, kind in built_in.items()

@@ -13,7 +13,7 @@ import yaml
 from django.core.management import get_commands, load_command_class
 from django.core.management.base import BaseCommand
 
-from emailqueue.heartbeat import STALE_AFTER
+from emailqueue.worker.heartbeat import STALE_AFTER
 from tests.pages import Page
 from tests.tables import ROOT, code, page, section, table
 
@@ -115,7 +115,7 @@ def test_each_command_of_ours_has_its_heading() -> None:
 def test_each_module_that_is_run_exists_and_runs() -> None:
     modules = [re.findall(r"-m (\S+)", row[0])[0] for row in table(PAGE, "command", "does") if "-m" in row[0]]
 
-    assert modules == ["emailqueue.heartbeat", "config.probe"]
+    assert modules == ["emailqueue.worker.heartbeat", "config.probe"]
     assert all('__name__ == "__main__"' in Path(str(import_module(name).__file__)).read_text() for name in modules)
     assert f"within {STALE_AFTER:g} s" in section(PAGE, "Modules that are run")
 

@@ -11,8 +11,15 @@ from typing import Any
 import pytest
 
 from emailqueue import Backoff, EmailType
-from emailqueue.compose import MAX_RECIPIENTS, Options, ascii_domain, checked_recipients, due, mail_job, valid_address
-from emailqueue.email_types import VOTE_CONFIRMATION
+from emailqueue.enqueue.call import (
+    MAX_RECIPIENTS,
+    Options,
+    ascii_domain,
+    checked_recipients,
+    due,
+    mail_job,
+    valid_address,
+)
 from emailqueue.errors import (
     EmailQueueError,
     InvalidAddress,
@@ -27,6 +34,7 @@ from emailqueue.errors import (
     TooManyRecipients,
     UnknownEmailType,
 )
+from events.emails import VOTE_CONFIRMATION
 
 ADA = "ada@example.com"
 VOTE = {"model_name": "Ada", "profile_url": "https://front.example/models/1"}
@@ -38,7 +46,7 @@ def test_a_mail_becomes_a_job_of_its_types_priority() -> None:
 
     assert (job.queue, job.label, job.due, job.keyed) == ("normal", "vote-confirmation", "", False)
     assert (job.attempts, job.backoff) == (3, Backoff())
-    assert job.function == "emailqueue.deliver.deliver"
+    assert job.function == "emailqueue.delivery.deliver.deliver"
     assert job.arguments == {
         "email_type": "vote-confirmation",
         "to": ADA,

@@ -24,10 +24,10 @@ from django.core.management import get_commands
 from config.probe import TIMEOUT
 from config.urls import urlpatterns
 from emailqueue.conf import Settings
-from emailqueue.heartbeat import EVERY
+from emailqueue.jobs.priority import QUEUES
 from emailqueue.management.commands.emailqueue import VERBS
-from emailqueue.priority import QUEUES
-from emailqueue.rounds import GRACE
+from emailqueue.worker.heartbeat import EVERY
+from emailqueue.worker.loop import GRACE
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -38,7 +38,7 @@ OLDEST_KUBERNETES, NEWEST_KUBERNETES = "1.29", "1.35"
 
 def known_variables() -> set[str]:
     """Return the variables of the environment that the project reads."""
-    sources = "".join((ROOT / path).read_text() for path in ("config/settings.py", "emailqueue/redis.py"))
+    sources = "".join((ROOT / path).read_text() for path in ("config/settings.py", "emailqueue/redis/connection.py"))
     readers = r'\b(?:text|words|switch|number|choice|database|_read|_read_number)\((?:environ, )?"([A-Z_]+)"'
     listed = re.findall(r'"([A-Z][A-Z_]+)": "([A-Z_]+)"', sources)
     upstash = {"UPSTASH_REDIS_REST_URL", "UPSTASH_REDIS_REST_TOKEN"}
@@ -122,7 +122,7 @@ def test_each_command_exists() -> None:
     assert {verb[0] for verb in verbs} <= get_commands().keys()
     assert {verb[1] for verb in verbs if verb[0] == "emailqueue"} <= VERBS.keys()
     assert {tuple(verb[1:]) for verb in verbs if verb[0] == "rqworker"} == {QUEUES}
-    assert set(modules) == {"config.probe", "emailqueue.heartbeat"}
+    assert set(modules) == {"config.probe", "emailqueue.worker.heartbeat"}
     assert all((ROOT / f"{module.replace('.', '/')}.py").is_file() for module in modules)
 
 
@@ -350,7 +350,7 @@ def test_a_worker_pod_has_time_to_end_and_is_alive_by_the_file_that_it_touches()
 
     assert spec["terminationGracePeriodSeconds"] > LONGEST
     [file] = [entry["value"] for entry in container["env"] if entry["name"] == "EMAIL_HEARTBEAT_FILE"]
-    assert container["livenessProbe"]["exec"]["command"][:4] == ["python", "-m", "emailqueue.heartbeat", file]
+    assert container["livenessProbe"]["exec"]["command"][:4] == ["python", "-m", "emailqueue.worker.heartbeat", file]
     assert Path(file).parent == Path(container["volumeMounts"][0]["mountPath"])
     for probe in ("startupProbe", "readinessProbe"):
         assert container[probe]["exec"]["command"][-3:] == ["emailqueue", "alive", "--ready"]

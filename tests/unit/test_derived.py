@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 from django.db import models
 
-from emailqueue.derived import KEY, DerivedField, domain_of, text_key
 from emailqueue.models import DeadLetter
+from emailqueue.models.derived import KEY, DerivedField, domain_of, text_key
 
 
 def test_migrations_see_a_plain_column() -> None:

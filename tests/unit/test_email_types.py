@@ -7,16 +7,9 @@ from uuid import uuid4
 import pytest
 
 from emailqueue import EmailType, Priority, register
-from emailqueue.email_types import (
-    PROGRESS_UPDATE,
-    REFERRAL_JOIN,
-    REWARD_DELIVERY,
-    VOTE_CONFIRMATION,
-    Url,
-    email_types,
-    get_email_type,
-)
+from emailqueue.email_types import Url, email_types, get_email_type
 from emailqueue.errors import EmailQueueError, InvalidContext, MissingContext, UnknownEmailType
+from events.emails import PROGRESS_UPDATE, REFERRAL_JOIN, REWARD_DELIVERY, VOTE_CONFIRMATION
 
 FRONT = "https://front.example"
 LINK = "https://front.example/models/7"

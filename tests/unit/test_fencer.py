@@ -9,9 +9,9 @@ import pytest
 from redis import ConnectionError as RedisConnectionError
 
 from emailqueue.errors import RedisUnavailable
-from emailqueue.fencer import Fencer, FenceUnanswered
-from emailqueue.jobs import Job
+from emailqueue.jobs.job import Job
 from emailqueue.store import Store
+from emailqueue.worker.fence import Fencer, FenceUnanswered
 from tests.conftest import eventually
 
 

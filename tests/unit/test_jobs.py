@@ -12,8 +12,8 @@ from rq.job import Job as RQJob
 from rq.serializers import JSONSerializer
 
 from emailqueue import Backoff
-from emailqueue.jobs import Job, MalformedJob, NewJob, Run, job_function, new_id, path_of, timestamp
-from emailqueue.outcome import SENT, Outcome
+from emailqueue.jobs.job import Job, MalformedJob, NewJob, Run, job_function, new_id, path_of, timestamp
+from emailqueue.jobs.outcome import SENT, Outcome
 
 
 @job_function

@@ -9,7 +9,7 @@ from django.core.mail import EmailMultiAlternatives
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from emailqueue.messages import message_of, prepare
+from emailqueue.mail.messages import message_of, prepare
 from tests.unit.test_message_json import HEADERS, alternatives, attachments, line, on_the_wire, words
 
 PEOPLE = [

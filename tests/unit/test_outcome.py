@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from emailqueue.outcome import MAX_TEXT, Failure, Kind, Outcome, shorten
+from emailqueue.jobs.outcome import MAX_TEXT, Failure, Kind, Outcome, shorten
 
 
 def test_a_failure_tells_class_message_and_traceback() -> None:

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from emailqueue.monitor.plots import Line, _round_up, plot
+from emailqueue.statistics.plots import Line, _round_up, plot
 
 XSS = "<script>alert(1)</script>"
 

@@ -6,7 +6,7 @@ import pytest
 
 from emailqueue import Priority
 from emailqueue.errors import InvalidPriority
-from emailqueue.priority import EMAIL_QUEUES, EVENT_QUEUE, QUEUES
+from emailqueue.jobs.priority import EMAIL_QUEUES, EVENT_QUEUE, QUEUES
 
 
 def test_each_priority_has_a_number_and_a_queue_of_its_own() -> None:

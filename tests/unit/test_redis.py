@@ -12,7 +12,7 @@ from django_rq.connection_utils import get_connection
 from pytest_django import Settings
 from redis.retry import Retry
 
-from emailqueue.priority import QUEUES
+from emailqueue.jobs.priority import QUEUES
 from emailqueue.redis import connect, current_source, find_redis, revive, rq_queues
 
 UPSTASH = {"UPSTASH_REDIS_REST_URL": "https://eu1-cat.upstash.io", "UPSTASH_REDIS_REST_TOKEN": "A+b/c=@d"}

@@ -22,7 +22,7 @@ from pytest_django import Settings
 
 from emailqueue.email_types import EmailType
 from emailqueue.errors import EmptyMessage
-from emailqueue.rendering import TemplatedEmail, render
+from emailqueue.mail.rendering import TemplatedEmail, render
 
 PARTS = """
 {% block subject %}Hello {{ name }}{% endblock %}

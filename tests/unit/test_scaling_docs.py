@@ -9,9 +9,9 @@ import pytest
 
 from benchmarks.capacity import FIGURES, parser
 from emailqueue.conf import Settings
-from emailqueue.rounds import MAX_HANDS
-from emailqueue.smtp import RECYCLE_AFTER, RECYCLE_SECONDS
+from emailqueue.delivery.smtp import RECYCLE_AFTER, RECYCLE_SECONDS
 from emailqueue.store import OFFER_AGAIN, PIECE
+from emailqueue.worker.loop import MAX_HANDS
 from tests.tables import code, page, table
 
 PAGE = page("scaling")

@@ -14,7 +14,7 @@ from django.core.exceptions import ImproperlyConfigured
 from pytest_django import Settings as DjangoSettings
 
 import emailqueue.conf
-import events.conf
+import emailqueue.events.conf
 from events import topics
 from tests.pages import Page
 from tests.tables import ROOT, code, page, table
@@ -27,7 +27,7 @@ REFUSED = {
 }
 OURS = {
     **{field.name.upper(): emailqueue.conf for field in fields(emailqueue.conf.Settings)},
-    **{field.name.upper(): events.conf for field in fields(events.conf.Settings)},
+    **{field.name.upper(): emailqueue.events.conf for field in fields(emailqueue.events.conf.Settings)},
 }
 PAGES = [Page(path) for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]]
 ENVIRONMENT = set(re.findall(r"`([A-Z_0-9]+)`", page("environment").path.read_text()))
@@ -44,7 +44,7 @@ Configure = Callable[[str, Any], None]
 @pytest.fixture
 def configure(settings: DjangoSettings) -> Configure:
     def write(key: str, value: Any) -> None:
-        setattr(settings, "EVENTS" if OURS[key] is events.conf else "EMAIL_QUEUE", {key: value})
+        setattr(settings, "EVENTS" if OURS[key] is emailqueue.events.conf else "EMAIL_QUEUE", {key: value})
 
     return write
 
@@ -110,7 +110,7 @@ def settings_read() -> Iterator[str]:
 def test_each_key_that_any_page_names_exists(of: Page) -> None:
     named = re.findall(r"""(EMAIL_QUEUE|EVENTS)\[["'](\w+)["']\]""", of.path.read_text())
 
-    homes = {"EMAIL_QUEUE": emailqueue.conf, "EVENTS": events.conf}
+    homes = {"EMAIL_QUEUE": emailqueue.conf, "EVENTS": emailqueue.events.conf}
     assert [key for home, key in named if OURS.get(key) is not homes[home]] == []
 
 

@@ -7,12 +7,12 @@ import pytest
 
 from emailqueue import Backoff
 from emailqueue.conf import Settings
-from emailqueue.jobs import Job
-from emailqueue.outcome import LOST, SENT, UNSENT, Failure, Kind, Outcome
-from emailqueue.settlement import after_run, before_run
+from emailqueue.jobs.job import Job
+from emailqueue.jobs.outcome import LOST, SENT, UNSENT, Failure, Kind, Outcome
 from emailqueue.store import Settlement
+from emailqueue.worker.settlement import after_run, before_run
 
-DATA = json.dumps(["emailqueue.deliver.deliver", None, [], {"to": "ada@example.com"}]).encode()
+DATA = json.dumps(["emailqueue.delivery.deliver.deliver", None, [], {"to": "ada@example.com"}]).encode()
 CHARGED = {"kind": "transient", "charged": True}
 HELD_ONCE = {"kind": "outage", "charged": False, "times": 1}
 
@@ -79,7 +79,10 @@ def test_the_last_attempt_that_fails_is_a_dead_letter_with_its_history() -> None
     assert record["reason"] == "exhausted"
     assert [attempt["kind"] for attempt in record["history"]] == ["transient", "outage", "transient", "transient"]
     assert (record["job_id"], record["queue"], record["label"]) == ("ab12", "normal", "vote-confirmation")
-    assert (record["function"], record["arguments"]) == ("emailqueue.deliver.deliver", {"to": "ada@example.com"})
+    assert (record["function"], record["arguments"]) == (
+        "emailqueue.delivery.deliver.deliver",
+        {"to": "ada@example.com"},
+    )
     assert (record["attempts"], record["backoff"]) == (3, Backoff().as_json())
     assert (record["letter"], record["created_at"], record["raw"]) == ("d0", "then", "")
 

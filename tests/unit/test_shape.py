@@ -12,7 +12,7 @@ import pytest
 from emailqueue import EmailType
 from emailqueue.email_types import Url, email_types
 from emailqueue.errors import InvalidContext, MissingContext
-from emailqueue.shape import shape_of
+from emailqueue.schema.shape import shape_of
 
 FRONT = "https://front.example"
 

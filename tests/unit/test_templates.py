@@ -15,7 +15,7 @@ from django.core.mail import EmailMultiAlternatives
 from pytest_django import Settings
 
 from emailqueue.email_types import get_email_type
-from emailqueue.rendering import render
+from emailqueue.mail.rendering import render
 
 FRONTEND_URL = "https://app.example.com"
 PROFILE_URL = "https://elsewhere.example/models/nova-3?from=mail&lang=en"

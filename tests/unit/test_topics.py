@@ -17,19 +17,20 @@ from django.dispatch import Signal, receiver
 from pytest_django import Settings
 from redis import RedisError
 
+import emailqueue.events
 import events
-from emailqueue.backoff import Backoff
 from emailqueue.errors import InvalidAttempts, InvalidBackoff
-from emailqueue.jobs import Job
-from emailqueue.outcome import SENT, Kind, Outcome
-from events import topics
-from events.errors import InvalidPayload, InvalidSubscriber, UnknownTopic
-from events.event import Event
+from emailqueue.events import topics as bus
+from emailqueue.events.errors import InvalidPayload, InvalidSubscriber, UnknownTopic
+from emailqueue.events.event import Event
+from emailqueue.events.subscribers import call_subscriber, run_subscriber, subscriber_job
+from emailqueue.events.subscriptions import Subscription, subscribe, subscribers_of
+from emailqueue.events.topics import Topic, get_topic
+from emailqueue.jobs.backoff import Backoff
+from emailqueue.jobs.job import Job
+from emailqueue.jobs.outcome import SENT, Kind, Outcome
+from events import publish_event, topics
 from events.payloads import VoteCreated
-from events.publishing import publish_event
-from events.subscribers import call_subscriber, run_subscriber, subscriber_job
-from events.subscriptions import Subscription, subscribe, subscribers_of
-from events.topics import Topic, get_topic
 
 VOTE = {"voter_email": "ada@example.com", "model_name": "Ada", "model_id": 7}
 RANK = {
@@ -151,7 +152,7 @@ def test_topics_are_found_by_name() -> None:
 
     assert found is same is topics.VOTE_CREATED
     assert repr(found) == "<Topic vote.created>"
-    assert topics.all_topics()["order.shipped"] is ORDER_SHIPPED
+    assert bus.all_topics()["order.shipped"] is ORDER_SHIPPED
 
 
 @pytest.mark.parametrize("name", ["vote.craeted", None, ["vote.created"]])
@@ -182,7 +183,7 @@ def test_a_payload_of_types_that_json_has_no_match_for_is_refused_by_its_field(h
     ):
         Topic("order.paid", payload=payload)
 
-    assert "order.paid" not in topics.all_topics()
+    assert "order.paid" not in bus.all_topics()
 
 
 def test_a_payload_is_a_mapping_or_the_dataclass() -> None:
@@ -501,9 +502,7 @@ def test_the_job_of_a_subscriber_has_the_same_id_each_time() -> None:
 
 
 def test_publish_event_has_a_method_for_each_topic_with_a_signature_to_complete() -> None:
-    methods = {
-        topic.replace(".", "_"): getattr(publish_event, topic.replace(".", "_")) for topic in topics.all_topics()
-    }
+    methods = {topic.replace(".", "_"): getattr(publish_event, topic.replace(".", "_")) for topic in bus.all_topics()}
 
     signatures = {name: inspect.signature(method) for name, method in methods.items()}
 
@@ -517,9 +516,9 @@ def test_publish_event_has_a_method_for_each_topic_with_a_signature_to_complete(
 
 
 def test_the_package_hands_out_its_public_names() -> None:
-    importlib.import_module("events.publishing")
+    importlib.import_module("emailqueue.events.publishing")
 
-    names = {name: events.__getattr__(name) for name in events.__all__}
+    names = {name: getattr(package, name) for package in (events, emailqueue.events) for name in package.__all__}
 
     assert names["topics"] is topics
     assert names["Topic"] is Topic

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from emailqueue.unfolded import unfold
+from emailqueue.mail.unfolded import unfold
 
 
 @pytest.mark.parametrize("length", [20, 77, 78, 79, 120, 998])

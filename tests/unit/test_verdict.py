@@ -16,11 +16,11 @@ from django.utils.functional import Promise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emailqueue import verdict
 from emailqueue.errors import InvalidRule
-from emailqueue.outcome import Kind
-from emailqueue.verdict import RULES, Action, Rule, judge, register_rule, sentence
-from emailqueue.verdict_rule import PHASES, Answer
+from emailqueue.jobs.outcome import Kind
+from emailqueue.verdict import judge as verdict
+from emailqueue.verdict.judge import RULES, Action, Rule, judge, register_rule, sentence
+from emailqueue.verdict.rule import PHASES, Answer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

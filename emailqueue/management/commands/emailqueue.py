@@ -10,11 +10,11 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
 
-from emailqueue.database_report import told
 from emailqueue.errors import EmailQueueError
 from emailqueue.management.answer import Answer
 from emailqueue.management.django_options import django_options
 from emailqueue.management.verbs import alive, doctor, limit, pause, preview, purge, resume, stats
+from emailqueue.models.database_report import told
 
 VERBS: Mapping[str, ModuleType] = {
     "alive": alive,

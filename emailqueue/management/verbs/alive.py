@@ -7,13 +7,14 @@ from typing import Any
 
 from redis import RedisError
 
-from emailqueue import heartbeat, presence
 from emailqueue.conf import get_settings
 from emailqueue.errors import RedisUnavailable
 from emailqueue.management.answer import Answer
-from emailqueue.monitor.snapshot import Snapshot
 from emailqueue.redis import connect
+from emailqueue.statistics import presence
+from emailqueue.statistics.snapshot import Snapshot
 from emailqueue.store import Store
+from emailqueue.worker import heartbeat
 
 
 def add_arguments(parser: ArgumentParser) -> None:

@@ -7,8 +7,8 @@ from argparse import ArgumentParser
 from collections.abc import Sequence
 from typing import Any
 
-from emailqueue.doctor.examine import examine
-from emailqueue.doctor.finding import Finding, Level, worst
+from emailqueue.checks.examine import examine
+from emailqueue.checks.finding import Finding, Level, worst
 from emailqueue.management.answer import Answer
 
 MARKS = {Level.OK: "ok     ", Level.WARNING: "warning", Level.ERROR: "ERROR  "}

@@ -11,11 +11,11 @@ from urllib.parse import quote
 from django.core.management.base import CommandError
 from django.template import TemplateDoesNotExist
 
-from emailqueue.compose import valid_language
+from emailqueue.dead_letters.preview import Rendition
+from emailqueue.dead_letters.samples import render_sample
 from emailqueue.email_types import EmailType, email_types, get_email_type
+from emailqueue.enqueue.call import valid_language
 from emailqueue.errors import EmailQueueError
-from emailqueue.review.rendition import Rendition
-from emailqueue.review.samples import render_sample
 
 
 def add_arguments(parser: ArgumentParser) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from typing import Any
 
-from emailqueue import retention
+from emailqueue.housekeeping import retention
 
 
 def add_arguments(parser: ArgumentParser) -> None:

@@ -17,9 +17,9 @@ from redis import RedisError
 
 from emailqueue.conf import get_settings
 from emailqueue.errors import RedisUnavailable
-from emailqueue.monitor.figures import as_json, open_letters, take
-from emailqueue.monitor.terminal import screen
-from emailqueue.redis_report import unavailable
+from emailqueue.redis.report import unavailable
+from emailqueue.statistics.figures import as_json, open_letters, take
+from emailqueue.statistics.terminal import screen
 
 CLEAR = "\x1b[H\x1b[2J"
 """To the first place, and erase all (ECMA-48)."""

@@ -1,0 +1,135 @@
+"""The suppression list in the admin: who gets no mails of subscribed types, and why."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.core.exceptions import ValidationError
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
+
+from emailqueue.email_types import email_types
+from emailqueue.enqueue.call import valid_address
+from emailqueue.errors import InvalidAddress
+from emailqueue.models import Subscription
+from emailqueue.models.subscription import ALL_TYPES, address_key
+
+if TYPE_CHECKING:
+    ModelAdmin = admin.ModelAdmin[Subscription]
+    ModelForm = forms.ModelForm[Subscription]
+else:
+    ModelAdmin = admin.ModelAdmin
+    ModelForm = forms.ModelForm
+
+BLOCK_AT_MOST = 1000
+"""Subscriptions that one action changes."""
+
+
+class BlockForm(ModelForm):
+    """Asks which address shall get no more mails, and of which type."""
+
+    email_type = forms.ChoiceField(label=_("E-mail type"), required=False)
+
+    class Meta:
+        model = Subscription
+        fields = ("address", "email_type", "detail")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        subscribed = [(name, name) for name, kind in email_types().items() if kind.subscribed]
+        field = self.fields["email_type"]
+        assert isinstance(field, forms.ChoiceField)
+        field.choices = [(ALL_TYPES, _("all subscribed types")), *subscribed]
+
+    def clean_address(self) -> str:
+        """Return the address as it is compared."""
+        try:
+            return address_key(valid_address(self.cleaned_data["address"]))
+        except InvalidAddress as error:
+            raise ValidationError(str(error)) from error
+
+    def clean(self) -> dict[str, Any]:
+        """Take the row that the address has already: that one is blocked."""
+        cleaned = super().clean() or self.cleaned_data
+        place = {name: cleaned.get(name) for name in ("address", "email_type")}
+        self.instance = Subscription.objects.written().filter(**place).first() or self.instance
+        return cleaned
+
+
+class SubscriptionAdmin(ModelAdmin):
+    """Staff may block an address and take any suppression back; nothing is edited."""
+
+    actions = ["allow", "block"]
+    form = BlockForm
+    list_display = ["address", "kind", "state", "detail", "changed_at", "skipped", "skipped_at"]
+    list_filter = ["state"]
+    ordering = ["-changed_at"]
+    readonly_fields = ["state", "changed_at", "skipped", "skipped_at"]
+    search_fields = ["address__startswith"]
+    search_help_text = _("Beginning of an address")
+    show_full_result_count = False
+
+    class Media:
+        css = {"all": ["emailqueue/review.css"]}
+
+    def add_view(
+        self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Call it what it does."""
+        return super().add_view(request, form_url, {"title": _("Block an address"), **(extra_context or {})})
+
+    def get_fieldsets(self, request: HttpRequest, obj: Subscription | None = None) -> Any:
+        """Show of a new row only what is asked for."""
+        if obj:
+            return super().get_fieldsets(request, obj)
+        told = _("The address gets no more mails of this type from now on, until staff allow it again in the list.")
+        return [(None, {"fields": BlockForm.Meta.fields, "description": told})]
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Subscription], search_term: str
+    ) -> tuple[QuerySet[Subscription], bool]:
+        """Search as addresses are stored, since databases differ in whether "A" finds "a"."""
+        term = address_key(search_term) if "@" in search_term else search_term.lower()
+        return super().get_search_results(request, queryset, term)
+
+    @admin.display(description=_("e-mail type"), ordering="email_type")
+    def kind(self, subscription: Subscription) -> str:
+        """Return the type, or that it is all of them."""
+        return subscription.email_type or str(_("all subscribed types"))
+
+    def save_model(self, request: HttpRequest, obj: Subscription, form: Any, change: Any) -> None:
+        """Block the address: by its row where it has one."""
+        Subscription.objects.suppress(
+            obj.address, Subscription.State.BLOCKED, email_type=obj.email_type, detail=obj.detail
+        )
+        obj.pk = Subscription.objects.written().get(address=obj.address, email_type=obj.email_type).pk
+
+    @admin.action(permissions=["change"], description=_("Send mails to the selected addresses again"))
+    def allow(self, request: HttpRequest, queryset: QuerySet[Subscription]) -> None:
+        """Take suppressions back."""
+        self._change(request, queryset, Subscription.State.ACTIVE)
+
+    @admin.action(permissions=["change"], description=_("Send no more mails to the selected addresses"))
+    def block(self, request: HttpRequest, queryset: QuerySet[Subscription]) -> None:
+        """Suppress those that get mails."""
+        self._change(request, queryset, Subscription.State.BLOCKED)
+
+    def _change(self, request: HttpRequest, queryset: QuerySet[Subscription], state: Subscription.State) -> None:
+        changed = 0
+        for subscription in queryset[:BLOCK_AT_MOST]:
+            if subscription.become(state):
+                self.log_change(request, subscription, str(state.label))
+                changed += 1
+        told = ngettext("%(count)d subscription changed.", "%(count)d subscriptions changed.", changed)
+        self.message_user(request, told % {"count": changed}, messages.SUCCESS)
+
+    def has_change_permission(self, request: HttpRequest, obj: Subscription | None = None) -> bool:
+        """Only the actions change anything."""
+        return obj is None and super().has_change_permission(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Subscription | None = None) -> bool:
+        return False

@@ -1,0 +1,1 @@
+"""What is done with dead letters, without the admin."""

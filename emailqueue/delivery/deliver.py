@@ -1,0 +1,99 @@
+"""Turns the job of one e-mail into a delivered mail."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.db import InterfaceError, OperationalError
+
+from emailqueue.conf import get_settings
+from emailqueue.delivery.mailers import is_smtp
+from emailqueue.email_types import get_email_type
+from emailqueue.enqueue.submit import submit
+from emailqueue.errors import AttachmentGone, InvalidContext, StorageUnavailable, Suppressed, UnknownEmailType
+from emailqueue.jobs.job import Job, MalformedJob, Run, job_function
+from emailqueue.jobs.outcome import SKIPPED, Kind, Outcome
+from emailqueue.jobs.priority import Priority
+from emailqueue.mail.attachments import KeptFiles
+from emailqueue.mail.edits import split
+from emailqueue.mail.messages import message_of, recipients_of
+from emailqueue.mail.rendering import message_id, render
+from emailqueue.models import Subscription
+
+
+@job_function
+def deliver(job: Job, run: Run) -> Outcome:
+    """
+    Render the mail and send it.
+
+    A type that nobody registers any more, or a context that does not fit it, cannot heal by
+    waiting: the mail becomes a dead letter at once. Other errors of rendering are retried. A mail of a
+    subscribed type is skipped when its recipient has left, and waits while the database is away that says so.
+    """
+    arguments = job.arguments()
+    try:
+        name, to, context = arguments["email_type"], arguments["to"], arguments["context"]
+    except KeyError as error:
+        raise MalformedJob(f"Job {job.id} is a mail without {error}.") from error
+    try:
+        kind = get_email_type(name)
+        subscription = Subscription.objects.of(to, name) if kind.subscribed else None
+        if subscription and subscription.is_suppressed:
+            return _skip(job, subscription)
+        message = render(
+            kind,
+            to,
+            context,
+            message_id=message_id(job.id),
+            language=arguments.get("language"),
+            unsubscribe_url=subscription.url() if subscription else "",
+        )
+    except (OperationalError, InterfaceError) as error:
+        return Outcome.failed(Kind.AWAY, error)
+    except (UnknownEmailType, InvalidContext) as error:
+        return Outcome.failed(Kind.PERMANENT, error)
+    return run.mailer().send(message, fence=run.fence)
+
+
+@job_function
+def deliver_message(job: Job, run: Run) -> Outcome:
+    """
+    Send a message that came through the e-mail backend.
+
+    An attachment that is gone does not come back: the mail becomes a dead letter at once. A storage that is away is
+    waited for. A message to several that was queued while an API delivered becomes a job a recipient by SMTP.
+    """
+    arguments, by_smtp = job.arguments(), is_smtp(get_settings())
+    try:
+        if by_smtp and len(recipients_of(arguments)) > 1:
+            return _split(job, arguments)
+        message = message_of(arguments, apart=by_smtp)
+    except AttachmentGone as error:
+        return Outcome.failed(Kind.PERMANENT, error)
+    except (StorageUnavailable, InterfaceError, OperationalError) as error:
+        return Outcome.failed(Kind.AWAY, error)
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise MalformedJob(f"Job {job.id} holds no message: {error!r}.") from error
+    return run.mailer().send(message, fence=run.fence)
+
+
+def _split(job: Job, arguments: Mapping[str, Any]) -> Outcome:
+    """Queue the jobs of the recipients, who show up when this one is settled."""
+    jobs = split(arguments, priority=Priority.parse(job.queue))
+    for one in jobs:
+        KeptFiles.objects.hand_on(job.id, one.id)
+    submit(jobs)
+    return SKIPPED
+
+
+def _skip(job: Job, subscription: Subscription) -> Outcome:
+    """End the job without a mail. Staff who have retried a letter are told so by another letter."""
+    subscription.count_skipped()
+    if not job.letter:
+        return SKIPPED
+    error = Suppressed(
+        f"The recipient gets no mails of this type: {subscription.get_state_display()}. Whoever gets them again is "
+        "chosen among the subscriptions, in the admin."
+    )
+    return Outcome.failed(Kind.PERMANENT, error)

@@ -1,1 +1,0 @@
-"""Whether the queue can do its work, and what to do where it cannot."""

@@ -1,0 +1,1 @@
+"""How a valid call becomes a job and reaches Redis."""

@@ -1,0 +1,221 @@
+"""What a valid queue call is: checks it and makes the job."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Self
+
+from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
+from django.utils import translation
+from django.utils.encoding import punycode
+
+from emailqueue.conf import get_settings
+from emailqueue.email_types import EmailType, get_email_type
+from emailqueue.enqueue.staging import fresh_id
+from emailqueue.errors import (
+    InvalidAddress,
+    InvalidAttempts,
+    InvalidIdempotencyKey,
+    InvalidLanguage,
+    InvalidTime,
+    TooManyRecipients,
+)
+from emailqueue.jobs.backoff import Backoff
+from emailqueue.jobs.job import NewJob
+from emailqueue.jobs.priority import Priority
+from emailqueue.schema.kinds import is_object
+from emailqueue.schema.shape import Context
+
+Recipient = str | tuple[str, Context]
+
+DELIVER = "emailqueue.delivery.deliver.deliver"
+MAX_RECIPIENTS = 100_000
+MAX_ATTEMPTS = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What one call says about its jobs, checked and completed from the settings."""
+
+    email_type: EmailType
+    priority: Priority
+    attempts: int
+    backoff: Backoff
+    due: str
+    """See NewJob.due."""
+
+    idempotency_key: str | None
+    language: str | None
+
+    @classmethod
+    def parse(
+        cls,
+        email_type: str | EmailType,
+        *,
+        priority: Priority | int | str | None = None,
+        attempts: int | None = None,
+        backoff: Backoff | Mapping[str, Any] | None = None,
+        delay: float | timedelta | None = None,
+        at: datetime | None = None,
+        idempotency_key: str | None = None,
+        language: str | None = None,
+    ) -> Self:
+        """Check a call's options. Raises UnknownEmailType or one of the Invalid… errors."""
+        kind = get_email_type(email_type.name if isinstance(email_type, EmailType) else email_type)
+        settings = get_settings()
+        return cls(
+            email_type=kind,
+            priority=kind.priority if priority is None else Priority.parse(priority),
+            attempts=settings.attempts if attempts is None else valid_attempts(attempts),
+            backoff=settings.backoff if backoff is None else Backoff.parse(backoff),
+            due=due(delay=delay, at=at),
+            idempotency_key=None if idempotency_key is None else valid_key(idempotency_key),
+            language=None if language is None else valid_language(language),
+        )
+
+    def job(self, to: str, context: Context) -> NewJob:
+        """Return the job of one mail. Raises InvalidAddress, InvalidContext or MissingContext."""
+        return self.unchecked_job(*self.checked(to, context), key=self.idempotency_key)
+
+    def checked(self, to: str, context: Context) -> tuple[str, dict[str, Any]]:
+        """Return address and context, checked, the context with its defaults."""
+        return valid_address(to), self.email_type.complete(context, frontend_url=get_settings().frontend_url)
+
+    def unchecked_job(self, to: str, context: Mapping[str, Any], *, key: str | None) -> NewJob:
+        """Return the job for an address and a context that were checked before."""
+        arguments: dict[str, Any] = {"email_type": self.email_type.name, "to": to, "context": context}
+        if self.language:
+            arguments["language"] = self.language
+        return NewJob(
+            id=fresh_id(key, arguments),
+            queue=self.priority.queue,
+            function=DELIVER,
+            arguments=arguments,
+            attempts=self.attempts,
+            backoff=self.backoff,
+            label=self.email_type.name,
+            due=self.due,
+            keyed=key is not None,
+            domain=ascii_domain(to),
+        )
+
+
+def mail_job(email_type: str | EmailType, to: str, context: Context, **options: Any) -> NewJob:
+    """Return the checked job of one mail. `options`: see Options.parse()."""
+    return Options.parse(email_type, **options).job(to, context)
+
+
+def checked_recipients(
+    recipients: Iterable[Recipient], context: Context, *, email_type: EmailType
+) -> list[tuple[str, Mapping[str, Any]]]:
+    """
+    Return each recipient with the context that is meant for it: the common one, overlaid with its own.
+
+    Of an own object the fields count that differ from their default, so that a common field is not lost to one that
+    was left out. Raises TooManyRecipients, InvalidContext for an object of another class, or InvalidAddress for
+    something that is no recipient.
+    """
+    if isinstance(recipients, str | bytes):
+        raise InvalidAddress(f"recipients is {recipients!r}. Use a list of addresses or of (address, own context).")
+    common = email_type.fields_of(context)
+    pairs: list[tuple[str, Mapping[str, Any]]] = []
+    for recipient in recipients:
+        if len(pairs) == MAX_RECIPIENTS:
+            raise TooManyRecipients(
+                f"One call takes at most {MAX_RECIPIENTS:,} recipients. Split it into several calls."
+            )
+        if isinstance(recipient, str):
+            pairs.append((recipient, common))
+        elif _is_pair(recipient):
+            pairs.append((recipient[0], {**common, **email_type.own_fields_of(recipient[1])}))
+        else:
+            raise InvalidAddress(f"{recipient!r} is no recipient. Use an address or a tuple (address, own context).")
+    return pairs
+
+
+def valid_address(address: Any) -> str:
+    """Return `address` when it is one plain e-mail address, without a display name. Raises InvalidAddress."""
+    if not isinstance(address, str):
+        raise InvalidAddress(f"{address!r} is not an e-mail address. Use a string such as 'ada@example.com'.")
+    if "\n" in address or "\r" in address:
+        raise InvalidAddress(f"The address {address!r} holds a line break, which would forge mail headers.")
+    try:
+        validate_email(address)
+        punycode(address.rpartition("@")[2])  # the validator lets domains pass that no server can be told
+    except (ValidationError, UnicodeError):
+        raise InvalidAddress(
+            f"{address!r} is not an e-mail address. Use one plain address such as 'ada@example.com'."
+        ) from None
+    return address
+
+
+def ascii_domain(address: str) -> str:
+    """Return the domain of an address as NewJob.domain has it; empty where there is none."""
+    domain = address.rpartition("@")[2] if "@" in address else ""
+    try:
+        return punycode(domain).lower()
+    except UnicodeError:  # a dead letter may hold any address
+        return ""
+
+
+def due(*, delay: Any = None, at: Any = None) -> str:
+    """
+    Return when a job is due, as NewJob.due.
+
+    `delay`: seconds or a timedelta; `at`: an aware datetime, of which the past means now. Raises InvalidTime.
+    """
+    if delay is not None and at is not None:
+        raise InvalidTime(f"Both delay={delay!r} and at={at!r} are given. Use one of them.")
+    if delay is not None:
+        wait = delay.total_seconds() if isinstance(delay, timedelta) else delay
+        if isinstance(wait, bool) or not isinstance(wait, int | float) or not 0 <= wait < float("inf"):
+            raise InvalidTime(f"delay is {delay!r}. Use seconds, 0 or more, or a timedelta.")
+        return f"+{wait:.6f}" if wait else ""
+    if at is None:
+        return ""
+    if not isinstance(at, datetime):
+        raise InvalidTime(f"at is {at!r}. Use an aware datetime, for example timezone.now() + timedelta(hours=1).")
+    if at.utcoffset() is None:
+        raise InvalidTime(f"at is {at!r}, which has no time zone. Use an aware datetime: timezone.make_aware(at).")
+    return f"{at.timestamp():.6f}"
+
+
+def valid_attempts(attempts: Any) -> int:
+    """Return `attempts` when a job may be tried that often. Raises InvalidAttempts."""
+    if isinstance(attempts, bool) or not isinstance(attempts, int) or not 1 <= attempts <= MAX_ATTEMPTS:
+        raise InvalidAttempts(f"attempts is {attempts!r}. Use a whole number from 1 to {MAX_ATTEMPTS}.")
+    return attempts
+
+
+def valid_key(key: Any) -> str:
+    """Return `key` when it can be an idempotency key. Raises InvalidIdempotencyKey."""
+    if not isinstance(key, str) or not 1 <= len(key) <= 500:
+        raise InvalidIdempotencyKey(f"idempotency_key is {key!r}. Use a string of 1 to 500 characters.")
+    return key
+
+
+def valid_language(language: Any) -> str:
+    """Return the language of the project that `language` ("de", "de-at") means. Raises InvalidLanguage."""
+    try:
+        return translation.get_supported_language_variant(language)
+    except (LookupError, TypeError, ValueError, AttributeError):
+        raise InvalidLanguage(
+            f"language is {language!r}. Use one of those in LANGUAGES, for example {translation.get_language()!r}."
+        ) from None
+
+
+def language_still_there(language: Any) -> str | None:
+    """Return the language of an older mail; None when the project has given it up since."""
+    try:
+        return valid_language(language)
+    except InvalidLanguage:
+        return None
+
+
+def _is_pair(recipient: Any) -> bool:
+    if not isinstance(recipient, tuple) or len(recipient) != 2:
+        return False
+    return isinstance(recipient[1], Mapping) or is_object(recipient[1])

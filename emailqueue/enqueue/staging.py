@@ -1,0 +1,64 @@
+"""What a running job queues: kept back until it has succeeded, and under ids that are the same when it runs again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import replace
+from typing import Any
+
+from emailqueue.jobs.job import NewJob, new_id
+
+
+class Staging:
+    """The jobs that one run of a job has queued so far."""
+
+    def __init__(self, run_id: str) -> None:
+        self.jobs: list[NewJob] = []
+        self.cause = run_id
+        """Id that these jobs name as what led to them; an event's subscriber puts the event here."""
+        self._run_id = run_id
+        self._seen: Counter[bytes] = Counter()
+        self._ended = False
+
+    def add(self, jobs: Sequence[NewJob]) -> None:
+        """Keep jobs back. Raises RuntimeError when the run has ended, for example in a thread that outlived it."""
+        if self._ended:
+            raise RuntimeError(f"Job {self._run_id} has ended, so it can queue no e-mail and no event any more.")
+        self.jobs += [replace(job, cause=self.cause) for job in jobs]
+
+    def id_of(self, content: Mapping[str, Any]) -> str:
+        """Return the id of a job with that content: the same one, at the same count, in each run."""
+        digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).digest()
+        self._seen[digest] += 1
+        return new_id(f"staged:{self._run_id}:{digest.hex()}:{self._seen[digest]}")
+
+    @contextmanager
+    def collecting(self) -> Iterator[None]:
+        """Make this the staging of all that is queued within, also in async functions that are awaited."""
+        before = _present.set(self)
+        try:
+            yield
+        finally:
+            _present.reset(before)
+            self._ended = True
+
+
+_present: ContextVar[Staging | None] = ContextVar("emailqueue.enqueue.staging", default=None)
+
+
+def present_staging() -> Staging | None:
+    """Return the staging of the job that runs here; None outside of a worker's job."""
+    return _present.get()
+
+
+def fresh_id(idempotency_key: str | None, content: Mapping[str, Any]) -> str:
+    """Return the id of a job to be: from its key, from its content within a job that runs, or a new one."""
+    staging = present_staging()
+    if idempotency_key is None and staging is not None:
+        return staging.id_of(content)
+    return new_id(idempotency_key)

@@ -1,0 +1,138 @@
+"""How a topic is connected to an e-mail type in one line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from emailqueue.email_types import EmailType
+from emailqueue.enqueue.call import MAX_RECIPIENTS, Options
+from emailqueue.events.errors import InvalidSubscriber
+from emailqueue.events.event import Event
+from emailqueue.events.filters import When, parse_filter
+from emailqueue.events.subscriptions import Subscription, connect_once
+from emailqueue.events.topics import Topic, get_topic
+from emailqueue.jobs.backoff import Backoff
+from emailqueue.jobs.priority import Priority
+from emailqueue.queue import PerCall, queue_bulk_emails
+
+Addresses = str | Iterable[str] | None
+To = str | Callable[[Event], Addresses]
+ContextOf = Sequence[str] | Mapping[str, str] | Callable[[Event], Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmailFor:
+    """The handler that queues the mails of one type for an event."""
+
+    email_type: EmailType
+    to: To
+    context: Mapping[str, str] | Callable[[Event], Mapping[str, Any]]
+    """Field of the context to field of the payload, or what makes the whole of it."""
+
+    options: PerCall
+
+    def __call__(self, event: Event) -> None:
+        to = self.to(event) if callable(self.to) else event.payload.get(self.to)
+        addresses = [to] if isinstance(to, str) else list(to or [])
+        queue_for_all(self.email_type, addresses, self._context(event), **self.options)
+
+    def _context(self, event: Event) -> Mapping[str, Any]:
+        if callable(self.context):
+            return self.context(event)
+        return {name: event.payload[field] for name, field in self.context.items() if field in event.payload}
+
+
+def subscribe_email(
+    topic: str | Topic,
+    email_type: str | EmailType,
+    *,
+    to: To,
+    context: ContextOf | None = None,
+    when: When | None = None,
+    name: str | None = None,
+    priority: Priority | int | str | None = None,
+    attempts: int | None = None,
+    backoff: Backoff | Mapping[str, Any] | None = None,
+    delay: float | timedelta | None = None,
+) -> None:
+    """
+    Queue an e-mail of `email_type` for every event of `topic`.
+
+        subscribe_email("order.shipped", "order-shipped", to="customer_email", when={"country": ["DE", "AT"]})
+
+    `to` is a field of the payload that holds an address or a list of addresses, or a function of the event that
+    returns one of these; for none, no mail is queued, and for an address that comes twice, one. `context` is a
+    list of fields of the payload, a mapping of fields of the context to fields of the payload, or a function of
+    the event; by default all fields that the e-mail type takes. `when`: see subscribe(). `priority`, `attempts`,
+    `backoff` and `delay` are those of the mails: see queue_email().
+
+    It goes by "e-mail order-shipped to customer_email" in trails and figures unless it is given a name. Call it
+    where the e-mail type is registered. Raises UnknownTopic, UnknownEmailType, one of the errors of queue_email()
+    for options that are wrong, or InvalidSubscriber for a field that the payload or the e-mail type has not.
+    """
+    signal = get_topic(topic)
+    options = PerCall(priority=priority, attempts=attempts, backoff=backoff, delay=delay)
+    kind = Options.parse(email_type, **options).email_type
+    name = name or f"e-mail {kind.name} to {getattr(to, '__name__', to)}"
+    _check_recipient(to, subscriber=name, topic=signal)
+    handler = EmailFor(
+        email_type=kind, to=to, context=_context(context, kind, subscriber=name, topic=signal), options=options
+    )
+    wanted = None if when is None else parse_filter(when, subscriber=name, topic=signal)
+    connect_once(signal, Subscription(name=name, handler=handler, filter=wanted))
+
+
+def queue_for_all(email_type: EmailType, addresses: Sequence[str], context: Mapping[str, Any], **options: Any) -> None:
+    """Queue one mail for each address, however often it is named, in calls of the size that is allowed."""
+    once_each = list(dict.fromkeys(addresses))
+    for start in range(0, len(once_each), MAX_RECIPIENTS):
+        queue_bulk_emails(email_type, once_each[start : start + MAX_RECIPIENTS], context, **options)
+
+
+def _check_recipient(to: To, *, subscriber: str, topic: Topic) -> None:
+    if callable(to):
+        return
+    _require([to], subscriber=subscriber, topic=topic)
+    kind = topic.schema.types[to]
+    if kind.misfit("ada@example.com") and kind.misfit(["ada@example.com"]):
+        raise InvalidSubscriber(
+            f"{subscriber!r} takes its recipients from {to!r} of {topic.name!r}, which is {kind.words}. Use a field "
+            "with an e-mail address or a list of them, or a function of the event."
+        )
+
+
+def _context(
+    context: ContextOf | None, email_type: EmailType, *, subscriber: str, topic: Topic
+) -> Mapping[str, str] | Callable[[Event], Mapping[str, Any]]:
+    """Return a function as it is, and anything else as a mapping of context to payload. Raises InvalidSubscriber."""
+    if callable(context):
+        return context
+    shape = email_type.shape()
+    takes = [*shape.needed, *shape.optional]
+    if context is None:
+        context = [field for field in takes if field in topic.schema.types]
+    named = [context] if isinstance(context, str) else context
+    fields = dict(named) if isinstance(named, Mapping) else {field: field for field in named}
+    _require(fields.values(), subscriber=subscriber, topic=topic)
+    if unknown := [field for field in fields if field not in takes]:
+        raise InvalidSubscriber(
+            f"{subscriber!r} has {', '.join(map(repr, unknown))} in its context, which the e-mail type does not take. "
+            f"It takes {', '.join(takes)}."
+        )
+    if missing := [field for field in shape.needed if field not in fields and field not in email_type.defaults]:
+        raise InvalidSubscriber(
+            f"{subscriber!r} has no {', '.join(map(repr, missing))} in its context, which the e-mail type needs. Pass "
+            "context={...}, a mapping of such fields to fields of the payload, or a function of the event."
+        )
+    return fields
+
+
+def _require(fields: Iterable[str], *, subscriber: str, topic: Topic) -> None:
+    if unknown := [field for field in fields if field not in topic.schema.types]:
+        raise InvalidSubscriber(
+            f"{subscriber!r} asks for {', '.join(map(repr, unknown))}, which {topic.name!r} has not. "
+            f"It has {', '.join(topic.schema.types)}."
+        )

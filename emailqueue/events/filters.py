@@ -1,0 +1,92 @@
+"""Which events a subscriber wants: its `when`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from emailqueue.events.asynchronous import awaited
+from emailqueue.events.errors import InvalidPayload, InvalidSubscriber
+from emailqueue.events.event import Event
+from emailqueue.events.topics import Topic
+
+When = Callable[[Event], object] | Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FieldFilter:
+    """Wants events whose payload has, in each of some fields, one of some values."""
+
+    wanted: Mapping[str, tuple[Any, ...]]
+
+    def __str__(self) -> str:
+        return " and ".join(f"{name} is {_alternatives(values)}" for name, values in self.wanted.items())
+
+    def mismatch(self, event: Event) -> str:
+        """Return why the event is not wanted; empty when it is."""
+        for name, values in self.wanted.items():
+            value = event.payload.get(name)
+            if value not in values:
+                return f"{name} is {value!r:.200}, not {_alternatives(values)}"
+        return ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PredicateFilter:
+    """Wants events for which a function says so; it may be async. What that raises fails the attempt."""
+
+    predicate: Callable[[Event], object]
+
+    def __str__(self) -> str:
+        # A callable object, or a partial one, goes by the name of its class.
+        named = self.predicate if hasattr(self.predicate, "__name__") else type(self.predicate)
+        return f"{named.__name__}(event)"
+
+    def mismatch(self, event: Event) -> str:
+        """Return why the event is not wanted; empty when it is."""
+        answer = awaited(self.predicate(event))
+        return "" if answer else f"{self} was {answer!r:.200}"
+
+
+Filter = FieldFilter | PredicateFilter
+
+
+def parse_filter(when: When, *, subscriber: str, topic: Topic) -> Filter:
+    """Return `when` as a filter for events of `topic`. Raises InvalidSubscriber for one that can never match."""
+    if isinstance(when, Mapping):
+        if not when:
+            raise InvalidSubscriber(f"The filter of {subscriber!r} is empty. Leave `when` out to take every event.")
+        wanted = {name: _wanted(name, values, subscriber=subscriber, topic=topic) for name, values in when.items()}
+        return FieldFilter(wanted=wanted)
+    if not callable(when):
+        raise InvalidSubscriber(
+            f"The filter of {subscriber!r} is {when!r:.200}. Use a function of the event, or a mapping of fields "
+            "of its payload to a value or a list of values."
+        )
+    return PredicateFilter(predicate=when)
+
+
+def _wanted(name: str, values: object, *, subscriber: str, topic: Topic) -> tuple[Any, ...]:
+    if name not in topic.schema.types:
+        raise InvalidSubscriber(
+            f"The filter of {subscriber!r} asks for {name!r}, which {topic.name!r} has not. "
+            f"It has {', '.join(topic.schema.types)}."
+        )
+    alternatives = _listed(values)
+    if not alternatives:
+        raise InvalidSubscriber(f"The filter of {subscriber!r} would skip every event: it has no value for {name!r}.")
+    try:
+        return tuple(topic.schema.checked_value(name, value) for value in alternatives)
+    except InvalidPayload as error:
+        raise InvalidSubscriber(f"The filter of {subscriber!r} would skip every event: {error}") from error
+
+
+def _listed(values: object) -> list[Any]:
+    if isinstance(values, set | frozenset):
+        return sorted(values, key=repr)  # shown in the same order each time
+    return list(values) if isinstance(values, list | tuple) else [values]
+
+
+def _alternatives(values: tuple[Any, ...]) -> str:
+    return " or ".join(repr(value) for value in values)

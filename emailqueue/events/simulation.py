@@ -1,0 +1,137 @@
+"""
+What publishing an event would do: the subscribers are run, here and now, and what they queue is only listed.
+
+What they write into databases is rolled back. What else they do, such as calling another service, is real.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from django.db import connections, transaction
+
+from emailqueue.enqueue.staging import Staging
+from emailqueue.events.dispatch import dispatch
+from emailqueue.events.event import Event
+from emailqueue.events.recording import Result, told
+from emailqueue.events.subscribers import call_subscriber, subscriber_job
+from emailqueue.events.subscriptions import subscribers_of
+from emailqueue.events.topics import Receiver, Topic, get_topic
+from emailqueue.jobs.job import NewJob, new_id, path_of
+
+MOST_EVENTS = 20
+"""Events that one simulation follows, when subscribers publish further ones."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SimulatedJob:
+    """A mail that would be queued, or an event that would be published."""
+
+    type: str
+    """The e-mail type; of an event its topic."""
+
+    to: str
+    """The address; empty for an event."""
+
+    queue: str
+    due: str
+    """As NewJob.due."""
+
+    context: Mapping[str, Any]
+    """Of the mail; of an event its payload."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SimulatedRun:
+    """What one subscriber would do."""
+
+    topic: str
+    subscriber: str
+    result: Result
+    reason: str
+    """Why it would be skipped, or the error; empty when it ran."""
+
+    queued: Sequence[SimulatedJob]
+
+
+def simulate(topic: str | Topic, payload: object) -> list[SimulatedRun]:
+    """
+    Return what each subscriber would do about such an event, and about those that subscribers publish in turn.
+
+    Each is called once. Nothing reaches Redis or the outbox. Raises UnknownTopic or InvalidPayload.
+    """
+    signal = get_topic(topic)
+    first = Event(id=new_id(), topic=signal.name, payload=signal.validate(payload), published_at=datetime.now(UTC))
+    runs: list[SimulatedRun] = []
+    events = deque([first])
+    for _ in range(MOST_EVENTS):
+        if not events:
+            break
+        event = events.popleft()
+        for name, receiver in subscribers_of(get_topic(event.topic)).items():
+            run, published = _run(name, receiver, event)
+            runs.append(run)
+            events += published
+    return runs
+
+
+def _run(name: str, receiver: Receiver, event: Event) -> tuple[SimulatedRun, list[Event]]:
+    staging = Staging(subscriber_job(event, name, receiver).id)
+    try:
+        with staging.collecting(), _undone():
+            reason = call_subscriber(receiver, event, topic=get_topic(event.topic))
+        result, queued = Result.SKIPPED if reason else Result.RAN, staging.jobs
+    except (Exception, SystemExit) as error:  # noqa: BLE001
+        result, reason, queued = Result.FAILED, told(error), []
+    run = SimulatedRun(
+        topic=event.topic, subscriber=name, result=result, reason=reason, queued=[_simulated(job) for job in queued]
+    )
+    published = [Event.parse(job.arguments["event"]) for job in queued if job.function == path_of(dispatch)]
+    return run, published
+
+
+@contextmanager
+def _undone() -> Iterator[None]:
+    """Roll back what is written within to any database, after what waits for the commit has been run."""
+    with ExitStack() as stack:
+        for alias in connections:
+            block = transaction.atomic(using=alias)
+            # As in Django's TestCase: a handler may want to be the outermost one, atomic(durable=True).
+            block._from_testcase = True  # type: ignore[attr-defined] # noqa: SLF001 - not in the stubs
+            stack.enter_context(block)
+        earlier = {alias: len(connections[alias].run_on_commit) for alias in connections}
+        yield
+        while any(_run_hook(alias, after=waited) for alias, waited in earlier.items()):
+            pass
+        for alias in connections:
+            transaction.set_rollback(True, using=alias)
+
+
+def _run_hook(alias: str, *, after: int) -> bool:
+    """Run the first thing that waits for the commit beyond the first `after`; False when there is none."""
+    hooks: list[Any] = connections[alias].run_on_commit
+    if len(hooks) <= after:
+        return False
+    _savepoints, hook, robust = hooks.pop(after)
+    try:
+        hook()
+    except Exception:
+        if not robust:
+            raise
+    return True
+
+
+def _simulated(job: NewJob) -> SimulatedJob:
+    event = job.arguments.get("event")
+    return SimulatedJob(
+        type=job.label,
+        to=job.arguments.get("to", ""),
+        queue=job.queue,
+        due=job.due,
+        context=event["payload"] if event else job.arguments.get("context", {}),
+    )

@@ -1,0 +1,114 @@
+"""The figures of the event bus."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from redis import RedisError
+
+from emailqueue.events.subscribers import ARROW
+from emailqueue.events.subscriptions import subscribers_of
+from emailqueue.events.topics import all_topics
+from emailqueue.jobs.priority import EVENT_QUEUE
+from emailqueue.redis import connect
+from emailqueue.redis.report import unavailable
+from emailqueue.store import Counts, Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubscriberStats:
+    """Figures of one subscriber of one topic."""
+
+    run: int
+    """Events that it took in."""
+
+    skipped: int
+    """Events that its filter did not want."""
+
+    failed: int
+    """Events for which it became a dead letter."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TopicStats:
+    """Figures of one topic."""
+
+    published: int
+    subscribers: Mapping[str, SubscriberStats]
+    """By name: those that are connected, and those that have run before."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventStats:
+    """
+    What get_event_stats() returns: figures of the queue "events".
+
+    Its jobs are the events themselves and one job for each subscriber of each event, so that an event with
+    two subscribers counts three times in the end. Events alone are counted per topic.
+    """
+
+    waiting: int
+    """Jobs that wait for a worker, now."""
+
+    active: int
+    """Jobs that a worker has, now."""
+
+    delayed: int
+    """Jobs that wait to be tried again, now."""
+
+    completed: int
+    """Jobs done since counting began."""
+
+    failed: int
+    """Jobs that became dead letters since counting began."""
+
+    topics: Mapping[str, TopicStats]
+    """By name: those that are defined, and those that were published before."""
+
+
+def get_event_stats() -> EventStats:
+    """Return the figures of the event bus: one round trip to Redis. Raises RedisUnavailable."""
+    try:
+        counts = Store(connect()).counts()
+    except (RedisError, OSError) as error:
+        raise unavailable(error, so="there are no figures") from error
+    return event_stats_of(counts)
+
+
+def event_stats_of(counts: Counts) -> EventStats:
+    """Return the figures of the event bus that `counts` holds."""
+    waiting, active, delayed = counts.now[EVENT_QUEUE]
+    return EventStats(
+        waiting=waiting,
+        active=active,
+        delayed=delayed,
+        completed=counts.counters.get(f"{EVENT_QUEUE}:completed", 0),
+        failed=counts.counters.get(f"{EVENT_QUEUE}:failed", 0),
+        topics=_per_topic(counts),
+    )
+
+
+def _per_topic(counts: Counts) -> dict[str, TopicStats]:
+    names: defaultdict[str, dict[str, None]] = defaultdict(dict)  # a dict keeps the order, a set does not
+    for topic in all_topics().values():
+        names[topic.name] = dict.fromkeys(subscribers_of(topic))
+    for counter in counts.counters:
+        topic_name, arrow, subscriber = counter.partition("=")[2].partition(ARROW)
+        if arrow:
+            names[topic_name][subscriber] = None
+    return {
+        topic_name: TopicStats(
+            published=counts.counters.get(f"queued={topic_name}", 0),
+            subscribers={name: _subscriber_stats(counts, f"{topic_name}{ARROW}{name}") for name in subscribers},
+        )
+        for topic_name, subscribers in names.items()
+    }
+
+
+def _subscriber_stats(counts: Counts, label: str) -> SubscriberStats:
+    completed, skipped, failed = (
+        counts.counters.get(f"{what}={label}", 0) for what in ("completed", "skipped", "failed")
+    )
+    return SubscriberStats(run=max(0, completed - skipped), skipped=skipped, failed=failed)

@@ -1,0 +1,77 @@
+"""Which topics there are; each is a Django signal."""
+
+from __future__ import annotations
+
+import re
+import weakref
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from django.dispatch import Signal
+
+from emailqueue.events.errors import UnknownTopic
+from emailqueue.events.schema import Schema
+
+Receiver = Callable[..., object]
+_registry: dict[str, Topic] = {}
+
+
+class Topic(Signal):
+    """
+    A kind of event: a Django signal with a name and a dataclass that describes its payload.
+
+    Receivers connect as to any signal and are called by a worker with signal, sender (that dataclass) and
+    event. Define topics where the web and the workers import them. Raises ValueError for a name that is
+    taken or is not made of lower-case words and dots, and for a payload that is no dataclass.
+    """
+
+    def __init__(self, name: str, *, payload: type) -> None:
+        super().__init__()
+        if not re.fullmatch(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*", name):
+            raise ValueError(f"{name!r} cannot name a topic. Use lower-case words and dots: 'vote.created'.")
+        self.name = name
+        self.payload = payload
+        self.schema = Schema.of(payload, topic=name)
+        if _registry.setdefault(name, self) is not self:
+            raise ValueError(f"The topic {name!r} exists already, for {_registry[name].payload!r}.")
+
+    def __repr__(self) -> str:
+        return f"<Topic {self.name}>"
+
+    def validate(self, payload: object) -> dict[str, Any]:
+        """
+        Return `payload`, a mapping or an instance of the dataclass, as the plain dict that an event carries.
+
+        Defaults are filled in, fields that are None are left out. Raises InvalidPayload.
+        """
+        return self.schema.checked(payload)
+
+    def live_receivers(self) -> list[Receiver]:
+        """Return the receivers of an event: synchronous ones, then asynchronous ones, as they were connected."""
+        synchronous, asynchronous = self._live_receivers(self.payload)
+        return [*synchronous, *asynchronous]
+
+    def uid_of(self, receiver: Receiver) -> str:
+        """Return the dispatch_uid that a receiver was connected with, if it is text; empty otherwise."""
+        for (uid, _sender), connected, *_ in self.receivers:
+            live = connected() if isinstance(connected, weakref.ReferenceType) else connected
+            if live == receiver and isinstance(uid, str):
+                return uid
+        return ""
+
+
+def get_topic(topic: str | Topic) -> Topic:
+    """Return the topic of that name; a Topic is returned as it is. Raises UnknownTopic."""
+    if isinstance(topic, Topic):
+        return topic
+    try:
+        return _registry[topic]
+    except (KeyError, TypeError):
+        known = ", ".join(_registry)
+        raise UnknownTopic(f"{topic!r} is not a topic. Use one of {known}, or define it.") from None
+
+
+def all_topics() -> Mapping[str, Topic]:
+    """Return all topics by name, read-only."""
+    return MappingProxyType(_registry)

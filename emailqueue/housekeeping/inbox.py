@@ -1,0 +1,173 @@
+"""
+What the worker does for the database: it moves what Redis has to tell about dead letters into their rows.
+
+The housekeeping thread of each worker calls these functions, with close_old_connections() before and after.
+Any number of workers may do so at the same time, and each may be killed at any point: what is done twice
+changes nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
+from typing import Any
+
+from django.db import DataError, IntegrityError, router, transaction
+from django.utils import timezone
+from redis import Redis
+
+from emailqueue.enqueue.relay import YOUNG, in_doubt
+from emailqueue.errors import EmailQueueError
+from emailqueue.housekeeping import alerts
+from emailqueue.housekeeping.rows import Rows, rows
+from emailqueue.housekeeping.stock_workers import import_foreign_failures
+from emailqueue.jobs.job import NewJob
+from emailqueue.models import Attempt, DeadLetter, OutboxRow, Status
+from emailqueue.signals import dead_lettered
+from emailqueue.store import INBOX, REDELIVERED, Added, Store
+
+__all__ = ["close_redelivered", "import_foreign_failures", "move_inbox", "open_letters", "push_retries", "tell"]
+
+logger = logging.getLogger(__name__)
+
+BATCH = 100
+"""Entries that one transaction moves."""
+
+BAD_ROW = (DataError, IntegrityError, OverflowError, TypeError, ValueError)
+"""What is raised for a row that cannot be stored; anything else says that the database is away or not migrated."""
+
+
+def open_letters() -> int:
+    """Return how many dead letters are open."""
+    return DeadLetter.objects.open().count()
+
+
+def move_inbox(connection: Redis) -> int:
+    """
+    Move the deaths in the inbox into the database and return how many were moved.
+
+    An entry is deleted after its commit. One that the database refuses stays and is logged. While the
+    database is away, all stay, and Django's OperationalError or another DatabaseError is raised.
+    """
+    moved = 0
+    entries = connection.hscan_iter(INBOX, count=BATCH)
+    while batch := dict(islice(entries, BATCH)):
+        stored, new = _store_batch({death: rows(_decoded(death), entry) for death, entry in batch.items()})
+        if stored:
+            connection.hdel(INBOX, *stored)
+        moved += len(stored)
+        _announce(connection, new)
+    return moved
+
+
+def tell(connection: Redis) -> bool:
+    """Send the alert about new letters if one is due, see alerts.py."""
+    return alerts.tell(connection)
+
+
+def _announce(connection: Redis, letters: Sequence[DeadLetter]) -> None:
+    """Tell receivers and the alerts of letters whose transaction has committed."""
+    for letter in letters:
+        for receiver, answer in dead_lettered.send_robust(sender=DeadLetter, letter=letter):
+            if isinstance(answer, Exception):
+                logger.error("a receiver of dead_lettered failed", extra={"receiver": repr(receiver)}, exc_info=answer)
+    alerts.count_deaths(connection, letters)
+
+
+def close_redelivered(connection: Redis) -> int:
+    """Mark the letters whose retried job was sent as delivered, and return how many changed."""
+    closed = 0
+    while True:
+        letters: Any = connection.lrange(REDELIVERED, 0, BATCH - 1)
+        if not letters:
+            return closed
+        closed += DeadLetter.objects.filter(
+            pk__in=[_decoded(letter) for letter in letters], status=Status.RETRYING
+        ).update(status=Status.DELIVERED, closed_at=timezone.now())
+        # By value: a trim by position would take what another worker has not read yet.
+        with connection.pipeline(transaction=False) as pipeline:
+            for letter in letters:
+                pipeline.lrem(REDELIVERED, 0, letter)
+            pipeline.execute()
+
+
+def push_retries(store: Store) -> int:
+    """
+    Offer Redis the jobs of letters that have been retrying for a while, and return how many were new to it.
+
+    It was away when they were retried, or it has forgotten them since.
+    """
+    pushed, last = 0, ""
+    retrying = DeadLetter.objects.filter(status=Status.RETRYING, retried_at__lt=timezone.now() - YOUNG).order_by("pk")
+    while letters := list(retrying.filter(pk__gt=last)[:BATCH]):
+        state = store.outbox_state()
+        jobs = [
+            replace(job, ambiguous=in_doubt(letter.retried_at, state))
+            for letter in letters
+            if letter.retried_at and (job := _retried_job(letter))
+        ]
+        pushed += store.enqueue(jobs, relayed=True).count(Added.NEW)
+        last = letters[-1].pk
+    return pushed
+
+
+def _retried_job(letter: DeadLetter) -> NewJob | None:
+    try:
+        return letter.retried_job()
+    except EmailQueueError as error:  # its e-mail type has gone since
+        logger.error("retry cannot be made again", extra={"letter": letter.pk, "error_class": type(error).__name__})  # noqa: TRY400
+        return None
+
+
+def _store_batch(batch: Mapping[bytes, Rows]) -> tuple[list[bytes], list[DeadLetter]]:
+    """Store all, or if the database refuses, one by one; return the names of those that are stored, and new letters."""
+    try:
+        return list(batch), _store(list(batch.values()))
+    except BAD_ROW:
+        one_by_one = {name: _store_one(name, entry) for name, entry in batch.items()}
+    stored = {name: new for name, new in one_by_one.items() if new is not None}
+    return list(stored), [letter for new in stored.values() for letter in new]
+
+
+_reported: set[bytes] = set()
+
+
+def _store_one(name: bytes, entry: Rows) -> list[DeadLetter] | None:
+    try:
+        return _store([entry])
+    except BAD_ROW as error:
+        if name not in _reported:
+            _reported.add(name)
+            # Without the message: PostgreSQL quotes the row, and so the address.
+            logger.error(  # noqa: TRY400 - likewise the traceback
+                "dead letter refused by the database, it stays in the inbox",
+                extra={"death": _decoded(name), "error_class": type(error).__name__},
+            )
+        return None
+
+
+def _store(batch: Sequence[Rows]) -> list[DeadLetter]:
+    """Store letters and attempts, and return the letters that were not there before."""
+    alias = router.db_for_write(DeadLetter)
+    letters = [letter for letter, _ in batch]
+    with transaction.atomic(using=alias):
+        ids = {letter.pk for letter in letters}
+        present = set(DeadLetter.objects.using(alias).filter(pk__in=ids).values_list("pk", flat=True))
+        DeadLetter.objects.using(alias).bulk_create(letters, ignore_conflicts=True)
+        # SQLite ignores rows that break any constraint, not only those that are there already.
+        if DeadLetter.objects.using(alias).filter(pk__in=ids).count() != len(ids):
+            raise IntegrityError("A dead letter breaks a constraint.")
+        attempts = [attempt for _, attempts in batch for attempt in attempts]
+        Attempt.objects.using(alias).bulk_create(attempts, ignore_conflicts=True)
+        OutboxRow.objects.forget([letter.job_id for letter in letters])
+        redriven = [letter.redrives for letter in letters if letter.redrives]
+        DeadLetter.objects.using(alias).filter(pk__in=redriven, status=Status.RETRYING).update(
+            status=Status.FAILED_AGAIN, closed_at=timezone.now()
+        )
+    return [letter for letter in letters if letter.pk not in present]
+
+
+def _decoded(value: bytes) -> str:
+    return value.decode("utf-8", "backslashreplace")

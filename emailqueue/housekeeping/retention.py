@@ -1,0 +1,56 @@
+"""How long dead letters are kept after someone has dealt with them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db import router, transaction
+from django.utils import timezone
+
+from emailqueue.errors import InvalidAge
+from emailqueue.models import Attempt, DeadLetter, Status
+from emailqueue.models.bulk_action import BulkAction
+
+KEEP = timedelta(days=90)
+BATCH = 500
+"""Letters that one transaction deletes."""
+CLOSED = (Status.DELIVERED, Status.FAILED_AGAIN, Status.DISCARDED)
+UNITS = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds", "w": "weeks"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Purged:
+    """How much was deleted."""
+
+    letters: int
+    attempts: int
+    bulk_actions: int
+
+
+def age(text: str) -> timedelta:
+    """Read an age such as 90d, 12h or 2w. Raises InvalidAge."""
+    match = re.fullmatch(r"(\d{1,5})([dhmsw])", text.strip())
+    if not match:
+        raise InvalidAge(f"{text!r} is not an age. Use a number and d, h, m, s or w, for example 90d.")
+    return timedelta(**{UNITS[match[2]]: int(match[1])})
+
+
+def purge(*, older_than: timedelta = KEEP, now: datetime | None = None) -> Purged:
+    """
+    Delete the letters that were closed longer than `older_than` ago, with their attempts, and old bulk actions.
+
+    Open letters and those that are being retried stay, whatever their age. All that are old enough are deleted,
+    a batch a transaction.
+    """
+    before = (now or timezone.now()) - older_than
+    using = router.db_for_write(DeadLetter)
+    old = DeadLetter.objects.using(using).filter(status__in=CLOSED, closed_at__lt=before).order_by("closed_at")
+    letters = attempts = 0
+    while batch := list(old.values_list("pk", flat=True)[:BATCH]):
+        with transaction.atomic(using=using):
+            attempts += Attempt.objects.using(using).filter(letter__in=batch).delete()[0]
+            letters += DeadLetter.objects.using(using).filter(pk__in=batch).delete()[0]
+    ended = BulkAction.objects.using(using).filter(finished_at__lt=before)
+    return Purged(letters=letters, attempts=attempts, bulk_actions=ended.delete()[0])

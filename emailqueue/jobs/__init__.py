@@ -1,0 +1,1 @@
+"""A job as Redis keeps it, and how an attempt at it can end."""

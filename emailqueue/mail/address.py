@@ -1,0 +1,25 @@
+"""What the envelope of a mail has of an address as people write it."""
+
+from __future__ import annotations
+
+import re
+from email.utils import getaddresses
+from typing import Any
+
+from emailqueue.enqueue.call import ascii_domain
+from emailqueue.errors import InvalidAddress
+
+
+def plain_address(address: Any) -> str:
+    """Return the address without a display name, as the envelope has it. Raises InvalidAddress."""
+    text = str(address).strip()
+    pairs = getaddresses([text])
+    plain = pairs[0][1] if len(pairs) == 1 else ""
+    local = plain.rpartition("@")[0] or plain
+    # The parser mends what it can, and drops the rest.
+    is_meant = plain == text or (plain in text and ("<" in text or "(" in text))
+    if not plain or not is_meant or not local.isascii() or re.search(r"[\s\x00-\x1f]", plain):
+        raise InvalidAddress(f"{address!r} is not one address. Use 'ada@example.com' or 'Ada <ada@example.com>'.")
+    if "@" in plain and not ascii_domain(plain):
+        raise InvalidAddress(f"{address!r} has a domain that no mail server can be told.")
+    return plain

@@ -1,1 +1,0 @@
-"""The statistics in the admin: one look at Redis, a few at the database, and nothing that changes either."""

@@ -1,1 +1,0 @@
-"""How staff review dead letters: find, read, retry, discard, export."""

@@ -1,0 +1,1 @@
+"""Which types a field of a context or a payload can have."""

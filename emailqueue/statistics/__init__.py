@@ -1,0 +1,1 @@
+"""All figures of one moment, and how they are shown."""

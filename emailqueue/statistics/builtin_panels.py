@@ -1,0 +1,94 @@
+"""The panels that are always there: queues, workers, and what fails most."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.db.models import Count
+from django.utils.translation import gettext as _
+
+from emailqueue.jobs.priority import QUEUES
+from emailqueue.models import DeadLetter
+from emailqueue.statistics.panels import Panel, register_panel
+from emailqueue.statistics.snapshot import Snapshot
+
+RECENT = 1000
+"""Newest dead letters among which the top is found."""
+TOP = 5
+
+
+def register_builtin_panels() -> None:
+    """Register them, in the order in which they are shown."""
+    register_panel("queues", queues_panel)
+    register_panel("workers", workers_panel)
+    register_panel("failing_types", failing_types_panel)
+    register_panel("failing_domains", failing_domains_panel)
+
+
+def queues_panel(snapshot: Snapshot) -> Panel:
+    """Return a row for each queue."""
+    since = snapshot.counts.counters
+    return Panel(
+        title=_("Queues"),
+        columns=(
+            _("queue"), _("waiting"), _("active"), _("delayed"), _("oldest waits (s)"), _("completed"), _("skipped"),
+            _("dead"),
+        ),
+        rows=[
+            (
+                queue,
+                *snapshot.counts.now[queue],
+                _seconds(snapshot.oldest[queue]),
+                since.get(f"{queue}:completed", 0),
+                since.get(f"{queue}:skipped", 0),
+                since.get(f"{queue}:failed", 0),
+            )
+            for queue in QUEUES
+        ],
+        note=_("Completed, skipped and dead: since counting began."),
+    )  # fmt: skip
+
+
+def workers_panel(snapshot: Snapshot) -> Panel:
+    """Return a row for each worker of our queues."""
+    return Panel(
+        title=_("Workers"),
+        columns=(_("worker"), _("state"), _("heard (s ago)"), _("done"), _("failed"), _("queues")),
+        rows=[
+            (worker.name, worker.state, _seconds(worker.heartbeat), worker.done, worker.failed, worker.queues)
+            for worker in snapshot.workers
+        ],
+        note="" if snapshot.workers else _("No worker runs: nothing is sent."),
+    )
+
+
+def failing_types_panel(_snapshot: Snapshot) -> Panel:
+    """Return what failed most of late, by type."""
+    return _top("label", title=_("Failing types"), column=_("type"))
+
+
+def failing_domains_panel(_snapshot: Snapshot) -> Panel:
+    """Return what failed most of late, by the recipient's domain."""
+    return _top("recipient_domain", title=_("Failing domains"), column=_("domain"))
+
+
+def _top(field: str, *, title: str, column: str) -> Panel:
+    newest: Any = DeadLetter.objects.order_by("-died_at").values("pk")[:RECENT]
+    rows: Iterable[Any] = (
+        DeadLetter.objects.filter(pk__in=newest)
+        .exclude(**{field: ""})
+        .values_list(field)
+        .annotate(letters=Count("pk"))
+        .order_by("-letters", field)[:TOP]
+    )
+    return Panel(
+        title=title,
+        columns=(column, _("dead letters")),
+        rows=[tuple(row) for row in rows],
+        note=_("Of the newest %(count)s dead letters.") % {"count": RECENT},
+    )
+
+
+def _seconds(value: float | None) -> object:
+    return "" if value is None else round(value, 1)

@@ -1,0 +1,63 @@
+"""The figures of one moment for programs, and how that moment is read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from emailqueue.conf import get_settings
+from emailqueue.flow import limit_in, outages_in, paused_in
+from emailqueue.models import DeadLetter
+from emailqueue.redis import connect
+from emailqueue.statistics.panels import panels_of
+from emailqueue.statistics.snapshot import Period, Snapshot
+from emailqueue.store import Store
+
+COUNTED = 10_000
+"""Open letters that are counted; above, it says "more than"."""
+
+
+def take() -> Snapshot:
+    """Read all figures of Redis. Raises redis.RedisError, RedisUnavailable or OSError."""
+    return Snapshot.take(Store(connect()))
+
+
+def open_letters(snapshot: Snapshot) -> int:
+    """Return how many letters are open: at most COUNTED + 1 in the database, and those on their way there."""
+    return DeadLetter.objects.open().order_by()[: COUNTED + 1].count() + snapshot.counts.inbox
+
+
+def as_json(snapshot: Snapshot) -> dict[str, Any]:
+    """Return the figures for programs."""
+    limit = limit_in(snapshot.counts.flow, get_settings())
+    letters = open_letters(snapshot)
+    return {
+        "at": datetime.fromtimestamp(snapshot.now, UTC).isoformat(),
+        "queues": {
+            queue: {"waiting": now[0], "active": now[1], "delayed": now[2], "oldest_seconds": snapshot.oldest[queue]}
+            for queue, now in snapshot.counts.now.items()
+        },
+        "dead_letters": {"open": letters, "more": letters > COUNTED},
+        "latency": {"p50": snapshot.latency(0.5), "p95": snapshot.latency(0.95)},
+        "rate": {"sent_per_second": snapshot.rate, "limit_per_second": limit.rate},
+        "suspended": snapshot.suspended,
+        "paused": list(paused_in(snapshot.counts.flow)),
+        "outages": {server: since.isoformat() for server, since in outages_in(snapshot.counts.flow).items()},
+        "slowed": {name: datetime.fromtimestamp(at, UTC).isoformat() for name, at in snapshot.counts.slowed.items()},
+        "minutes": _series(snapshot.minutes),
+        "hours": _series(snapshot.hours),
+        "panels": {name: panel.as_json() for name, panel in panels_of(snapshot).items()},
+    }
+
+
+def _series(periods: Sequence[Period]) -> list[dict[str, Any]]:
+    return [
+        {
+            "at": datetime.fromtimestamp(period.begins, UTC).isoformat(),
+            "sent": period.sent,
+            "retried": period.retried,
+            "dead": period.dead,
+        }
+        for period in periods
+    ]

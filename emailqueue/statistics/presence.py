@@ -1,0 +1,34 @@
+"""Whether Redis has heard of late of a worker, or of any on this machine."""
+
+from __future__ import annotations
+
+import socket
+
+from emailqueue.conf import Settings
+from emailqueue.statistics.snapshot import Snapshot
+
+
+def is_fresh(heartbeat: float | None, settings: Settings) -> bool:
+    """Return whether a worker that was last heard of so many seconds ago is alive: it may miss two lines."""
+    return heartbeat is not None and heartbeat < 3 * settings.stats_interval + 5
+
+
+def tell(snapshot: Snapshot, settings: Settings, *, host: str | None = None) -> tuple[bool, str]:
+    """Return whether a worker of `host`, by default this machine, is alive by Redis, and a sentence about it."""
+    host = host or socket.gethostname()
+    here = [worker for worker in snapshot.workers if worker.host == host]
+    alive = [worker for worker in here if is_fresh(worker.heartbeat, settings)]
+    if alive:
+        heard = min(worker.heartbeat or 0.0 for worker in alive)
+        return True, f"{len(alive)} workers on {host} are ready; Redis heard of one {heard:.0f} s ago."
+    if here:
+        return False, f"Redis has not heard for long of the {len(here)} workers on {host}."
+    return False, f"Redis knows no worker on {host}."
+
+
+def tell_of(name: str, snapshot: Snapshot, settings: Settings) -> tuple[bool, str]:
+    """Return whether the worker of that name is alive by Redis, and a sentence about it."""
+    heartbeat = next((worker.heartbeat for worker in snapshot.workers if worker.name == name), None)
+    if is_fresh(heartbeat, settings):
+        return True, f"The worker {name} is ready; Redis heard of it {heartbeat:.0f} s ago."
+    return False, f"Redis has not heard of the worker {name}, or not for long."

@@ -1,0 +1,209 @@
+"""
+The figures of the queue for Prometheus; wants the extra `prometheus`.
+
+A scrape is one look at Redis (a Snapshot) and two queries. Route the view, which staff may open, and who sends the
+token of EMAIL_QUEUE["STATS_TOKEN"] as a bearer:
+
+    path("metrics/", emailqueue.views.metrics)
+
+or register EmailQueueCollector() with a registry of your own. What django-rq tells of all queues is in the view, too.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+
+from django.contrib.admin import site
+from django.db import DatabaseError
+from django.db.transaction import non_atomic_requests
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+from django_rq.contrib.prometheus import RQCollector
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
+from redis import RedisError
+
+from emailqueue.conf import get_settings
+from emailqueue.errors import RedisUnavailable
+from emailqueue.flow import limit_in, outages_in, paused_in
+from emailqueue.jobs.priority import QUEUES
+from emailqueue.models import OutboxRow
+from emailqueue.statistics.figures import COUNTED, open_letters, take
+from emailqueue.statistics.presence import is_fresh
+from emailqueue.statistics.snapshot import Snapshot
+from emailqueue.statistics.token import has_token
+
+logger = logging.getLogger(__name__)
+
+AWAY = (RedisError, RedisUnavailable, OSError)
+OUTCOMES = ("completed", "skipped", "failed")
+"""How a job ends, once each."""
+PASSED = {
+    "queued": "Jobs that were queued.",
+    "retried": "Attempts that failed, after which the job waits for the next.",
+    "held": "Jobs given back without an attempt, since the mail server was away or asked to go slower.",
+    "ambiguous": "Mails that may have gone out when their worker or their connection was lost.",
+}
+"""What a job may pass through before its end, more than once."""
+
+
+class EmailQueueCollector(Collector):
+    """Reads all figures anew with each scrape. While Redis is away it tells that, and of the outbox alone."""
+
+    def describe(self) -> Iterable[Metric]:
+        """Return the metric that is always there: to register a collector asks no server."""
+        return [GaugeMetricFamily("emailqueue_up", "Whether Redis answers.")]
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield all metrics."""
+        up = GaugeMetricFamily("emailqueue_up", "Whether Redis answers.")
+        try:
+            snapshot = take()
+        except AWAY:
+            up.add_metric([], 0)
+            yield up
+            yield from _tables(None)
+            return
+        up.add_metric([], 1)
+        yield up
+        yield from _queues(snapshot)
+        yield from _totals(snapshot.counts.counters)
+        yield from _flow(snapshot)
+        yield from _latency(snapshot)
+        yield _workers(snapshot)
+        yield from _tables(snapshot)
+
+
+def _queues(snapshot: Snapshot) -> Iterator[Metric]:
+    jobs = GaugeMetricFamily("emailqueue_jobs", "Jobs in the queue now.", labels=["queue", "state"])
+    oldest = GaugeMetricFamily("emailqueue_oldest_seconds", "Age of the first job since it was due.", labels=["queue"])
+    for queue in QUEUES:
+        for state, number in zip(("waiting", "active", "delayed"), snapshot.counts.now[queue], strict=True):
+            jobs.add_metric([queue, state], number)
+        oldest.add_metric([queue], snapshot.oldest[queue] or 0)
+    yield jobs
+    yield oldest
+
+
+def _totals(counters: Mapping[str, int]) -> Iterator[Metric]:
+    ended = {
+        label: CounterMetricFamily(f"emailqueue_{what}_ended", "Jobs that have ended.", labels=[label, "outcome"])
+        for label, what in (("queue", "jobs"), ("type", "type"))
+    }
+    passed = {
+        (label, outcome): CounterMetricFamily(f"emailqueue_{what}_{outcome}", sentence, labels=[label])
+        for outcome, sentence in PASSED.items()
+        for label, what in (("queue", "jobs"), ("type", "type"))
+    }
+    for name, number in sorted(counters.items()):
+        for label, value, outcome in _read(name):
+            if outcome in OUTCOMES:
+                ended[label].add_metric([value, outcome], number)
+            elif outcome in PASSED:
+                passed[label, outcome].add_metric([value], number)
+    yield from ended.values()
+    yield from passed.values()
+
+
+def _read(name: str) -> Iterator[tuple[str, str, str]]:
+    """Yield the label, its value and the outcome of a counter: "low:failed" or "failed=vote-confirmation"."""
+    queue, colon, outcome = name.partition(":")
+    if colon and queue in QUEUES:
+        yield "queue", queue, outcome
+    outcome, sign, label = name.partition("=")
+    if sign:
+        yield "type", label, outcome
+
+
+def _flow(snapshot: Snapshot) -> Iterator[Metric]:
+    flow = snapshot.counts.flow
+    paused = GaugeMetricFamily("emailqueue_paused", "Whether the queue is paused.", labels=["queue"])
+    for queue in QUEUES:
+        paused.add_metric([queue], queue in paused_in(flow))
+    yield paused
+    outage = GaugeMetricFamily("emailqueue_outage_seconds", "How long a mail server is away.", labels=["server"])
+    for server, since in outages_in(flow).items():
+        outage.add_metric([server], max(0.0, snapshot.now - since.timestamp()))
+    yield outage
+    yield _gauge(
+        "emailqueue_slowed_domains", "Domains that ask to go slower, 100 at most.", len(snapshot.counts.slowed)
+    )
+    yield _gauge("emailqueue_suspended", "Whether RQ's suspension holds all workers back.", snapshot.suspended)
+    limit = limit_in(flow, get_settings()).rate
+    yield _gauge("emailqueue_limit_mails_per_second", "Mails a second that may go out; 0: no limit.", limit)
+
+
+def _latency(snapshot: Snapshot) -> Iterator[Metric]:
+    # A gauge each: "quantile" is the label of summaries, which count since the process began.
+    for percent in (50, 95, 99):
+        sentence = f"Within which {percent} of 100 mails of the last hour were sent, since they were due."
+        seconds = snapshot.latency(percent / 100)
+        yield GaugeMetricFamily(f"emailqueue_latency_p{percent}_seconds", sentence, value=seconds)
+
+
+def _workers(snapshot: Snapshot) -> Metric:
+    workers = GaugeMetricFamily("emailqueue_workers", "Workers that are alive.", labels=["queue"])
+    alive = [worker for worker in snapshot.workers if is_fresh(worker.heartbeat, get_settings())]
+    for queue in QUEUES:
+        workers.add_metric([queue], sum(queue in worker.queues.split(",") for worker in alive))
+    return workers
+
+
+def _tables(snapshot: Snapshot | None) -> Iterator[Metric]:
+    up = GaugeMetricFamily("emailqueue_database_up", "Whether the database answers.")
+    try:
+        rows = OutboxRow.objects.order_by()[: COUNTED + 1].count()
+        letters = open_letters(snapshot) if snapshot else None
+    except DatabaseError as error:  # Redis tells the rest
+        logger.warning("database is away", extra={"error_class": type(error).__name__})
+        up.add_metric([], 0)
+        yield up
+        return
+    up.add_metric([], 1)
+    yield up
+    yield _gauge(
+        "emailqueue_outbox_rows", "Jobs with a row in the database; counting ends at 10,000.", min(rows, COUNTED)
+    )
+    if letters is not None:
+        yield _gauge("emailqueue_dead_letters", "Open dead letters; counting ends at 10,000.", letters)
+
+
+def _gauge(name: str, sentence: str, value: float) -> Metric:
+    return GaugeMetricFamily(name, sentence, value=value)
+
+
+@never_cache
+@require_safe
+@non_atomic_requests
+def metrics(request: HttpRequest) -> HttpResponse:
+    """Return our metrics and those of django-rq, in the format that the scraper asks for."""
+    if not (has_token(request) or site.has_permission(request)):
+        answer = {"error": "Send the token of EMAIL_QUEUE['STATS_TOKEN'] as a bearer, or log in as staff."}
+        return JsonResponse(answer, status=401, headers={"WWW-Authenticate": "Bearer"})
+    encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+    try:
+        written = encode(_registry(EmailQueueCollector(), _RQ()))
+    except AWAY:
+        written = encode(_registry(EmailQueueCollector()))
+    return HttpResponse(written, content_type=content_type)
+
+
+def _registry(*collectors: Collector) -> CollectorRegistry:
+    registry = CollectorRegistry()
+    for collector in collectors:
+        registry.register(collector)
+    return registry
+
+
+class _RQ(Collector):
+    """django-rq's collector, which would ask Redis already when it is registered."""
+
+    def describe(self) -> Iterable[Metric]:
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        yield from RQCollector().collect()  # type: ignore[no-untyped-call]  # django-rq types a part of it

@@ -1,0 +1,88 @@
+"""The figures of one moment as lines of a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+
+from django.utils import timezone
+
+from emailqueue.conf import Settings
+from emailqueue.flow import limit_in, outages_in, paused_in
+from emailqueue.jobs.priority import QUEUES
+from emailqueue.statistics.figures import COUNTED
+from emailqueue.statistics.presence import is_fresh
+from emailqueue.statistics.snapshot import Snapshot
+
+BARS = " ▁▂▃▄▅▆▇█"
+WIDTH = 80
+COLUMNS = ("queue", "waiting", "active", "delayed", "oldest", "sent", "dead")
+
+
+def screen(snapshot: Snapshot, settings: Settings, *, letters: int) -> str:
+    """Return one screen, at most 80 columns wide. `letters`: open dead letters, counted up to COUNTED."""
+    return "\n".join(_clipped(line) for line in _lines(snapshot, settings, letters=letters))
+
+
+def _clipped(line: str) -> str:
+    return line if len(line) <= WIDTH else f"{line[: WIDTH - 1]}…"
+
+
+def _lines(snapshot: Snapshot, settings: Settings, *, letters: int) -> Iterator[str]:
+    moment = timezone.localtime(datetime.fromtimestamp(snapshot.now, UTC))
+    yield f"E-mail queue at {moment:%Y-%m-%d %H:%M:%S}"
+    yield ""
+    yield _row(COLUMNS)
+    for queue in QUEUES:
+        yield _row(_figures(snapshot, queue))
+    yield ""
+    limit = limit_in(snapshot.counts.flow, settings)
+    yield f"rate     {snapshot.rate:.1f}/s in the last minute, limit {limit}"
+    half, most = _span(snapshot.latency(0.5)), _span(snapshot.latency(0.95))
+    yield f"latency  half within {half}, 95 % within {most} (last hour)"
+    alive = sum(is_fresh(worker.heartbeat, settings) for worker in snapshot.workers)
+    yield f"workers  {alive} alive" + (f", {silent} silent" if (silent := len(snapshot.workers) - alive) else "")
+    yield f"letters  {f'more than {COUNTED:,}' if letters > COUNTED else f'{letters:,}'} dead letters open"
+    yield from (f"held     {held}" for held in _held_back(snapshot))
+    yield ""
+    for name, series in (("sent", "sent"), ("retried", "retried"), ("dead", "dead")):
+        values = [getattr(period, series) for period in snapshot.minutes]
+        yield f"{name:8} {bars(values)} {sum(values):,}"
+    yield f"{'':8} {'the last hour, a minute each':^{len(snapshot.minutes)}}"
+
+
+def _figures(snapshot: Snapshot, queue: str) -> list[str]:
+    since = snapshot.counts.counters
+    now = [f"{number:,}" for number in snapshot.counts.now[queue]]
+    ended = [f"{since.get(f'{queue}:{what}', 0):,}" for what in ("completed", "failed")]
+    return [queue, *now, _span(snapshot.oldest[queue]), *ended]
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"{cells[0]:9}" + "".join(f"{cell:>11}" for cell in cells[1:])
+
+
+def _held_back(snapshot: Snapshot) -> Iterator[str]:
+    flow = snapshot.counts.flow
+    if snapshot.suspended:
+        yield "RQ's suspension holds all workers back"
+    if paused := paused_in(flow):
+        yield f"paused: {', '.join(paused)}"
+    for server, since in outages_in(flow).items():
+        yield f"mail server {server} is away since {timezone.localtime(since):%H:%M:%S}"
+    if slowed := list(snapshot.counts.slowed):
+        yield f"{len(slowed)} domains are slowed: {', '.join(slowed[:3])}"
+
+
+def _span(seconds: float | None) -> str:
+    if seconds is None:
+        return "-"
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"
+
+
+def bars(values: Sequence[int]) -> str:
+    """Return a character for each value, as high as the value is beside the highest; what is not nothing is seen."""
+    top = max(values, default=0)
+    return "".join(BARS[-(-8 * value // top)] if value else BARS[0] for value in values)

@@ -1,0 +1,47 @@
+"""One attempt at a job: runs its function, and keeps what it queued ready for the settlement."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from redis import RedisError
+
+from emailqueue.enqueue.staging import Staging
+from emailqueue.enqueue.submit import stage
+from emailqueue.errors import RedisUnavailable
+from emailqueue.jobs.job import Job, MalformedJob, Run
+from emailqueue.jobs.outcome import UNSENT, Kind, Outcome
+from emailqueue.store import Store
+
+
+def nothing() -> None:
+    """Do nothing."""
+
+
+def attempt(
+    job: Job,
+    run: Run,
+    store: Store,
+    *,
+    before_end: Callable[[], None] = nothing,
+    caught: tuple[type[BaseException], ...] = (BaseException,),
+) -> Outcome:
+    """
+    Run `job` and return what came of it; what is `caught`, in a worker all that it raises, becomes an outcome.
+
+    `before_end` is called while what is queued still belongs to the job.
+    """
+    staging = Staging(job.id)
+    try:
+        with staging.collecting():
+            outcome = job.function()(job, run)
+            before_end()
+        is_done = outcome.kind in (Kind.SENT, Kind.SKIPPED)
+        return replace(outcome, staged=stage(staging, store)) if is_done else outcome
+    except MalformedJob as error:
+        return Outcome.failed(Kind.MALFORMED, error)
+    except (RedisUnavailable, RedisError):  # no fault of the job, which has done nothing that counts
+        return UNSENT
+    except caught as error:  # also SystemExit in a handler: a worker reports and lives on
+        return Outcome.failed(Kind.TRANSIENT, error)

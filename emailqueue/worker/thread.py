@@ -1,0 +1,131 @@
+"""One thread of a worker: runs one job at a time and reports what came of it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import count
+from queue import Empty, PriorityQueue, SimpleQueue
+from typing import Any
+
+from django.db import close_old_connections, connections
+
+from emailqueue.conf import Settings
+from emailqueue.delivery.smtp import Mailer
+from emailqueue.jobs.job import Job
+from emailqueue.jobs.outcome import UNSENT, Kind, Outcome
+from emailqueue.jobs.priority import EMAIL_QUEUES, EVENT_QUEUE
+from emailqueue.store import Store
+from emailqueue.worker.attempt import attempt
+from emailqueue.worker.fence import Fencer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """What a slot reports about a job."""
+
+    job: Job
+    outcome: Outcome
+    seconds: float
+
+
+class Work:
+    """The jobs in hand that wait for a slot: in the order of priority, as claims take them; then as they came."""
+
+    def __init__(self) -> None:
+        self._jobs: PriorityQueue[tuple[int, int, Job | None]] = PriorityQueue()
+        self._numbers = count()
+
+    def put(self, job: Job) -> None:
+        """Add a job."""
+        rank = 0 if job.fair else _ranks[job.queue]  # else more urgent ones would go before it without end
+        self._jobs.put((rank, next(self._numbers), job))
+
+    def end(self) -> None:
+        """Have one slot end when no job waits any more."""
+        self._jobs.put((len(_ranks), next(self._numbers), None))
+
+    def get(self) -> Job | None:
+        """Wait for the next job; None is the end."""
+        return self._jobs.get()[2]
+
+    def withdraw_mail(self) -> list[Job]:
+        """Take back the mails that wait; events stay."""
+        waiting: list[tuple[int, int, Job | None]] = []
+        with suppress(Empty):
+            while True:
+                waiting.append(self._jobs.get_nowait())
+        mails = []
+        for rank, number, job in waiting:
+            if job is None or job.queue == EVENT_QUEUE:
+                self._jobs.put((rank, number, job))
+            else:
+                mails.append(job)
+        return mails
+
+    def get_nowait(self) -> Job | None:
+        """Return the next job. Raises queue.Empty."""
+        return self._jobs.get_nowait()[2]
+
+
+_ranks = {queue: rank for rank, queue in enumerate((EVENT_QUEUE, *EMAIL_QUEUES))}
+
+
+class Slot(threading.Thread):
+    """
+    Takes jobs from `work` until that ends, and reports to `inbox`.
+
+    It is the Run that job functions see.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        *,
+        work: Work,
+        inbox: SimpleQueue[Any],
+        fencer: Fencer,
+        store: Store,
+        settings: Settings,
+    ) -> None:
+        super().__init__(name=f"slot-{number}", daemon=True)
+        self._work, self._inbox, self._fencer, self._store = work, inbox, fencer, store
+        self._mailer = Mailer(settings)
+        self.running: tuple[Job, float] | None = None
+        """The job that runs now and when it began (time.monotonic)."""
+
+    def run(self) -> None:
+        """Run jobs until there are no more."""
+        while (job := self._work.get()) is not None:
+            began = time.monotonic()
+            self.running = (job, began)
+            outcome = self._attempt(job)
+            self.running = None
+            self._inbox.put(Done(job=job, outcome=outcome, seconds=time.monotonic() - began))
+            if outcome.kind is Kind.OUTAGE:  # at once, and not by way of the main thread: each would try to connect
+                for mail in self._work.withdraw_mail():
+                    self._inbox.put(Done(job=mail, outcome=UNSENT, seconds=0.0))
+        self._mailer.close()
+        connections.close_all()
+
+    def fence(self) -> bool:
+        """Mark the running job as about to be sent. False: the lease is lost."""
+        assert self.running is not None
+        return self._fencer.ask(self.running[0])
+
+    def mailer(self) -> Mailer:
+        """Return this thread's connection to the mail server."""
+        return self._mailer
+
+    def abort(self) -> None:
+        """Break the connection of a job that has run for too long."""
+        self._mailer.abort()
+
+    def _attempt(self, job: Job) -> Outcome:
+        close_old_connections()
+        try:
+            return attempt(job, self, self._store)
+        finally:
+            close_old_connections()
