@@ -14,7 +14,7 @@ from pytest_django import Settings
 
 from emailqueue import EmailType, register
 from emailqueue.checks.project import check_django_rq, check_templates, check_worker_class
-from emailqueue.email_types import _registry
+from emailqueue.email_types import _registry, email_types
 from emailqueue.worker import EmailWorker
 from tests.conftest import ROOT
 from tests.host_project import SETTINGS
