@@ -11,18 +11,18 @@ from pathlib import Path
 
 from tests.conftest import ROOT
 
-SETTINGS = """
+SETTINGS = f"""
 from emailqueue.redis import rq_queues
 
 SECRET_KEY = "secret"
 USE_TZ = True
 INSTALLED_APPS = ["django.contrib.contenttypes", "django.contrib.auth", "django_rq", "emailqueue", "events"]
-DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}
+DATABASES = {{"default": {{"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}}}
 BACKEND = "django.template.backends.django.DjangoTemplates"
-TEMPLATES = [{"BACKEND": BACKEND, "APP_DIRS": True, "DIRS": ["shop/templates"]}]
+TEMPLATES = [{{"BACKEND": BACKEND, "APP_DIRS": True, "DIRS": ["shop/templates", "{ROOT}/templates"]}}]
 RQ_QUEUES = rq_queues("redis://127.0.0.1:1/0")
-RQ = {"WORKER_CLASS": "emailqueue.worker.EmailWorker"}
-EMAIL_QUEUE = {"FRONTEND_URL": "https://example.com"}
+RQ = {{"WORKER_CLASS": "emailqueue.worker.EmailWorker"}}
+EMAIL_QUEUE = {{"FRONTEND_URL": "https://example.com"}}
 """
 PYTEST = ("pytest", "-q", "-p", "no:cacheprovider", "-W", "error")
 DJANGO = ("django", "test")

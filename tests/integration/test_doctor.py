@@ -17,7 +17,7 @@ from django.utils import timezone
 from pytest_django import Settings
 from redis import Redis
 
-import emailqueue.email_types
+import events.emails
 from emailqueue import EmailType, flow
 from emailqueue.checks import mail_server, queues, templates
 from emailqueue.checks import settings as setting
@@ -47,7 +47,7 @@ OFF = QueueSettings(frontend_url="https://front.example")
 def _only_built_in_types() -> Iterator[None]:
     """Take out what examples of the docs have registered in this process, without samples."""
     before = dict(_registry)
-    built_in = [kind.name for kind in vars(emailqueue.email_types).values() if isinstance(kind, EmailType)]
+    built_in = [kind.name for kind in vars(events.emails).values() if isinstance(kind, EmailType)]
     for name in before.keys() - set(built_in):
         del _registry[name]
     yield
@@ -90,7 +90,7 @@ IDS = re.compile(r'\b(?:ok|warning|error)\(\s*"([a-z -]+)",\s*"([a-z-]+)"')
 
 
 def test_the_page_lists_each_id_and_no_other() -> None:
-    sources = [file.read_text() for file in (ROOT / "emailqueue" / "doctor").glob("*.py")]
+    sources = [file.read_text() for file in (ROOT / "emailqueue" / "checks").glob("*.py")]
     ids = {f"{part.replace(' ', '-')}.{word}" for source in sources for part, word in IDS.findall(source)}
 
     page = (ROOT / "docs" / "operations.md").read_text()
@@ -551,18 +551,18 @@ def test_rows_that_stay_in_the_outbox_are_told(
 @pytest.mark.django_db(transaction=True)
 def test_migrations_that_are_not_applied_are_an_error(valkey: Redis) -> None:
     with database.cursor() as cursor:
-        cursor.execute("DELETE FROM django_migrations WHERE app = 'emailqueue' AND name = '0002_outbox'")
+        cursor.execute("DELETE FROM django_migrations WHERE app = 'emailqueue' AND name = '0001_initial'")
     try:
         findings = found()["database"]
     finally:
         with database.cursor() as cursor:
             cursor.execute(
-                "INSERT INTO django_migrations (app, name, applied) VALUES ('emailqueue', '0002_outbox', %s)",
+                "INSERT INTO django_migrations (app, name, applied) VALUES ('emailqueue', '0001_initial', %s)",
                 [timezone.now()],
             )
 
     assert findings[0]["level"] == "error"
-    assert "emailqueue.0002_outbox" in findings[0]["text"]
+    assert "emailqueue.0001_initial" in findings[0]["text"]
 
 
 def _with_login(settings: Settings) -> None:

@@ -46,7 +46,7 @@ def test_each_script_of_the_page_exists_and_each_script_that_moves_a_mail_is_tol
     # These are parts of others; cancel or move; and only read.
     others = {"common.lua", "series.lua", "move.lua", "view.lua", "whereabouts.lua"}
 
-    assert named == {path.name for path in (ROOT / "emailqueue" / "lua").iterdir()} - others
+    assert named == {path.name for path in (ROOT / "emailqueue" / "store" / "lua").iterdir()} - others
 
 
 def test_each_dotted_name_of_the_page_exists() -> None:
@@ -134,8 +134,7 @@ def test_the_keys_of_a_busy_life_are_those_of_the_page(
 
 def keys_of_the_source() -> Iterator[str]:
     """Yield what each key of ours begins with, up to what is filled in."""
-    for folder in ("emailqueue", "events"):
-        for file in [*(ROOT / folder).rglob("*.py"), *(ROOT / folder).rglob("*.lua")]:
-            if file.name not in ("jobs.py", "subscriptions.py") and "testing" not in file.parts:
-                yield from re.findall(r"""["'](emailqueue:[a-z:]+|events:[a-z:]+)""", file.read_text())
+    for file in [*(ROOT / "emailqueue").rglob("*.py"), *(ROOT / "emailqueue").rglob("*.lua")]:
+        if file.name not in ("job.py", "subscription.py") and "testing" not in file.parts:
+            yield from re.findall(r"""["'](emailqueue:[a-z:]+|events:[a-z:]+)""", file.read_text())
     yield from ("emailqueue:minute:", "emailqueue:hour:")  # made in series.lua

@@ -95,7 +95,7 @@ def test_a_template_that_exists_is_not_judged_here(
 ) -> None:
     (tmp_path / "shop/email").mkdir(parents=True)
     (tmp_path / "shop/email/welcome.html").write_text(content)
-    settings.TEMPLATES = [{**settings.TEMPLATES[0], "DIRS": [tmp_path]}]
+    settings.TEMPLATES = [{**settings.TEMPLATES[0], "DIRS": [*settings.TEMPLATES[0]["DIRS"], tmp_path]}]
 
     assert check_templates() == []
 
