@@ -68,7 +68,7 @@ def _shown(snapshot: Snapshot) -> dict[str, Any]:
         "queues": [(queue, queue in paused) for queue in QUEUES],
         "paused": ", ".join(paused),
         "outages": outages_in(counts.flow).items(),
-        "slowed": ", ".join(counts.slowed),
+        "slowed": ", ".join(counts.throttled),
         "plots": [
             _plot(snapshot.minutes, title=_("Per minute, the last hour"), form="%H:%M", every=10),
             _plot(snapshot.hours, title=_("Per hour, the last two days"), form="%a %H:%M", every=6),

@@ -117,7 +117,7 @@ def outage(snapshot: Snapshot) -> Iterator[Finding]:
             f"Workers find the mail server {server} away, for {minutes:.0f} minutes; mail waits and is charged no try.",
             "The finding about the mail server tells why, or the log of a worker. It goes on by itself.",
         )
-    slowed = list(snapshot.counts.slowed)
+    slowed = list(snapshot.counts.throttled)
     if slowed:
         shown = ", ".join(slowed[:5])
         yield warning(

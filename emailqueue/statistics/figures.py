@@ -44,7 +44,9 @@ def as_json(snapshot: Snapshot) -> dict[str, Any]:
         "suspended": snapshot.suspended,
         "paused": list(paused_in(snapshot.counts.flow)),
         "outages": {server: since.isoformat() for server, since in outages_in(snapshot.counts.flow).items()},
-        "slowed": {name: datetime.fromtimestamp(at, UTC).isoformat() for name, at in snapshot.counts.slowed.items()},
+        "throttled": {
+            name: datetime.fromtimestamp(at, UTC).isoformat() for name, at in snapshot.counts.throttled.items()
+        },
         "minutes": _series(snapshot.minutes),
         "hours": _series(snapshot.hours),
         "panels": {name: panel.as_json() for name, panel in panels_of(snapshot).items()},

@@ -45,7 +45,8 @@ OUTCOMES = ("completed", "skipped", "failed")
 PASSED = {
     "queued": "Jobs that were queued.",
     "retried": "Attempts that failed, after which the job waits for the next.",
-    "held": "Jobs given back without an attempt, since the mail server was away or asked to go slower.",
+    "waited": "Attempts without charge, since the mail server or a part of ours was away.",
+    "throttled": "Attempts without charge, since the recipient's domain asked us to go slower.",
     "ambiguous": "Mails that may have gone out when their worker or their connection was lost.",
 }
 """What a job may pass through before its end, more than once."""
@@ -130,7 +131,7 @@ def _flow(snapshot: Snapshot) -> Iterator[Metric]:
         outage.add_metric([server], max(0.0, snapshot.now - since.timestamp()))
     yield outage
     yield _gauge(
-        "emailqueue_slowed_domains", "Domains that ask to go slower, 100 at most.", len(snapshot.counts.slowed)
+        "emailqueue_throttled_domains", "Domains that ask us to go slower, 100 at most.", len(snapshot.counts.throttled)
     )
     yield _gauge("emailqueue_suspended", "Whether RQ's suspension holds all workers back.", snapshot.suspended)
     limit = limit_in(flow, get_settings()).rate

@@ -84,7 +84,7 @@ class Snapshot:
                 inbox=raw["inbox"],
                 # An empty table of Lua is an object in JSON, whatever it stands for.
                 flow=dict(raw["flow"] or {}),
-                slowed=_pairs(list(raw["slowed"] or [])),
+                throttled=_pairs(list(raw["throttled"] or [])),
             ),
             oldest={name: _age(queues[name]["oldest"], now) for name in QUEUES},
             minutes=_periods(raw["minutes"], seconds=60),

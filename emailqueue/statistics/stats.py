@@ -74,7 +74,7 @@ class QueueStats:
     outages: Mapping[str, datetime]
     """Mail servers that are away, and since when."""
 
-    slowed: Mapping[str, datetime]
+    throttled: Mapping[str, datetime]
     """Domains that asked us to go slower, and when the next of their mails is tried; 100 at most."""
 
 
@@ -95,7 +95,7 @@ def get_queue_stats() -> QueueStats:
         limit=limit_in(counts.flow, get_settings()),
         paused=paused_in(counts.flow),
         outages=outages_in(counts.flow),
-        slowed={domain: datetime.fromtimestamp(moment, tz=UTC) for domain, moment in counts.slowed.items()},
+        throttled={domain: datetime.fromtimestamp(moment, tz=UTC) for domain, moment in counts.throttled.items()},
     )
 
 

@@ -70,8 +70,8 @@ def _held_back(snapshot: Snapshot) -> Iterator[str]:
         yield f"paused: {', '.join(paused)}"
     for server, since in outages_in(flow).items():
         yield f"mail server {server} is away since {timezone.localtime(since):%H:%M:%S}"
-    if slowed := list(snapshot.counts.slowed):
-        yield f"{len(slowed)} domains are slowed: {', '.join(slowed[:3])}"
+    if throttled := list(snapshot.counts.throttled):
+        yield f"{len(throttled)} domains are throttled: {', '.join(throttled[:3])}"
 
 
 def _span(seconds: float | None) -> str:

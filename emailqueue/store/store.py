@@ -28,7 +28,7 @@ COMMITTED = "emailqueue:committed"
 COUNTERS = "emailqueue:counters"
 REDELIVERED = "emailqueue:redelivered"
 FLOW = "emailqueue:flow"
-SLOWED = "emailqueue:slowed"
+THROTTLED = "emailqueue:throttled"
 SINCE = "emailqueue:since"
 REMEMBER_THE_BEGINNING = """
 local time = redis.call('TIME')
@@ -96,7 +96,7 @@ class Settlement:
 
     job: Job
     verb: str
-    """sent, retry, hold, slow, head or dead."""
+    """sent, retry, wait, throttle, back or dead."""
 
     seconds: float = 0.0
     """How long the job ran."""
@@ -108,7 +108,8 @@ class Settlement:
     """What a job that is sent or done has queued."""
 
     due: float = 0.0
-    charged: bool = True
+    """Seconds until a retry, or until what waits for a part of ours; 0 for what waits for the mail server."""
+
     ambiguous: bool = False
     history: str = ""
     death: str = ""
@@ -120,7 +121,12 @@ class Settlement:
     """Whether it refused our account."""
 
     otherwise: Settlement | None = None
-    """What is written instead of a hold when the mail turns out to be to blame itself."""
+    """What is written when a mail that waits for the mail server turns out to be to blame itself."""
+
+    @property
+    def is_outage(self) -> bool:
+        """Whether the mail server is away."""
+        return self.verb == "wait" and not self.due
 
     def as_json(self) -> dict[str, Any]:
         """Return the entry as settle.lua reads it."""
@@ -130,7 +136,6 @@ class Settlement:
             "verb",
             "seconds",
             "due",
-            "charged",
             "ambiguous",
             "history",
             "death",
@@ -166,8 +171,8 @@ class Doubling:
 
 PROBING = Doubling(first=1.0, most=60.0)
 """Between two probes of a mail server that is away."""
-SLOWING = Doubling(first=5.0, most=900.0)
-"""Between two tries of a domain that asks us to go slower."""
+THROTTLING = Doubling(first=5.0, most=900.0)
+"""Between two probes of a domain that asks us to go slower."""
 _dice = random.Random()
 
 
@@ -180,7 +185,7 @@ class Counts:
 
     counters: Mapping[str, int]
     """Since the beginning: "low:completed" by queue, "completed=progress-update" by label.
-    What is counted: queued, completed, skipped, failed, retried, held, ambiguous."""
+    What is counted: queued, completed, skipped, failed, retried, waited, throttled, ambiguous."""
 
     inbox: int
     """Dead letters that wait to be moved into the database."""
@@ -188,7 +193,7 @@ class Counts:
     flow: Mapping[str, str]
     """What holds mail back; flow.py reads it."""
 
-    slowed: Mapping[str, float]
+    throttled: Mapping[str, float]
     """Domains that asked us to go slower, the next ones first, and the Unix time of their next try; 100 at most."""
 
 
@@ -303,7 +308,7 @@ class Store:
         keep: float,
         server: str = "",
         probing: Doubling = PROBING,
-        slowing: Doubling = SLOWING,
+        throttling: Doubling = THROTTLING,
         rng: random.Random = _dice,
     ) -> list[Settled]:
         """
@@ -312,7 +317,7 @@ class Store:
         `server`: name of the mail server that was spoken to, whose circuit opens and closes by it.
         """
         ask = {"worker": worker, "now": now, "keep": int(keep), "batch": [entry.as_json() for entry in batch]}
-        flow = {"server": server, "probing": asdict(probing), "slowing": asdict(slowing), "dice": rng.random()}
+        flow = {"server": server, "probing": asdict(probing), "throttling": asdict(throttling), "dice": rng.random()}
         return [Settled(settled) for settled in self._run("settle", json.dumps(ask | flow))]
 
     def whereabouts(self, job_ids: Sequence[str]) -> tuple[list[Whereabouts], int]:
@@ -367,15 +372,15 @@ class Store:
             pipeline.hgetall(COUNTERS)
             pipeline.hlen(INBOX)
             pipeline.hgetall(FLOW)
-            pipeline.zrangebyscore(SLOWED, "(0", "+inf", start=0, num=100, withscores=True)
-            *now, counters, inbox, flow, slowed = pipeline.execute()
+            pipeline.zrangebyscore(THROTTLED, "(0", "+inf", start=0, num=100, withscores=True)
+            *now, counters, inbox, flow, throttled = pipeline.execute()
         counted = {name.decode(): int(number) for name, number in counters.items()}
         return Counts(
             now={queue: (now[3 * i], now[3 * i + 1], now[3 * i + 2]) for i, queue in enumerate(QUEUES)},
             counters=counted,
             inbox=inbox,
             flow=_decoded(flow),
-            slowed={domain.decode(): next_try for domain, next_try in slowed},
+            throttled={domain.decode(): next_try for domain, next_try in throttled},
         )
 
     def overdue(self, *, before: float) -> dict[str, int]:

@@ -18,7 +18,7 @@ from emailqueue.jobs.job import Job, timestamp
 from emailqueue.jobs.outcome import UNSENT
 from emailqueue.jobs.priority import EMAIL_QUEUES, EVENT_QUEUE, QUEUES
 from emailqueue.models import DeadLetter, OutboxRow
-from emailqueue.store import SLOWED, Settled, Settlement, Store
+from emailqueue.store import THROTTLED, Settled, Settlement, Store
 from emailqueue.worker.attempt import attempt
 from emailqueue.worker.settlement import after_run, before_run
 
@@ -167,7 +167,7 @@ class Drainer:
         return Drained(
             sent=len(mails),
             skipped=sum(entry.skipped for entry in settled),
-            retries=sum(entry.verb == "retry" and entry.charged for entry in settled),
+            retries=sum(entry.verb == "retry" for entry in settled),
             held=sum(map(_is_held, settled)),
             events=len(sent) - len(mails),
             dead=list(DeadLetter.objects.filter(pk__in=deaths).order_by("died_at")) if deaths else [],
@@ -214,9 +214,9 @@ class Drainer:
             for job_id in self._scheduled(queue):
                 if self._last_charged(job_id) is False:
                     self.connection.zadd(f"rq:scheduled:{queue}", {job_id: 0}, xx=True)
-        domains: Any = self.connection.zrangebyscore(SLOWED, "(0", "+inf")
+        domains: Any = self.connection.zrangebyscore(THROTTLED, "(0", "+inf")
         for domain in domains:
-            self.connection.zadd(SLOWED, {domain: 0.001}, xx=True)
+            self.connection.zadd(THROTTLED, {domain: 0.001}, xx=True)
 
     def _last_charged(self, job_id: bytes) -> bool | None:
         """Return whether the last attempt of a scheduled job was charged; None: there was none, or its domain waits."""
@@ -231,4 +231,4 @@ class Drainer:
 
 def _is_held(settlement: Settlement) -> bool:
     """Return whether a mail went back uncharged."""
-    return settlement.verb in ("hold", "slow") or (settlement.verb == "retry" and not settlement.charged)
+    return settlement.verb in ("wait", "throttle")

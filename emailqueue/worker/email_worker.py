@@ -189,7 +189,7 @@ def _is_away() -> bool:
 def _held_back(figures: Mapping[str, Any]) -> dict[str, str]:
     """Return what holds mail back, as pairs of the statistics line; nothing where nothing does."""
     flow = figures["flow"]
-    told = {"paused": paused_in(flow), "outage": outages_in(flow), "slowed": figures["slowed"]}
+    told = {"paused": paused_in(flow), "outage": outages_in(flow), "throttled": figures["throttled"]}
     return {what: ",".join(names) for what, names in told.items() if names}
 
 

@@ -272,7 +272,7 @@ class Rounds:
     def _to_settle(self, settlement: Settlement) -> None:
         if not self._ended:
             self._ended_at = self._clock()
-        if settlement.verb == "hold":  # at once, before the next claim: others would run into the same outage
+        if settlement.is_outage:  # at once, before the next claim: others would run into the same outage
             self._ended_at = float("-inf")
         self._ended.append(settlement)
 
@@ -296,10 +296,8 @@ class Rounds:
             self._held.pop(_lease(settlement.job), None)
             if not changed:
                 logger.warning("lease was lost", extra={"job_id": settlement.job.id, "verb": settlement.verb})
-            elif settlement.verb == "retry":
+            elif settlement.verb in ("retry", "wait", "throttle", "back") or settlement.staged:
                 self._next_claim = min(self._next_claim, self._clock() + settlement.due)
-            elif settlement.verb in ("head", "hold", "slow") or settlement.staged:
-                self._next_claim = 0.0
             elif settlement.verb == "dead" or (settlement.verb == "sent" and settlement.job.letter):
                 self._on_inbox()
             if changed > Settled.WRITTEN:
@@ -359,7 +357,7 @@ class Rounds:
         self._listener.stop()
         with suppress(Empty):
             while (job := self._work.get_nowait()) is not None:
-                self._to_settle(Settlement(job=job, verb="head"))
+                self._to_settle(Settlement(job=job, verb="back"))
 
     def _end(self) -> None:
         self._listener.stop()

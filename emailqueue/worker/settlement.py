@@ -28,7 +28,7 @@ MAX_EVENT_CRASHES = 10
 """The same for an event job. More, since a large audience takes long, and a deploy may meet it several times."""
 
 
-_plain_verbs = {Kind.SENT: "sent", Kind.SKIPPED: "sent", Kind.UNSENT: "head"}
+_plain_verbs = {Kind.SENT: "sent", Kind.SKIPPED: "sent", Kind.UNSENT: "back"}
 
 
 def before_run(job: Job, settings: Settings, *, worker: str) -> Settlement | None:
@@ -72,11 +72,11 @@ def _judged(job: Job, outcome: Outcome, settings: Settings, *, worker: str, seco
         return _held(job, outcome, worker=worker, seconds=seconds)
     if outcome.kind is Kind.SLOWED:
         history = json.dumps(_extended(job, outcome, charged=False, worker=worker))
-        return Settlement(job=job, verb="slow", charged=False, history=history, seconds=seconds)
+        return Settlement(job=job, verb="throttle", history=history, seconds=seconds)
     if outcome.kind is Kind.AWAY:
         entries = _extended(job, outcome, charged=False, worker=worker)
         due = min(2.0 ** (entries[-1]["times"] - 1), AWAY_WAIT)
-        return Settlement(job=job, verb="retry", due=due, charged=False, history=json.dumps(entries), seconds=seconds)
+        return Settlement(job=job, verb="wait", due=due, history=json.dumps(entries), seconds=seconds)
     final = outcome.kind in (Kind.PERMANENT, Kind.MALFORMED)
     if final or (outcome.kind is Kind.AMBIGUOUS and settings.ambiguous == "hold"):
         return _dead(job, outcome.kind.value, outcome, worker=worker, seconds=seconds)
@@ -99,8 +99,7 @@ def _held(job: Job, outcome: Outcome, *, worker: str, seconds: float) -> Settlem
     before_it = failure is None or failure.phase == "connect" or failure.rule in NOT_REACHED
     return Settlement(
         job=job,
-        verb="hold",
-        charged=False,
+        verb="wait",
         history=json.dumps(_extended(job, outcome, charged=False, worker=worker)),
         alert=failure is not None and (failure.smtp_code in ACCOUNT_REFUSED or failure.rule in LOGIN_RULES),
         otherwise=None if before_it else _retry(job, outcome, worker=worker, seconds=seconds),

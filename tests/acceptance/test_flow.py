@@ -145,7 +145,7 @@ def test_a_domain_that_asks_to_go_slower_holds_up_no_other(mailbox: MailServer, 
     stats = get_queue_stats()
     assert (stats.main.failed, stats.main.retried) == (0, 0)
     assert stats.main.waiting + stats.main.delayed + stats.main.active == 500
-    assert list(stats.slowed) == ["sick.example"]
+    assert list(stats.throttled) == ["sick.example"]
 
 
 def seconds_to_send(mailbox: MailServer, readers: Sequence[str], *, of: int) -> float:

@@ -82,7 +82,7 @@ def test_mails_wait_uncharged_while_the_mail_server_is_away(
     mailbox.stop()
     start_worker().ready()
     job_id = queue_vote_confirmation("ada@example.com", VOTE, attempts=1)
-    eventually(lambda: counter(valkey, "normal:held") >= 2)
+    eventually(lambda: counter(valkey, "normal:waited") >= 2)
 
     mailbox.start()
 
@@ -113,7 +113,7 @@ def test_what_concerns_the_whole_mail_server_is_charged_to_no_mail(
 
     mailbox.wait_for(1, timeout=15)
     eventually(lambda: get_queue_stats().main.completed == 1)
-    assert counter(valkey, "normal:held") == 2
+    assert counter(valkey, "normal:waited") == 2
     assert counter(valkey, "normal:retried") == counter(valkey, "normal:failed") == 0
 
 

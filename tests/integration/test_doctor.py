@@ -508,7 +508,7 @@ def test_pauses_suspension_outages_and_slow_domains_are_told(valkey: Redis, look
     flow.pause("low", "events")
     valkey.set("rq:suspended", 1)
     valkey.hset("emailqueue:flow", "outage:mail.example:25", f"{now - 600} {now + 5}")
-    valkey.zadd("emailqueue:slowed", {"slow.example": now + 60})
+    valkey.zadd("emailqueue:throttled", {"slow.example": now + 60})
 
     paused, away = list(queues.pauses(look())), list(queues.outage(look()))
 

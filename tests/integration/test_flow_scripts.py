@@ -1,4 +1,4 @@
-"""What limits, pauses, fairness, outages and slowed domains do to a claim, on a real Valkey."""
+"""What limits, pauses, fairness, outages and throttled domains do to a claim, on a real Valkey."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from redis import Redis
 
 from emailqueue.flow import current_limit, outages_in, pause, paused_queues, reset_limit, resume, set_limit
 from emailqueue.jobs.job import Job, new_id, timestamp
-from emailqueue.store import SLOWED, Settled, Settlement, Store
+from emailqueue.store import THROTTLED, Settled, Settlement, Store
 from tests.acceptance.test_pace import commands
 from tests.integration.test_scripts import ask, claim, claimed, counters, enqueue, redis_time, scheduled, waiting
 
@@ -225,7 +225,7 @@ def take(store: Store, **asked: Any) -> list[Job]:
 
 def settle_for(store: Store, verb: str, *jobs: Job, dice: float = 1.0, **fields: Any) -> list[Settled]:
     """Settle as a worker does that speaks to SERVER. At a dice of 1 a wait is the shortest, at 0 the longest."""
-    if verb in ("retry", "hold", "slow"):
+    if verb in ("retry", "wait", "throttle"):
         fields = {"history": '[{"charged": false}]', **fields}
     elif verb == "dead":
         fields = {"death": new_id(), "record": "{}", **fields}
@@ -248,7 +248,7 @@ def charged(job: Job, **fields: Any) -> Settlement:
 
 def begin_outage(store: Store) -> None:
     """Open the circuit with the first mail that waits."""
-    assert settle_for(store, "hold", *take(store, room=1)) == [Settled.OUTAGE_BEGAN]
+    assert settle_for(store, "wait", *take(store, room=1)) == [Settled.OUTAGE_BEGAN]
 
 
 def let_the_next_probe_come(valkey: Redis) -> None:
@@ -259,14 +259,14 @@ def test_an_outage_puts_mail_back_uncharged_and_hands_out_none(store: Store, val
     enqueue(store, "a", "b", "c")
     enqueue(store, "e", queue="events")
 
-    settled = settle_for(store, "hold", *take(store, room=2, event_room=0))
+    settled = settle_for(store, "wait", *take(store, room=2, event_room=0))
     answer = ask(store, server=SERVER)
 
     assert sorted(settled) == [Settled.WRITTEN, Settled.OUTAGE_BEGAN]
     assert waiting(valkey) == ["a", "b", "c"]
     assert [job.id for job in answer.jobs] == ["e"], "events go on"
     assert 0.5 < answer.wait <= 1
-    assert counters(valkey, "normal:held", "normal:retried") == {"normal:held": 2, "normal:retried": 0}
+    assert counters(valkey, "normal:waited", "normal:retried") == {"normal:waited": 2, "normal:retried": 0}
     assert claimed(store, server="other.example:25") == ["a", "b", "c"], "each mail server has its own circuit"
 
 
@@ -276,10 +276,10 @@ def test_the_order_holds_although_workers_give_back_their_mails_one_after_the_ot
     enqueue(store, *(f"job-{number}" for number in range(9)))
     first, second, third = take(store, room=3), take(store, room=3), take(store, room=2)
 
-    settle_for(store, "hold", *reversed(second))
-    settle_for(store, "hold", first[2])
-    settle_for(store, "head", *third)
-    settle_for(store, "hold", first[1], first[0])
+    settle_for(store, "wait", *reversed(second))
+    settle_for(store, "wait", first[2])
+    settle_for(store, "back", *third)
+    settle_for(store, "wait", first[1], first[0])
 
     assert waiting(valkey) == [f"job-{number}" for number in range(9)]
 
@@ -288,10 +288,10 @@ def test_giving_back_many_mails_behind_many_others_stays_cheap(store: Store, val
     ids = [f"job-{number:04}" for number in range(2000)]
     enqueue(store, *ids)
     first, second = take(store, room=500), take(store, room=500)
-    settle_for(store, "head", *first)
+    settle_for(store, "back", *first)
     valkey.config_resetstat()
 
-    settle_for(store, "head", *second)
+    settle_for(store, "back", *second)
 
     assert waiting(valkey) == ids
     assert sum(commands(valkey).values()) < 500 * 50
@@ -317,7 +317,7 @@ def test_probes_rotate_over_mails_and_queues(store: Store, valkey: Redis) -> Non
     for _ in range(8):
         let_the_next_probe_come(valkey)
         [probe] = take(store)
-        settle_for(store, "hold", probe)
+        settle_for(store, "wait", probe)
         probes.append(probe.id)
 
     assert probes == ["b", "c", "d", "a"] * 2
@@ -326,13 +326,13 @@ def test_probes_rotate_over_mails_and_queues(store: Store, valkey: Redis) -> Non
 @pytest.mark.parametrize(("dice", "share"), [(0.0, 1.0), (1.0, 0.75)], ids=["longest", "shortest"])
 def test_the_wait_between_probes_doubles_up_to_a_minute(store: Store, valkey: Redis, dice: float, share: float) -> None:
     enqueue(store, "a")
-    settle_for(store, "hold", *take(store), dice=dice)
+    settle_for(store, "wait", *take(store), dice=dice)
     waits = []
 
     for _ in range(9):
         waits.append(round(float(valkey.hget(CIRCUIT, "next") or 0) / 1e6 - redis_time(valkey) / 1e6, 1))
         let_the_next_probe_come(valkey)
-        settle_for(store, "hold", *take(store), dice=dice)
+        settle_for(store, "wait", *take(store), dice=dice)
 
     steps = [1, 2, 4, 8, 16, 32, 60, 60, 60]
     assert waits == pytest.approx([step * share for step in steps], abs=0.11)
@@ -345,7 +345,7 @@ def test_the_wait_between_probes_doubles_up_to_a_minute(store: Store, valkey: Re
         ("dead", True, Settled.OUTAGE_ENDED),
         ("retry", True, Settled.OUTAGE_ENDED),
         ("retry", False, Settled.WRITTEN),
-        ("head", False, Settled.WRITTEN),
+        ("back", False, Settled.WRITTEN),
     ],
 )
 def test_the_first_word_of_a_server_that_takes_mail_ends_the_outage(
@@ -373,7 +373,7 @@ def get_outages(store: Store) -> Mapping[str, object]:
 def test_a_mail_that_went_out_before_the_outage_does_not_end_it(store: Store) -> None:
     enqueue(store, "a", "b", "c")
     early, lost = take(store, room=2)
-    settle_for(store, "hold", lost)
+    settle_for(store, "wait", lost)
 
     answer = settle_for(store, "sent", early, reached=True)
 
@@ -395,12 +395,12 @@ def test_a_probe_that_dies_with_its_worker_is_followed_by_another(store: Store, 
 def test_a_mail_that_fails_again_while_the_server_takes_others_is_charged(store: Store, valkey: Redis) -> None:
     enqueue(store, "poison", "b", "c")
     [poison] = take(store, room=1)
-    settle_for(store, "hold", poison, otherwise=charged(poison))
+    settle_for(store, "wait", poison, otherwise=charged(poison))
     let_the_next_probe_come(valkey)
     settle_for(store, "sent", *take(store), reached=True)
 
     [poison] = take(store, room=1)
-    settled = settle_for(store, "hold", poison, otherwise=charged(poison, due=60))
+    settled = settle_for(store, "wait", poison, otherwise=charged(poison, due=60))
 
     assert (poison.id, poison.charged(), settled) == ("poison", 0, [Settled.WRITTEN])
     assert scheduled(valkey) == ["poison"]
@@ -413,7 +413,7 @@ def test_a_mail_is_not_charged_in_its_first_outage_nor_as_a_probe(store: Store, 
 
     for _ in range(4):
         [job] = take(store)
-        settle_for(store, "hold", job, otherwise=charged(job))
+        settle_for(store, "wait", job, otherwise=charged(job))
         let_the_next_probe_come(valkey)
 
     [job] = take(store)
@@ -428,7 +428,7 @@ def test_another_answer_of_the_server_clears_a_mail_of_suspicion(store: Store, v
     settle_for(store, "retry", job, reached=True, due=0.0)
 
     [job] = take(store)
-    answer = settle_for(store, "hold", job, otherwise=charged(job))
+    answer = settle_for(store, "wait", job, otherwise=charged(job))
 
     assert answer == [Settled.OUTAGE_BEGAN]
 
@@ -438,7 +438,7 @@ def test_a_refused_account_is_said_once_an_outage(store: Store, valkey: Redis) -
     answers = []
 
     for alert in (False, True, True):
-        answers += settle_for(store, "hold", *take(store, room=1), alert=alert)
+        answers += settle_for(store, "wait", *take(store, room=1), alert=alert)
         let_the_next_probe_come(valkey)
 
     assert answers == [Settled.OUTAGE_BEGAN, Settled.ACCOUNT_REFUSED, Settled.WRITTEN]
@@ -485,7 +485,7 @@ class Outages(RuleBasedStateMachine):
     @rule(pick=st.integers(0, 100))
     def meet_the_outage(self, pick: int) -> None:
         job = self.hand_over(pick)
-        [settled] = settle_for(self.store, "hold", job)
+        [settled] = settle_for(self.store, "wait", job)
         assert (settled is Settled.OUTAGE_BEGAN) is not self.away
         self.away = True
 
@@ -504,7 +504,7 @@ class Outages(RuleBasedStateMachine):
     @precondition(lambda self: self.in_hand)
     @rule(pick=st.integers(0, 100))
     def go_back(self, pick: int) -> None:
-        assert settle_for(self.store, "head", self.hand_over(pick)) == [Settled.WRITTEN]
+        assert settle_for(self.store, "back", self.hand_over(pick)) == [Settled.WRITTEN]
 
     @precondition(lambda self: self.away)
     @rule()
@@ -541,14 +541,14 @@ def enqueue_sick(store: Store, *ids: str, **fields: Any) -> None:
 
 
 def slow(store: Store, *jobs: Job, **fields: Any) -> None:
-    settle_for(store, "slow", *jobs, reached=True, **fields)
+    settle_for(store, "throttle", *jobs, reached=True, **fields)
 
 
 def let_the_next_try_come(valkey: Redis) -> None:
-    valkey.zadd(SLOWED, {SICK: 1.0}, xx=True)
+    valkey.zadd(THROTTLED, {SICK: 1.0}, xx=True)
 
 
-def test_mails_of_a_slowed_domain_wait_uncharged_without_a_token_while_others_go_on(
+def test_mails_of_a_throttled_domain_wait_uncharged_without_a_token_while_others_go_on(
     store: Store, valkey: Redis
 ) -> None:
     enqueue_sick(store, "s1", "s2", "s3")
@@ -559,14 +559,14 @@ def test_mails_of_a_slowed_domain_wait_uncharged_without_a_token_while_others_go
 
     assert [job.id for job in answer.jobs] == ["a", "b"]
     assert scheduled(valkey) == ["s1", "s2", "s3"]
-    assert counters(valkey, "normal:held", "normal:retried") == {"normal:held": 1, "normal:retried": 0}
-    assert list(store.counts().slowed) == [SICK]
+    assert counters(valkey, "normal:throttled", "normal:retried") == {"normal:throttled": 1, "normal:retried": 0}
+    assert list(store.counts().throttled) == [SICK]
     empty = ask(store)
     assert empty.jobs == []
     assert 3.5 < empty.wait <= 5, "until the domain's next try"
 
 
-def test_one_mail_of_a_slowed_domain_is_tried_in_each_interval_and_each_in_turn(store: Store, valkey: Redis) -> None:
+def test_one_mail_of_a_throttled_domain_is_tried_in_each_interval_and_each_in_turn(store: Store, valkey: Redis) -> None:
     enqueue_sick(store, "s1", "s2", "s3")
     slow(store, *claim(store, room=1))
     claim(store)
@@ -590,19 +590,19 @@ def test_the_wait_of_a_domain_doubles_up_to_a_quarter_of_an_hour(
 
     for _ in range(10):
         slow(store, *claim(store, room=1), dice=dice)
-        waits.append(float(valkey.zscore(SLOWED, SICK) or 0) - redis_time(valkey) / 1e6)
+        waits.append(float(valkey.zscore(THROTTLED, SICK) or 0) - redis_time(valkey) / 1e6)
         let_the_next_try_come(valkey)
 
     steps = [5, 10, 20, 40, 80, 160, 320, 640, 900, 900]
     assert waits == pytest.approx([step * share for step in steps], abs=0.5)
 
 
-def test_what_was_on_its_way_when_its_domain_was_slowed_does_not_slow_it_more(store: Store, valkey: Redis) -> None:
+def test_what_was_on_its_way_when_its_domain_was_throttled_does_not_slow_it_more(store: Store, valkey: Redis) -> None:
     enqueue_sick(store, "s1", "s2", "s3")
 
     slow(store, *claim(store, room=3))
 
-    assert valkey.hget(f"emailqueue:slowed:{SICK}", "step") == b"5"
+    assert valkey.hget(f"emailqueue:throttled:{SICK}", "step") == b"5"
     assert sorted(scheduled(valkey)) == ["s1", "s2", "s3"]
 
 
@@ -617,17 +617,17 @@ def test_an_answer_of_the_domain_brings_its_mails_back_in_their_order(store: Sto
         let_the_next_try_come(valkey)
         slow(store, *claim(store))
     let_the_next_try_come(valkey)
-    [scout] = claim(store)
+    [probe] = claim(store)
 
-    settle_for(store, verb, scout, reached=True, due=60.0)
+    settle_for(store, verb, probe, reached=True, due=60.0)
     ids = [*claimed(store, room=200), *claimed(store, room=1000)]
 
     tried = {"s000", "s001", "s002"}
-    assert scout.id in tried
-    assert set(ids) == {f"s{number:03}" for number in range(700)} - {scout.id}
+    assert probe.id in tried
+    assert set(ids) == {f"s{number:03}" for number in range(700)} - {probe.id}
     assert [job_id for job_id in ids if job_id not in tried] == [f"s{number:03}" for number in range(3, 700)]
-    assert store.counts().slowed == {}
-    assert valkey.keys("emailqueue:slowed*") == valkey.keys("emailqueue:parked*") == []
+    assert store.counts().throttled == {}
+    assert valkey.keys("emailqueue:throttled*") == valkey.keys("emailqueue:parked*") == []
 
 
 def test_a_try_that_ended_without_a_word_to_the_domain_is_followed_by_another_at_once(
@@ -669,7 +669,7 @@ def test_only_one_try_waits_while_its_queue_is_paused(store: Store, valkey: Redi
     assert waiting(valkey) == ["s1"]
 
 
-def test_a_waiting_mail_of_a_slowed_domain_can_be_cancelled_and_moved(store: Store, valkey: Redis) -> None:
+def test_a_waiting_mail_of_a_throttled_domain_can_be_cancelled_and_moved(store: Store, valkey: Redis) -> None:
     enqueue_sick(store, "s1", "s2", "s3")
     slow(store, *claim(store, room=1))
     claim(store)
@@ -682,7 +682,7 @@ def test_a_waiting_mail_of_a_slowed_domain_can_be_cancelled_and_moved(store: Sto
     assert scheduled(valkey) == ["s2"]
 
 
-def test_a_mail_without_a_domain_that_is_slowed_waits_alone(store: Store, valkey: Redis) -> None:
+def test_a_mail_without_a_domain_that_is_throttled_waits_alone(store: Store, valkey: Redis) -> None:
     enqueue(store, "a", "b")
 
     slow(store, *claim(store, room=1))
@@ -696,13 +696,13 @@ def test_should_the_line_of_a_domain_be_lost_its_mails_come_back_by_the_schedule
     slow(store, *claim(store, room=1))
     claim(store)
     assert 3500 < float(valkey.zscore("rq:scheduled:normal", "s2") or 0) - time.time() <= 3600
-    valkey.delete(f"emailqueue:parked:{SICK}", SLOWED)
+    valkey.delete(f"emailqueue:parked:{SICK}", THROTTLED)
     valkey.zadd("rq:scheduled:normal", {"s1": 1.0, "s2": 1.0})
 
     assert claimed(store) == ["s1", "s2"]
 
 
-def test_slowed_domains_cost_one_command_where_there_are_none(store: Store) -> None:
+def test_throttled_domains_cost_one_command_where_there_are_none(store: Store) -> None:
     enqueue(store, *(f"a{number}" for number in range(20)))
     without = commands_of_a_claim(store, room=5)
     store.connection.flushall()
@@ -733,8 +733,8 @@ class SlowedDomain(RuleBasedStateMachine):
             enqueue(store, f"job-{number:02}", domain=domain)
         self.in_hand: dict[str, Job] = {}
         self.done: set[str] = set()
-        self.slowed = False
-        self.scouts: set[str] = set()
+        self.throttled = False
+        self.probes: set[str] = set()
         self.tries = 0
 
     @rule(room=st.integers(1, 5))
@@ -742,19 +742,19 @@ class SlowedDomain(RuleBasedStateMachine):
         jobs = claim(self.store, room=room)
         self.in_hand |= {job.id: job for job in jobs}
         sick = {job.id for job in jobs if job.id in self.sick}
-        if self.slowed:
+        if self.throttled:
             assert len(sick) <= self.tries, "one in each interval"
             self.tries -= len(sick)
-            self.scouts |= sick
+            self.probes |= sick
 
     @precondition(lambda self: any(job_id in self.sick for job_id in self.in_hand))
     @rule(pick=st.integers(0, 100))
     def be_refused(self, pick: int) -> None:
         job = self.hand_over([job_id for job_id in sorted(self.in_hand) if job_id in self.sick], pick)
         slow(self.store, job)
-        if not self.slowed:
-            self.slowed, self.tries, self.scouts = True, 0, set()
-        self.scouts.discard(job.id)
+        if not self.throttled:
+            self.throttled, self.tries, self.probes = True, 0, set()
+        self.probes.discard(job.id)
 
     @precondition(lambda self: self.in_hand)
     @rule(pick=st.integers(0, 100))
@@ -762,10 +762,10 @@ class SlowedDomain(RuleBasedStateMachine):
         job = self.hand_over(sorted(self.in_hand), pick)
         settle_for(self.store, "sent", job, reached=True)
         self.done.add(job.id)
-        if job.id in self.scouts:
-            self.slowed, self.scouts = False, set()
+        if job.id in self.probes:
+            self.throttled, self.probes = False, set()
 
-    @precondition(lambda self: self.slowed and not self.scouts and self.tries == 0)
+    @precondition(lambda self: self.throttled and not self.probes and self.tries == 0)
     @rule()
     def let_time_pass(self) -> None:
         let_the_next_try_come(self.store.connection)
@@ -773,7 +773,7 @@ class SlowedDomain(RuleBasedStateMachine):
         if self.store.connection.llen(f"emailqueue:parked:{SICK}"):
             self.tries = 1
         else:
-            self.slowed = False
+            self.throttled = False
 
     def hand_over(self, names: list[str], pick: int) -> Job:
         return self.in_hand.pop(names[pick % len(names)])
@@ -789,7 +789,7 @@ class SlowedDomain(RuleBasedStateMachine):
         assert not any(job.charged() for job in self.in_hand.values())
 
 
-def test_a_slowed_domain_keeps_its_mails_whatever_happens_in_which_order(store: Store) -> None:
+def test_a_throttled_domain_keeps_its_mails_whatever_happens_in_which_order(store: Store) -> None:
     limits = examples(max_examples=60, stateful_step_count=40, deadline=None)
 
     run_state_machine_as_test(lambda: SlowedDomain(store), settings=limits)  # type: ignore[arg-type]  # see above

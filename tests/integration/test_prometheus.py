@@ -87,7 +87,7 @@ def test_a_scrape_tells_what_the_queues_hold_and_what_holds_them(client: Client,
         named("emailqueue_paused", queue="low"): 0,
         named("emailqueue_limit_mails_per_second"): 10,
         named("emailqueue_suspended"): 0,
-        named("emailqueue_slowed_domains"): 0,
+        named("emailqueue_throttled_domains"): 0,
         named("emailqueue_workers", queue="low"): 0,
         named("emailqueue_dead_letters"): 1,
     }

@@ -84,7 +84,7 @@ def claimed(store: Store, **asked: Any) -> list[str]:
 
 
 def settle(store: Store, verb: str, *jobs: Job, **fields: Any) -> list[bool]:
-    if verb in ("retry", "hold"):
+    if verb in ("retry", "wait"):
         fields = {"history": "[]", **fields}
     elif verb == "dead":
         fields = {"death": new_id(), "record": "{}", **fields}
@@ -662,7 +662,7 @@ def test_jobs_of_a_dead_worker_go_back_to_the_head_in_their_order(store: Store, 
     assert counters(valkey, "normal:ambiguous") == {"normal:ambiguous": 0}
 
 
-@pytest.mark.parametrize("verb", ["hold", "head", "retry", ""])
+@pytest.mark.parametrize("verb", ["wait", "back", "retry", ""])
 def test_a_job_that_waits_again_is_shown_without_a_worker(store: Store, valkey: Redis, verb: str) -> None:
     enqueue(store, "a")
     jobs = claim(store, lease=0)
@@ -782,7 +782,7 @@ def test_asking_for_the_fence_again_says_the_same(store: Store) -> None:
     assert answers == [[True], [True]]
 
 
-@pytest.mark.parametrize("verb", ["sent", "retry", "hold", "head", "dead"])
+@pytest.mark.parametrize("verb", ["sent", "retry", "wait", "back", "dead"])
 def test_a_settled_job_is_not_fenced(store: Store, verb: str) -> None:
     enqueue(store, "a")
     jobs = claim(store)
@@ -813,13 +813,13 @@ def test_a_sent_mail_is_counted_and_shown_for_a_while(store: Store, valkey: Redi
     assert valkey.zcard("rq:wip:normal") == valkey.zcard(LEASES) == 0
 
 
-@pytest.mark.parametrize(("charged", "counter"), [(True, "normal:retried"), (False, "normal:held")])
+@pytest.mark.parametrize(("verb", "counter"), [("retry", "normal:retried"), ("wait", "normal:waited")])
 def test_a_retried_mail_waits_for_its_time_with_its_history(
-    store: Store, valkey: Redis, charged: bool, counter: str
+    store: Store, valkey: Redis, verb: str, counter: str
 ) -> None:
     enqueue(store, "a")
 
-    settle(store, "retry", *claim(store), due=0.001, charged=charged, history='[{"charged": true}]')
+    settle(store, verb, *claim(store), due=0.001, history='[{"charged": true}]')
 
     assert scheduled(valkey) == ["a"]
     assert counters(valkey, counter) == {counter: 1}
@@ -841,7 +841,7 @@ def test_a_retried_mail_may_be_ambiguous(store: Store, valkey: Redis) -> None:
 def test_jobs_that_go_back_to_the_head_keep_their_order_and_nothing_is_charged(store: Store, valkey: Redis) -> None:
     enqueue(store, "a", "b", "c")
 
-    settle(store, "head", *claim(store, room=2))
+    settle(store, "back", *claim(store, room=2))
 
     assert waiting(valkey) == ["a", "b", "c"]
     assert [(job.charged(), job.crashes) for job in claim(store)] == [(0, 0)] * 3
@@ -861,7 +861,7 @@ def test_a_death_goes_to_the_inbox_and_its_job_is_gone(
     assert ask(store).inbox == 1
 
 
-@pytest.mark.parametrize("verb", ["sent", "retry", "hold", "head", "dead"])
+@pytest.mark.parametrize("verb", ["sent", "retry", "wait", "back", "dead"])
 def test_settling_again_changes_nothing(store: Store, valkey: Redis, verb: str) -> None:
     enqueue(store, "a")
     jobs = claim(store)
@@ -874,7 +874,7 @@ def test_settling_again_changes_nothing(store: Store, valkey: Redis, verb: str) 
     assert everything(valkey) == before
 
 
-@pytest.mark.parametrize("verb", ["retry", "hold", "head", "dead"])
+@pytest.mark.parametrize("verb", ["retry", "wait", "back", "dead"])
 def test_a_worker_that_lost_its_lease_changes_nothing(store: Store, valkey: Redis, verb: str) -> None:
     enqueue(store, "a")
     [stale] = claim(store, lease=0)
@@ -927,7 +927,7 @@ def test_a_mail_that_was_skipped_wins_over_nobody(store: Store, valkey: Redis) -
     assert counters(valkey, "normal:skipped", "normal:completed") == {"normal:skipped": 0, "normal:completed": 0}
 
 
-@pytest.mark.parametrize("verb", ["sent", "retry", "hold", "head", "dead"])
+@pytest.mark.parametrize("verb", ["sent", "retry", "wait", "back", "dead"])
 def test_after_sent_has_won_the_other_worker_changes_nothing(store: Store, valkey: Redis, verb: str) -> None:
     enqueue(store, "a")
     [stale] = claim(store, lease=0)

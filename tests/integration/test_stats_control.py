@@ -83,7 +83,7 @@ def test_a_link_cannot_pause_a_queue(valkey: Redis) -> None:
 
 def test_the_page_and_its_json_say_what_holds_mail_back(valkey: Redis) -> None:
     valkey.hset("emailqueue:flow", mapping={"outage:mail.example:25": "1700000000 99999999999", "paused:high": "1"})
-    valkey.zadd("emailqueue:slowed", {"slow.example": 99999999999})
+    valkey.zadd("emailqueue:throttled", {"slow.example": 99999999999})
     client = staff("control_queues")
 
     page = client.get(STATS).content.decode()
@@ -93,4 +93,4 @@ def test_the_page_and_its_json_say_what_holds_mail_back(valkey: Redis) -> None:
     assert "Asked us to go slower: slow.example." in page
     assert figures["paused"] == ["high"]
     assert figures["outages"] == {"mail.example:25": "2023-11-14T22:13:20+00:00"}
-    assert list(figures["slowed"]) == ["slow.example"]
+    assert list(figures["throttled"]) == ["slow.example"]

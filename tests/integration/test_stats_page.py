@@ -56,7 +56,7 @@ def test_the_series_count_what_became_of_mails_and_how_long_they_took(valkey: Re
     settle(valkey, "sent", *jobs[:3])
     settle(valkey, "sent", *jobs[:3])
     settle(valkey, "retry", jobs[3], due=60, history="[]")
-    settle(valkey, "retry", jobs[4], due=60, history="[]", charged=False)
+    settle(valkey, "wait", jobs[4], due=60, history="[]")
     settle(valkey, "dead", jobs[5], death="d1", record="{}")
     settle(valkey, "sent", jobs[6])
 

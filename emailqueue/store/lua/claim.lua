@@ -95,22 +95,22 @@ local function unpark(id)
   return true
 end
 
--- Let one mail of a slowed domain try. The next one follows after the same wait, should this one never be heard of.
-local function send_scout(domain)
-  local step, scout = unpack(redis.call('HMGET', slowed_key(domain), 'step', 'scout'))
-  local is_out = scout and redis.call('HGET', job_key(scout), 'scout') == '1'
+-- Let one mail of a throttled domain try. The next one follows after the same wait, should this one never be heard of.
+local function send_probe(domain)
+  local step, probe = unpack(redis.call('HMGET', throttled_key(domain), 'step', 'probe'))
+  local is_out = probe and redis.call('HGET', job_key(probe), 'probe') == '1'
   while not is_out do
-    scout = redis.call('LPOP', parked_key(domain))
-    if not scout then -- nothing waits: the next mail of the domain may try
-      redis.call('ZREM', SLOWED, domain)
+    probe = redis.call('LPOP', parked_key(domain))
+    if not probe then -- nothing waits: the next mail of the domain may try
+      redis.call('ZREM', THROTTLED, domain)
       return
     end
-    is_out = unpark(scout)
+    is_out = unpark(probe)
   end
-  redis.call('HSET', job_key(scout), 'scout', '1')
-  redis.call('HSET', slowed_key(domain), 'scout', scout)
-  redis.call('EXPIRE', slowed_key(domain), 2 * math.ceil(tonumber(step or 60)) + 3600)
-  redis.call('ZADD', SLOWED, seconds(now + tonumber(step or 60) * 1000000), domain)
+  redis.call('HSET', job_key(probe), 'probe', '1')
+  redis.call('HSET', throttled_key(domain), 'probe', probe)
+  redis.call('EXPIRE', throttled_key(domain), 2 * math.ceil(tonumber(step or 60)) + 3600)
+  redis.call('ZADD', THROTTLED, seconds(now + tonumber(step or 60) * 1000000), domain)
 end
 
 local function bring_back(domain)
@@ -120,20 +120,20 @@ local function bring_back(domain)
     unpark(ids[i])
   end
   if #ids < 500 then
-    redis.call('ZREM', SLOWED, domain)
+    redis.call('ZREM', THROTTLED, domain)
   end
 end
 
 local function look_after_domains()
-  local due = redis.call('ZRANGEBYSCORE', SLOWED, '-inf', seconds(now), 'WITHSCORES', 'LIMIT', 0, 10)
+  local due = redis.call('ZRANGEBYSCORE', THROTTLED, '-inf', seconds(now), 'WITHSCORES', 'LIMIT', 0, 10)
   for i = 1, #due, 2 do
     if tonumber(due[i + 1]) == 0 then
       bring_back(due[i])
     else
-      send_scout(due[i])
+      send_probe(due[i])
     end
   end
-  local first = redis.call('ZRANGE', SLOWED, 0, 0, 'WITHSCORES')
+  local first = redis.call('ZRANGE', THROTTLED, 0, 0, 'WITHSCORES')
   if first[1] then
     no_later_than(tonumber(first[2]) * 1000000)
   end
@@ -171,7 +171,7 @@ local token
 local numbered = 0
 local alone = 0
 local parked = 0
-local any_slowed
+local any_throttled
 local fair = 0 -- 1 while the oldest mail is handed out instead of the most urgent
 
 -- Where the job stood in its queue when it was first taken out of it. It keeps the number when it goes back.
@@ -196,11 +196,11 @@ local function lease(id, queue, order)
   redis.call('EXPIRE', RQ .. ':execution:' .. execution, 86400)
 end
 
-local function is_slowed(domain)
-  if any_slowed == nil then
-    any_slowed = redis.call('EXISTS', SLOWED) == 1
+local function is_throttled(domain)
+  if any_throttled == nil then
+    any_throttled = redis.call('EXISTS', THROTTLED) == 1
   end
-  local next_at = any_slowed and tonumber(redis.call('ZSCORE', SLOWED, domain) or 0) * 1000000 or 0
+  local next_at = any_throttled and tonumber(redis.call('ZSCORE', THROTTLED, domain) or 0) * 1000000 or 0
   if next_at > now then
     no_later_than(next_at)
   end
@@ -211,14 +211,14 @@ end
 local function hand_out(id, queue)
   local job = redis.call('HMGET', job_key(id),
     'place', 'crashes', 'description', 'data', 'plan', 'history', 'ambiguous', 'letter', 'created_at', 'due_at', 'order',
-    'domain', 'scout', 'cause')
+    'domain', 'probe', 'cause')
   local place, crashes = job[1], tonumber(job[2] or 0)
   local gone = not place and redis.call('EXISTS', job_key(id)) == 0
   local held = place == 'lease' and redis.call('ZSCORE', LEASES, id)
   if gone or held or place == 'sent' then
     return 0
   end
-  if job[12] and not job[13] and is_slowed(job[12]) then
+  if job[12] and not job[13] and is_throttled(job[12]) then
     redis.call('HSET', job_key(id), 'order', job[11] or next_order())
     park(id, queue, job[12], now)
     parked = parked + 1
@@ -457,7 +457,7 @@ end
 local figures = ''
 if ask.figures then
   local counted = { rate = interval > 0 and 1000000 / interval or 0, flow = flow, queues = {} }
-  counted.slowed = redis.call('ZRANGEBYSCORE', SLOWED, '(0', '+inf', 'LIMIT', 0, 5)
+  counted.throttled = redis.call('ZRANGEBYSCORE', THROTTLED, '(0', '+inf', 'LIMIT', 0, 5)
   for _, queue in ipairs({ 'critical', 'high', 'normal', 'low', 'events' }) do
     counted.queues[queue] = {
       waiting = redis.call('LLEN', queue_key(queue)),

@@ -28,7 +28,7 @@ end
 local function job_key(id) return RQ .. ':job:' .. id end
 local function queue_key(queue) return RQ .. ':queue:' .. queue end
 local function scheduled_key(queue) return RQ .. ':scheduled:' .. queue end
-local function slowed_key(domain) return 'emailqueue:slowed:' .. domain end
+local function throttled_key(domain) return 'emailqueue:throttled:' .. domain end
 local function parked_key(domain) return 'emailqueue:parked:' .. domain end
 local function outage_key(server) return 'emailqueue:outage:' .. server end
 local function known_key(id) return 'emailqueue:known:' .. id end
@@ -56,11 +56,11 @@ local function read_circuit(server)
   return circuit.next and circuit or nil
 end
 
--- Domains that asked us to go slower. SLOWED holds when the next mail may be tried, by domain; 0: the domain is free
--- again, and its mails return. slowed_key() has step (s), the wait, and scout, the id of the mail that was tried last.
-local SLOWED = 'emailqueue:slowed'
+-- Domains that asked us to go slower. THROTTLED holds when the next mail may be tried, by domain; 0: the domain is free
+-- again, and its mails return. throttled_key() has step (s), the wait, and probe, the id of the mail that was tried last.
+local THROTTLED = 'emailqueue:throttled'
 
--- A mail of a slowed domain waits in the schedule, where it can be seen, cancelled and moved, and in the line of its
+-- A mail of a throttled domain waits in the schedule, where it can be seen, cancelled and moved, and in the line of its
 -- domain, from which it returns. Should that line be lost, the schedule brings it back after an hour.
 local function park(id, queue, domain, now)
   redis.call('HSET', job_key(id), 'place', 'scheduled', 'status', 'scheduled', 'parked', '1', 'enqueue_at_front', '1')

@@ -14,7 +14,7 @@ if due == 'cancel' then
   remember_ended({ run_of(id, letter) }) -- and its outbox row must not bring it back
   return letter or 1
 end
-redis.call('HDEL', key, 'parked') -- it leaves the line of a slowed domain, too
+redis.call('HDEL', key, 'parked') -- it leaves the line of a throttled domain, too
 local now = now_us()
 local at = due_us(due, now)
 redis.call('HSET', key, 'due_at', seconds(math.max(at, now)))

@@ -1,15 +1,17 @@
 -- Write what became of jobs that a worker had.
 -- ARGV  one JSON object: worker, now (its clock, for display), keep (s that a sent job stays visible),
---   server (name of the mail server), probing: {first, most} (s between two probes), slowing: likewise, of a domain,
+--   server (name of the mail server), probing: {first, most} (s between two probes), throttling: likewise, of a domain,
 --   dice (0 to 1), batch: a list of
 --   {id, queue, counted_in (see add), label, token, letter, verb, seconds (that it ran), reached (the server answered as
 --   one that takes mail), ...} with verb
 --     sent    skipped: true when there was no mail to send after all;
 --             staging, staged: key and number of the jobs that it queued, which become visible now; '' for none
---     hold    history, alert (our account is refused), otherwise: another entry, for a mail that is to blame itself
---     slow    history: its domain asks us to go slower
---     retry   history, due (s from now), charged (false: held, no attempt was used)
---     head    back to the head of its queue, as if it had not been claimed
+--     retry   history, due (s from now)
+--     wait    history: what it needs is away, and no attempt is charged. due (s from now): a part of ours; 0: the mail
+--             server. Then also alert (our account is refused) and otherwise: another entry, for a mail that is to blame
+--             itself
+--     throttle  history: its domain asks us to go slower, and no attempt is charged
+--     back    to the head of its queue, as if it had not been claimed
 --     dead    death: id of this death, record: the entry for the inbox
 -- Result  for each 1, or 0 when it changed nothing because the lease was lost; 2 when it opened the circuit of the mail
 --   server, 3 when our account is refused for the first time in this outage, 4 when it closed the circuit
@@ -66,76 +68,86 @@ function verbs.sent(entry)
   return true
 end
 
-function verbs.retry(entry)
+local function schedule(entry)
   local key = job_key(entry.id)
   redis.call('HDEL', key, 'lease', 'fence', 'worker_name', 'started_at')
   redis.call('HSET', key, 'place', 'scheduled', 'status', 'scheduled', 'enqueue_at_front', '1', 'history', entry.history)
   if entry.reached then
-    redis.call('HDEL', key, 'held')
+    redis.call('HDEL', key, 'waited')
   end
   redis.call('ZADD', scheduled_key(entry.queue), seconds(now + entry.due * 1000000), entry.id)
+end
+
+function verbs.retry(entry)
+  schedule(entry)
   if entry.ambiguous then
-    redis.call('HSET', key, 'ambiguous', '1')
+    redis.call('HSET', job_key(entry.id), 'ambiguous', '1')
     count('ambiguous', entry.counted_in, entry.label)
   end
-  count(entry.charged and 'retried' or 'held', entry.counted_in, entry.label)
-  if entry.charged then
-    note('retried', entry.counted_in)
-  end
+  count('retried', entry.counted_in, entry.label)
+  note('retried', entry.counted_in)
   return true
 end
 
-function verbs.head(entry)
+function verbs.back(entry)
   to_head(entry.id, entry.queue)
   return true
 end
 
--- The mail server is away: no fault of this mail.
-function verbs.hold(entry)
-  redis.call('HSET', job_key(entry.id), 'history', entry.history, 'held', '1')
-  to_head(entry.id, entry.queue)
-  count('held', entry.counted_in, entry.label)
+-- Whether the mail server is away: no fault of this mail.
+local function is_outage(entry)
+  return entry.verb == 'wait' and entry.due == 0
+end
+
+function verbs.wait(entry)
+  if is_outage(entry) then
+    redis.call('HSET', job_key(entry.id), 'history', entry.history, 'waited', '1')
+    to_head(entry.id, entry.queue)
+  else
+    schedule(entry)
+  end
+  count('waited', entry.counted_in, entry.label)
   return true
 end
 
-local function slow_down(domain, is_scout)
-  local next_at = tonumber(redis.call('ZSCORE', SLOWED, domain) or 0)
-  if not is_scout and next_at * 1000000 > now then
-    return -- it was claimed before the domain was slowed
+local function throttle(domain, is_probe)
+  local next_at = tonumber(redis.call('ZSCORE', THROTTLED, domain) or 0)
+  if not is_probe and next_at * 1000000 > now then
+    return -- it was claimed before the domain was throttled
   end
-  local step = tonumber(redis.call('HGET', slowed_key(domain), 'step'))
-  step = step and math.min(step * 2, ask.slowing.most) or ask.slowing.first
-  redis.call('HSET', slowed_key(domain), 'step', step)
-  redis.call('EXPIRE', slowed_key(domain), 2 * math.ceil(step) + 3600)
-  redis.call('ZADD', SLOWED, seconds(now + step * 1000000 * (1 - ask.dice / 4)), domain)
+  local step = tonumber(redis.call('HGET', throttled_key(domain), 'step'))
+  step = step and math.min(step * 2, ask.throttling.most) or ask.throttling.first
+  redis.call('HSET', throttled_key(domain), 'step', step)
+  redis.call('EXPIRE', throttled_key(domain), 2 * math.ceil(step) + 3600)
+  redis.call('ZADD', THROTTLED, seconds(now + step * 1000000 * (1 - ask.dice / 4)), domain)
 end
 
-function verbs.slow(entry, job)
+function verbs.throttle(entry, job)
   local key = job_key(entry.id)
-  redis.call('HDEL', key, 'lease', 'fence', 'worker_name', 'started_at', 'held', 'scout')
+  redis.call('HDEL', key, 'lease', 'fence', 'worker_name', 'started_at', 'waited', 'probe')
   redis.call('HSET', key, 'history', entry.history)
-  count('held', entry.counted_in, entry.label)
+  count('throttled', entry.counted_in, entry.label)
   if job.domain then
-    slow_down(job.domain, job.scout)
+    throttle(job.domain, job.probe)
     park(entry.id, entry.queue, job.domain, now)
   else
     redis.call('HSET', key, 'place', 'scheduled', 'status', 'scheduled', 'enqueue_at_front', '1')
-    redis.call('ZADD', scheduled_key(entry.queue), seconds(now + ask.slowing.first * 1000000), entry.id)
+    redis.call('ZADD', scheduled_key(entry.queue), seconds(now + ask.throttling.first * 1000000), entry.id)
   end
   return true
 end
 
--- What the end of a scout says about its domain. One that goes back into its queue stays the scout.
-local function heed_scout(entry, job)
-  if not (job.scout and job.domain) or entry.verb == 'head' or entry.verb == 'hold' or entry.verb == 'slow' then
+-- What the end of a probe says about its domain. One that goes back into its queue stays the probe.
+local function heed_domain_probe(entry, job)
+  if not (job.probe and job.domain) or entry.verb == 'back' or entry.verb == 'throttle' or is_outage(entry) then
     return
   end
-  redis.call('HDEL', job_key(entry.id), 'scout')
+  redis.call('HDEL', job_key(entry.id), 'probe')
   if entry.reached then
-    redis.call('ZADD', SLOWED, 'XX', 0, job.domain)
-    redis.call('DEL', slowed_key(job.domain))
+    redis.call('ZADD', THROTTLED, 'XX', 0, job.domain)
+    redis.call('DEL', throttled_key(job.domain))
   else -- it ended without a word to the domain: another one at once
-    redis.call('ZADD', SLOWED, 'XX', seconds(now), job.domain)
+    redis.call('ZADD', THROTTLED, 'XX', seconds(now), job.domain)
   end
   wake()
 end
@@ -149,7 +161,7 @@ function verbs.dead(entry)
   return true
 end
 
--- Mails that were held stand in the way of nothing: `circuit` is nil while the server takes mail.
+-- `circuit` is nil while the server takes mail.
 local server = ask.server or ''
 local circuit = redis.call('EXISTS', outage_key(server)) == 1 and read_circuit(server) or nil
 
@@ -178,7 +190,7 @@ end
 local function heed(entry)
   local is_probe = circuit and circuit.probe == entry.id .. ':' .. entry.token
   local result = 1
-  if entry.verb == 'hold' then
+  if is_outage(entry) then
     if not circuit then
       open_circuit()
       result = 2
@@ -202,9 +214,9 @@ local function heed(entry)
   return result
 end
 
--- A mail that was held before, while the server has taken others since, is to blame itself.
-local function fairly(entry, was_held)
-  if entry.verb == 'hold' and entry.otherwise and was_held and not circuit then
+-- A mail that waited for the server before, while that has taken others since, is to blame itself.
+local function fairly(entry, has_waited)
+  if is_outage(entry) and entry.otherwise and has_waited and not circuit then
     return entry.otherwise
   end
   return entry
@@ -215,8 +227,8 @@ local forgotten = { sent = completes, dead = verbs.dead }
 -- Backwards, so that jobs which return to the head keep their order.
 for i = #ask.batch, 1, -1 do
   local entry = ask.batch[i]
-  local job = redis.call('HMGET', job_key(entry.id), 'place', 'lease', 'held', 'domain', 'scout')
-  local about = { domain = job[4], scout = job[5] }
+  local job = redis.call('HMGET', job_key(entry.id), 'place', 'lease', 'waited', 'domain', 'probe')
+  local about = { domain = job[4], probe = job[5] }
   if job[1] == 'lease' and job[2] == entry.token then
     entry = fairly(entry, job[3])
     release(entry.id, entry.queue, entry.token)
@@ -236,7 +248,7 @@ for i = #ask.batch, 1, -1 do
     settled[i] = 0
   end
   if settled[i] == 1 then
-    heed_scout(entry, about)
+    heed_domain_probe(entry, about)
     settled[i] = heed(entry)
   end
   ran = ran + entry.seconds

@@ -1,7 +1,7 @@
 -- Tell all that the statistics show, at one moment.
 -- ARGV  minutes, hours: how far back the series go
 -- Result  JSON: now (Unix time), queues {name: {waiting, active, delayed, oldest}}, counters, inbox, suspended,
---   flow (see flow.py), slowed [domain, Unix time, ...], minutes and hours {number: fields, see series.lua},
+--   flow (see flow.py), throttled [domain, Unix time, ...], minutes and hours {number: fields, see series.lua},
 --   workers [{name, value, ...} as in RQ's hash]
 -- Invariant  it writes nothing.
 local now = now_us()
@@ -44,7 +44,7 @@ local view = {
   inbox = redis.call('HLEN', INBOX),
   suspended = redis.call('EXISTS', RQ .. ':suspended') == 1,
   flow = hash(FLOW),
-  slowed = redis.call('ZRANGEBYSCORE', SLOWED, '(0', '+inf', 'WITHSCORES', 'LIMIT', 0, 100),
+  throttled = redis.call('ZRANGEBYSCORE', THROTTLED, '(0', '+inf', 'WITHSCORES', 'LIMIT', 0, 100),
   minutes = series('minute', 60, tonumber(ARGV[1])),
   hours = series('hour', 3600, tonumber(ARGV[2])),
   workers = {},
