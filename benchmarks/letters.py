@@ -143,7 +143,7 @@ def _letter(dice: random.Random, number: int) -> Any:
         message=f"{message} ({number})",
         smtp_code=code,
         died_at=timezone.now() - timedelta(seconds=dice.randrange(90 * 86400)),
-        status=Status.OPEN if number % 2 else dice.choice([Status.DELIVERED, Status.DISCARDED]),
+        status=Status.OPEN if number % 2 else dice.choice([Status.SENT, Status.DISCARDED]),
     )
 
 
@@ -163,7 +163,7 @@ def _measured() -> list[tuple[str, float]]:
         "list, page 2": "?p=2",
         "list, page 100": "?p=100",
         "open": "?status__exact=open",
-        "delivered": "?status__exact=delivered",
+        "sent": "?status__exact=sent",
         "reason": "?reason__exact=exhausted",
         "verdict": "?verdict__exact=bad address",
         "rare type": "?email_type__exact=rank-update",

@@ -27,7 +27,7 @@ ADVICE = {
 }
 CLOSED = {
     Status.RETRYING: _("Nothing to do: it is on its way again."),
-    Status.DELIVERED: _("Nothing to do: its retry was delivered."),
+    Status.SENT: _("Nothing to do: its retry was sent."),
     Status.FAILED_AGAIN: _("Nothing to do here: its retry died, too, and has a letter of its own."),
     Status.DISCARDED: _("Nothing to do: it was discarded."),
 }

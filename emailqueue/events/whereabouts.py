@@ -76,8 +76,8 @@ def _whereabouts(
     if place in _in_redis:
         return Whereabouts(place=_in_redis[place], letter=letter.pk if letter else "")
     if letter:
-        delivered = letter.status == Status.DELIVERED
-        return Whereabouts(place=Place.SENT if delivered else Place.DEAD, letter=letter.pk)
+        sent = letter.status == Status.SENT
+        return Whereabouts(place=Place.SENT if sent else Place.DEAD, letter=letter.pk)
     return Whereabouts(place=Place.OUTBOX if job_id in kept else absent)
 
 

@@ -77,7 +77,7 @@ def _announce(connection: Redis, letters: Sequence[DeadLetter]) -> None:
 
 
 def close_redelivered(connection: Redis) -> int:
-    """Mark the letters whose retried job was sent as delivered, and return how many changed."""
+    """Mark the dead letters whose retry was sent, and return how many changed."""
     closed = 0
     while True:
         letters: Any = connection.lrange(REDELIVERED, 0, BATCH - 1)
@@ -85,7 +85,7 @@ def close_redelivered(connection: Redis) -> int:
             return closed
         closed += DeadLetter.objects.filter(
             pk__in=[_decoded(letter) for letter in letters], status=Status.RETRYING
-        ).update(status=Status.DELIVERED, closed_at=timezone.now())
+        ).update(status=Status.SENT, closed_at=timezone.now())
         # By value: a trim by position would take what another worker has not read yet.
         with connection.pipeline(transaction=False) as pipeline:
             for letter in letters:

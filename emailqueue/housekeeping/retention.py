@@ -16,7 +16,7 @@ from emailqueue.models.bulk_action import BulkAction
 KEEP = timedelta(days=90)
 BATCH = 500
 """Letters that one transaction deletes."""
-CLOSED = (Status.DELIVERED, Status.FAILED_AGAIN, Status.DISCARDED)
+CLOSED = (Status.SENT, Status.FAILED_AGAIN, Status.DISCARDED)
 UNITS = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds", "w": "weeks"}
 
 

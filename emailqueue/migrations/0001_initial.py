@@ -188,7 +188,7 @@ class Migration(migrations.Migration):
                         choices=[
                             ("open", "open"),
                             ("retrying", "retrying"),
-                            ("delivered", "delivered"),
+                            ("sent", "sent"),
                             ("failed again", "failed again"),
                             ("discarded", "discarded"),
                         ],

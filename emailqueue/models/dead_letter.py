@@ -50,7 +50,7 @@ class Status(models.TextChoices):
 
     OPEN = "open", _("open")
     RETRYING = "retrying", _("retrying")
-    DELIVERED = "delivered", _("delivered")
+    SENT = "sent", _("sent")
     FAILED_AGAIN = "failed again", _("failed again")
     DISCARDED = "discarded", _("discarded")
 

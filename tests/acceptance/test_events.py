@@ -103,7 +103,7 @@ def test_a_subscriber_that_fails_for_ever_fails_alone_and_is_retried_alone_from_
     assert "&quot;door&quot;: 7" in page
     assert calls == ["unlock"]
     assert sorted(mail.recipient for mail in mailbox.messages) == ["ada@example.com", "bob@example.com"]
-    assert DeadLetter.objects.get().status == Status.DELIVERED
+    assert DeadLetter.objects.get().status == Status.SENT
     assert get_event_stats().topics["door.opened"].subscribers[f"{__name__}.unlock"] == SubscriberStats(
         run=1, skipped=0, failed=1
     )

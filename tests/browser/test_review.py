@@ -72,10 +72,10 @@ def test_a_failure_is_found_read_edited_retried_and_delivered(
     work()
     browser.reload()
 
-    expect(browser.get_by_text("Nothing to do: its retry was delivered.")).to_be_visible()
+    expect(browser.get_by_text("Nothing to do: its retry was sent.")).to_be_visible()
     assert [mail.recipient for mail in mailbox.messages] == ["bob@new.example"]
     letter.refresh_from_db()
-    assert letter.status == Status.DELIVERED
+    assert letter.status == Status.SENT
 
 
 def test_all_that_match_are_retried_until_someone_stops_it(open_as: Open, valkey: Redis) -> None:

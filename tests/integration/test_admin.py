@@ -243,7 +243,7 @@ def test_each_verb_wants_its_permission(
 
 @pytest.mark.django_db
 def test_a_closed_letter_offers_nothing() -> None:
-    letter = create(status=Status.DELIVERED)
+    letter = create(status=Status.SENT)
     client = staff("view", "retry", "discard")
 
     text = client.get(page(letter)).content.decode()

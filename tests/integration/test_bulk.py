@@ -235,7 +235,7 @@ def test_a_bulk_action_wants_the_permissions_of_its_verb(
 
 @pytest.mark.django_db(transaction=True)
 def test_the_memory_of_a_step_does_not_grow_with_the_table(admin: User, valkey: Redis) -> None:
-    create_many(5000, status=Status.DELIVERED)
+    create_many(5000, status=Status.SENT)
     begun(admin)
 
     with CaptureQueriesContext(connection) as queries:

@@ -373,7 +373,7 @@ def test_a_retry_that_redis_has_forgotten_is_made_again(
     assert pushed == [1, 0]
     assert marked
     assert [mail.recipient for mail in mailbox.messages] == [edits.get("to", "ada@example.com")]
-    assert DeadLetter.objects.get().status == Status.DELIVERED
+    assert DeadLetter.objects.get().status == Status.SENT
 
 
 def test_a_retry_while_redis_is_away_is_made_when_it_is_back(

@@ -28,7 +28,7 @@ def run(*arguments: str) -> str:
 def test_letters_that_were_closed_long_ago_are_deleted_and_no_others() -> None:
     for number, status in enumerate(Status.values):
         create(number, status=status, closed_at=LONG_AGO)
-    create(10, status=Status.DELIVERED, closed_at=timezone.now() - timedelta(days=89))
+    create(10, status=Status.SENT, closed_at=timezone.now() - timedelta(days=89))
     create(11, status=Status.OPEN, died_at=LONG_AGO)
     BulkAction.objects.create(verb="retry", state="done", finished_at=LONG_AGO)
     BulkAction.objects.create(verb="retry")
@@ -36,7 +36,7 @@ def test_letters_that_were_closed_long_ago_are_deleted_and_no_others() -> None:
     told = run("purge")
 
     assert told == "Deleted 3 closed letters with 3 attempts, and 1 ended bulk actions, all older than 90d.\n"
-    assert sorted(DeadLetter.objects.values_list("status", flat=True)) == ["delivered", "open", "open", "retrying"]
+    assert sorted(DeadLetter.objects.values_list("status", flat=True)) == ["open", "open", "retrying", "sent"]
     assert Attempt.objects.count() == 4
     assert BulkAction.objects.count() == 1
 

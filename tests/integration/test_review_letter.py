@@ -188,7 +188,7 @@ def test_who_may_not_see_the_content_can_still_correct_the_address(valkey: Redis
 
 @pytest.mark.django_db
 def test_a_letter_that_is_no_mail_or_closed_is_not_edited() -> None:
-    letters = [create(1, status=Status.DELIVERED), create(2, email_type=""), create(3, arguments=None)]
+    letters = [create(1, status=Status.SENT), create(2, email_type=""), create(3, arguments=None)]
     client = staff("view", "retry", "view_body")
 
     answers = [client.get(page(letter, "edit"), follow=True) for letter in letters]

@@ -90,7 +90,7 @@ def test_a_filter_that_a_bulk_action_would_not_heed_is_refused() -> None:
 
 @pytest.mark.django_db
 def test_a_search_that_finds_too_many_still_obeys_the_filters() -> None:
-    create_many(PROBE + 1, recipient="ada@many.example", status=Status.DELIVERED)
+    create_many(PROBE + 1, recipient="ada@many.example", status=Status.SENT)
     create(1)
     create(2, recipient="bob@example.com")
 
