@@ -168,9 +168,9 @@ def tables(asked: argparse.Namespace, mailbox: MailServer) -> Figures:
         OutboxRow.objects.keep(jobs)
 
     def _job(number: int) -> NewJob:
-        from emailqueue.enqueue.call import mail_job
+        from emailqueue.email_types import get_email_type
 
-        return mail_job("vote-confirmation", f"reader-{number}@example.com", VOTE)
+        return get_email_type("vote-confirmation").job(f"reader-{number}@example.com", VOTE)
 
     for name, make in {"dead letter with three attempts": letters, "row of the outbox": rows}.items():
         before = _database_bytes()

@@ -1,34 +1,53 @@
-"""What kinds of e-mail there are, and which context each needs."""
+"""What kinds of e-mail there are, which context each needs, and how it is queued."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from email.utils import getaddresses
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, Unpack
 
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 
-from emailqueue.errors import InvalidContext, MissingContext, UnknownEmailType
+from emailqueue.conf import get_settings
+from emailqueue.enqueue.call import Common, Options, PerCall, valid_address
+from emailqueue.enqueue.submit import submit, submit_bulk
+from emailqueue.errors import InvalidAddress, InvalidContext, MissingContext, TooManyRecipients, UnknownEmailType
+from emailqueue.jobs.job import NewJob
 from emailqueue.jobs.priority import Priority
-from emailqueue.schema.kinds import Kind, Misfit, Unsupported, Url, fields_of, obstacle
-from emailqueue.schema.shape import Context, Kinds, Shape, kind_of, shape_of
+from emailqueue.schema.kinds import Kind, Misfit, Unsupported, Url, fields_of, is_object, obstacle
+from emailqueue.schema.shape import DataclassInstance, Kinds, Shape, kind_of, shape_of
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar  # typing's own has a default from Python 3.13 on
+
+    C = TypeVar("C", bound=DataclassInstance, default=Any)
+else:
+    from typing import TypeVar
+
+    C = TypeVar("C")
 
 __all__ = ["Attachment", "EmailType", "Url", "email_types", "get_email_type", "register"]
 
 Attachment = tuple[str, str | bytes, str | None]
 """File name, content and MIME type; None: by the file name."""
 
+Recipient: TypeAlias = str | tuple[str, Mapping[str, Any] | C]
+"""An address, or a tuple (address, own context)."""
+
+MAX_RECIPIENTS = 100_000
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EmailType:
+class EmailType(Generic[C]):
     """
     One kind of e-mail: its template, its default priority and the context that it takes.
 
-    The context is described by a dataclass (`context`), or by `needed` and `optional`.
+    The context is described by a dataclass (`context`), or by `needed` and `optional`. Once it is registered,
+    queue(), queue_bulk() and schedule() queue mails of it; a context is a mapping or an object of the dataclass.
     """
 
     name: str
@@ -40,7 +59,7 @@ class EmailType:
     priority: Priority = Priority.NORMAL
     """Priority of a call that names none."""
 
-    context: type | None = None
+    context: type[C] | None = None
     """Dataclass of the context. Its fields hold what docs/types.md lists; those without a default are needed."""
 
     needed: Mapping[str, Kinds] = field(default_factory=dict)
@@ -67,7 +86,7 @@ class EmailType:
     subscribed: bool = False
     """Whether recipients may unsubscribe: mails carry List-Unsubscribe, and are skipped once they have."""
 
-    sample: Context | None = None
+    sample: Mapping[str, Any] | C | None = None
     """A context as calls give it: of previews, and of the doctor's test of the template."""
 
     stale_after: float | timedelta | None = None
@@ -84,13 +103,105 @@ class EmailType:
         self._check_addresses("from_email", [self.from_email] if self.from_email else [])
         self.shape()
 
+    def queue(
+        self, to: str, context: Mapping[str, Any] | C, *, using: str | None = None, **options: Unpack[PerCall]
+    ) -> str:
+        """
+        Queue one e-mail and return its job id (32 hex digits).
+
+        Inside a transaction of the database `using` (default: "default") the job reaches Redis on commit, and never
+        after a rollback. Everything is checked before: raises UnknownEmailType for a type that is not registered,
+        InvalidContext, MissingContext, InvalidAddress, InvalidPriority, InvalidAttempts, InvalidBackoff, InvalidTime,
+        InvalidLanguage or InvalidIdempotencyKey. Redis away: the mail waits in the outbox table, and the call takes a
+        second at most.
+        """
+        job = self.job(to, context, **options)
+        submit([job], using=using)
+        return job.id
+
+    def queue_bulk(
+        self,
+        recipients: Iterable[Recipient[C]],
+        context: Mapping[str, Any] | C,
+        *,
+        using: str | None = None,
+        **options: Unpack[PerCall],
+    ) -> list[str]:
+        """
+        Queue one e-mail for each recipient, all or none of them, and return the job ids in order.
+
+        A recipient is an address, or a tuple (address, own context) whose fields overlay `context`.
+        Raises what queue() raises, before anything is queued, and TooManyRecipients above
+        100,000. An idempotency key covers the whole call.
+        """
+        call = self.options(**options)
+        checked = [self._checked(to, own) for to, own in self.recipients(recipients, context)]
+        key = call.idempotency_key
+        jobs = [
+            call.job(self.name, to, own, key=None if key is None else f"{key}\0{number}")
+            for number, (to, own) in enumerate(checked)
+        ]
+        submit_bulk(jobs, idempotency_key=key, using=using)
+        return [job.id for job in jobs]
+
+    def schedule(
+        self,
+        to: str,
+        context: Mapping[str, Any] | C,
+        at: datetime,
+        *,
+        using: str | None = None,
+        **options: Unpack[Common],
+    ) -> str:
+        """Queue one e-mail that is due at `at`, an aware datetime (InvalidTime otherwise). See queue()."""
+        return self.queue(to, context, using=using, at=at, **options)
+
+    def job(self, to: str, context: Mapping[str, Any] | C, **options: Unpack[PerCall]) -> NewJob:
+        """Return the job that queue() queues. Raises what it raises."""
+        call = self.options(**options)
+        return call.job(self.name, *self._checked(to, context), key=call.idempotency_key)
+
+    def options(self, **options: Unpack[PerCall]) -> Options:
+        """Return the checked options of a call. Raises UnknownEmailType when the type is not registered."""
+        get_email_type(self.name)
+        return Options.parse(default=self.priority, **options)
+
+    def recipients(
+        self, recipients: Iterable[Recipient[C]], context: Mapping[str, Any] | C
+    ) -> list[tuple[str, Mapping[str, Any]]]:
+        """
+        Return each recipient with the context that is meant for it: the common one, overlaid with its own.
+
+        Of an own object the fields count that differ from their default, so that a common field is not lost to one
+        that was left out. Raises TooManyRecipients, InvalidContext for an object of another class, or InvalidAddress
+        for something that is no recipient.
+        """
+        if isinstance(recipients, str | bytes):
+            raise InvalidAddress(f"recipients is {recipients!r}. Use a list of addresses or of (address, own context).")
+        common = self.fields_of(context)
+        pairs: list[tuple[str, Mapping[str, Any]]] = []
+        for recipient in recipients:
+            if len(pairs) == MAX_RECIPIENTS:
+                raise TooManyRecipients(
+                    f"One call takes at most {MAX_RECIPIENTS:,} recipients. Split it into several calls."
+                )
+            if isinstance(recipient, str):
+                pairs.append((recipient, common))
+            elif _is_pair(recipient):
+                pairs.append((recipient[0], {**common, **self.own_fields_of(recipient[1])}))
+            else:
+                raise InvalidAddress(
+                    f"{recipient!r} is no recipient. Use an address or a tuple (address, own context)."
+                )
+        return pairs
+
     def shape(self) -> Shape:
         """Return the fields of the context."""
         if self.context:
             return shape_of(self.context)
         return Shape(needed=self._kinds(self.needed), optional=self._kinds(self.optional))
 
-    def fields_of(self, context: Context) -> Mapping[str, Any]:
+    def fields_of(self, context: Mapping[str, Any] | C) -> Mapping[str, Any]:
         """Return the fields of a mapping, or of an object of the type's dataclass. Raises InvalidContext."""
         if isinstance(context, Mapping):
             return context
@@ -101,12 +212,12 @@ class EmailType:
             f"The context of {self.name!r} is {context!r}. Use {use}a mapping of field names to values."
         )
 
-    def own_fields_of(self, context: Context) -> Mapping[str, Any]:
+    def own_fields_of(self, context: Mapping[str, Any] | C) -> Mapping[str, Any]:
         """Return what a recipient's own context overlays: of an object, fields that differ from their default."""
         fields = self.fields_of(context)
         return fields if fields is context else self.shape().said(context)
 
-    def complete(self, context: Context, *, frontend_url: str) -> dict[str, Any]:
+    def complete(self, context: Mapping[str, Any] | C, *, frontend_url: str) -> dict[str, Any]:
         """
         Return `context` as JSON carries it, checked and with its defaults filled in.
 
@@ -136,6 +247,9 @@ class EmailType:
             return self.shape().decode(self.fields_of(carried))
         except Misfit as error:
             raise InvalidContext(f"{error.where!r} of {self.name!r} {error}") from None
+
+    def _checked(self, to: str, context: Mapping[str, Any] | C) -> tuple[str, dict[str, Any]]:
+        return valid_address(to), self.complete(context, frontend_url=get_settings().frontend_url)
 
     def _encoded(self, given: Mapping[str, Any]) -> dict[str, Any]:
         try:
@@ -194,11 +308,17 @@ def _is_sender(address: Any) -> bool:
     return len(mailboxes) == 1
 
 
+def _is_pair(recipient: Any) -> bool:
+    if not isinstance(recipient, tuple) or len(recipient) != 2:
+        return False
+    return isinstance(recipient[1], Mapping) or is_object(recipient[1])
+
+
 RESERVED = "message"
 """What the mail is called that has no type, since it came through the e-mail backend."""
 
 
-def register(email_type: EmailType) -> EmailType:
+def register(email_type: EmailType[C]) -> EmailType[C]:
     """
     Make `email_type` known under its name and return it.
 
@@ -213,8 +333,9 @@ def register(email_type: EmailType) -> EmailType:
     return email_type
 
 
-def get_email_type(name: str) -> EmailType:
-    """Return the registered type of that name. Raises UnknownEmailType."""
+def get_email_type(email_type: str | EmailType[C]) -> EmailType[C]:
+    """Return the registered type of that name, or of the name of that type. Raises UnknownEmailType."""
+    name = email_type.name if isinstance(email_type, EmailType) else email_type
     try:
         return _registry[name]
     except (KeyError, TypeError):

@@ -6,7 +6,7 @@ from typing import Unpack
 
 from emailqueue import EmailType, Priority, queue_email, register
 from emailqueue.email_types import Url
-from emailqueue.queue import PerCall
+from emailqueue.enqueue.call import PerCall
 from emailqueue.schema.shape import Context
 
 VOTE_CONFIRMATION = register(

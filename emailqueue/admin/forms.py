@@ -9,7 +9,7 @@ from typing import Any
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
-from emailqueue.enqueue.call import mail_job
+from emailqueue.email_types import get_email_type
 from emailqueue.errors import EmailQueueError, InvalidAddress, InvalidContext
 from emailqueue.jobs.priority import Priority
 from emailqueue.mail.edits import editable_of, edited_job, is_built
@@ -97,7 +97,8 @@ class EditForm(forms.Form):
                 now = self.letter.arguments or {}
                 edited_job(now, cleaned.get("to", now.get("to")), priority=cleaned["priority"])
             else:
-                mail_job(self.letter.email_type, cleaned["to"], context, priority=cleaned["priority"])
+                email_type = get_email_type(self.letter.email_type)
+                email_type.job(cleaned["to"], context, priority=cleaned["priority"])
         except InvalidAddress as error:
             self.add_error("to", str(error))
         except InvalidContext as error:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Self
+from typing import Any, Self, TypedDict
 
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
@@ -13,7 +13,6 @@ from django.utils import translation
 from django.utils.encoding import punycode
 
 from emailqueue.conf import get_settings
-from emailqueue.email_types import EmailType, get_email_type
 from emailqueue.enqueue.staging import fresh_id
 from emailqueue.errors import (
     InvalidAddress,
@@ -21,26 +20,48 @@ from emailqueue.errors import (
     InvalidIdempotencyKey,
     InvalidLanguage,
     InvalidTime,
-    TooManyRecipients,
 )
 from emailqueue.jobs.backoff import Backoff
 from emailqueue.jobs.job import NewJob
 from emailqueue.jobs.priority import Priority
-from emailqueue.schema.kinds import is_object
-from emailqueue.schema.shape import Context
-
-Recipient = str | tuple[str, Context]
 
 DELIVER = "emailqueue.delivery.deliver.deliver"
-MAX_RECIPIENTS = 100_000
 MAX_ATTEMPTS = 100
+
+
+class Common(TypedDict, total=False):
+    """What every queue function takes beside recipient and context."""
+
+    priority: Priority | int | str | None
+    """Default: that of the e-mail type."""
+
+    attempts: int | None
+    """Times that the mail is tried in all. Default: EMAIL_QUEUE["ATTEMPTS"]."""
+
+    backoff: Backoff | Mapping[str, object] | None
+    """Waits between the attempts. Default: EMAIL_QUEUE["BACKOFF"]."""
+
+    language: str | None
+    """Language of the mail, one of LANGUAGES. Default: what the e-mail type says, or LANGUAGE_CODE."""
+
+    idempotency_key: str | None
+    """Two calls with the same key within 24 hours queue one mail."""
+
+
+class PerCall(Common, total=False):
+    """What the functions take that do not schedule by their name."""
+
+    delay: float | timedelta | None
+    """Seconds to wait before the mail is due."""
+
+    at: datetime | None
+    """Time at which the mail is due; aware. The past means now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What one call says about its jobs, checked and completed from the settings."""
+    """The options of one call, checked and completed from the settings."""
 
-    email_type: EmailType
     priority: Priority
     attempts: int
     backoff: Backoff
@@ -53,8 +74,8 @@ class Options:
     @classmethod
     def parse(
         cls,
-        email_type: str | EmailType,
         *,
+        default: Priority,
         priority: Priority | int | str | None = None,
         attempts: int | None = None,
         backoff: Backoff | Mapping[str, Any] | None = None,
@@ -63,12 +84,10 @@ class Options:
         idempotency_key: str | None = None,
         language: str | None = None,
     ) -> Self:
-        """Check a call's options. Raises UnknownEmailType or one of the Invalid… errors."""
-        kind = get_email_type(email_type.name if isinstance(email_type, EmailType) else email_type)
+        """Check a call's options; `default` is the priority of its e-mail type. Raises one of the Invalid… errors."""
         settings = get_settings()
         return cls(
-            email_type=kind,
-            priority=kind.priority if priority is None else Priority.parse(priority),
+            priority=default if priority is None else Priority.parse(priority),
             attempts=settings.attempts if attempts is None else valid_attempts(attempts),
             backoff=settings.backoff if backoff is None else Backoff.parse(backoff),
             due=due(delay=delay, at=at),
@@ -76,17 +95,9 @@ class Options:
             language=None if language is None else valid_language(language),
         )
 
-    def job(self, to: str, context: Context) -> NewJob:
-        """Return the job of one mail. Raises InvalidAddress, InvalidContext or MissingContext."""
-        return self.unchecked_job(*self.checked(to, context), key=self.idempotency_key)
-
-    def checked(self, to: str, context: Context) -> tuple[str, dict[str, Any]]:
-        """Return address and context, checked, the context with its defaults."""
-        return valid_address(to), self.email_type.complete(context, frontend_url=get_settings().frontend_url)
-
-    def unchecked_job(self, to: str, context: Mapping[str, Any], *, key: str | None) -> NewJob:
-        """Return the job for an address and a context that were checked before."""
-        arguments: dict[str, Any] = {"email_type": self.email_type.name, "to": to, "context": context}
+    def job(self, email_type: str, to: str, context: Mapping[str, Any], *, key: str | None) -> NewJob:
+        """Return the job of one mail, whose address and context were checked before."""
+        arguments: dict[str, Any] = {"email_type": email_type, "to": to, "context": context}
         if self.language:
             arguments["language"] = self.language
         return NewJob(
@@ -96,44 +107,11 @@ class Options:
             arguments=arguments,
             attempts=self.attempts,
             backoff=self.backoff,
-            label=self.email_type.name,
+            label=email_type,
             due=self.due,
             keyed=key is not None,
             domain=ascii_domain(to),
         )
-
-
-def mail_job(email_type: str | EmailType, to: str, context: Context, **options: Any) -> NewJob:
-    """Return the checked job of one mail. `options`: see Options.parse()."""
-    return Options.parse(email_type, **options).job(to, context)
-
-
-def checked_recipients(
-    recipients: Iterable[Recipient], context: Context, *, email_type: EmailType
-) -> list[tuple[str, Mapping[str, Any]]]:
-    """
-    Return each recipient with the context that is meant for it: the common one, overlaid with its own.
-
-    Of an own object the fields count that differ from their default, so that a common field is not lost to one that
-    was left out. Raises TooManyRecipients, InvalidContext for an object of another class, or InvalidAddress for
-    something that is no recipient.
-    """
-    if isinstance(recipients, str | bytes):
-        raise InvalidAddress(f"recipients is {recipients!r}. Use a list of addresses or of (address, own context).")
-    common = email_type.fields_of(context)
-    pairs: list[tuple[str, Mapping[str, Any]]] = []
-    for recipient in recipients:
-        if len(pairs) == MAX_RECIPIENTS:
-            raise TooManyRecipients(
-                f"One call takes at most {MAX_RECIPIENTS:,} recipients. Split it into several calls."
-            )
-        if isinstance(recipient, str):
-            pairs.append((recipient, common))
-        elif _is_pair(recipient):
-            pairs.append((recipient[0], {**common, **email_type.own_fields_of(recipient[1])}))
-        else:
-            raise InvalidAddress(f"{recipient!r} is no recipient. Use an address or a tuple (address, own context).")
-    return pairs
 
 
 def valid_address(address: Any) -> str:
@@ -213,9 +191,3 @@ def language_still_there(language: Any) -> str | None:
         return valid_language(language)
     except InvalidLanguage:
         return None
-
-
-def _is_pair(recipient: Any) -> bool:
-    if not isinstance(recipient, tuple) or len(recipient) != 2:
-        return False
-    return isinstance(recipient[1], Mapping) or is_object(recipient[1])

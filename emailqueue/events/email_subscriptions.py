@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from emailqueue.email_types import EmailType
-from emailqueue.enqueue.call import MAX_RECIPIENTS, Options
+from emailqueue.email_types import MAX_RECIPIENTS, EmailType, get_email_type
+from emailqueue.enqueue.call import PerCall
 from emailqueue.events.errors import InvalidSubscriber
 from emailqueue.events.event import Event
 from emailqueue.events.filters import When, parse_filter
@@ -16,7 +16,6 @@ from emailqueue.events.subscriptions import Subscription, connect_once
 from emailqueue.events.topics import Topic, get_topic
 from emailqueue.jobs.backoff import Backoff
 from emailqueue.jobs.priority import Priority
-from emailqueue.queue import PerCall, queue_bulk_emails
 
 Addresses = str | Iterable[str] | None
 To = str | Callable[[Event], Addresses]
@@ -75,7 +74,8 @@ def subscribe_email(
     """
     signal = get_topic(topic)
     options = PerCall(priority=priority, attempts=attempts, backoff=backoff, delay=delay)
-    kind = Options.parse(email_type, **options).email_type
+    kind = get_email_type(email_type)
+    kind.options(**options)
     name = name or f"e-mail {kind.name} to {getattr(to, '__name__', to)}"
     _check_recipient(to, subscriber=name, topic=signal)
     handler = EmailFor(
@@ -89,7 +89,7 @@ def queue_for_all(email_type: EmailType, addresses: Sequence[str], context: Mapp
     """Queue one mail for each address, however often it is named, in calls of the size that is allowed."""
     once_each = list(dict.fromkeys(addresses))
     for start in range(0, len(once_each), MAX_RECIPIENTS):
-        queue_bulk_emails(email_type, once_each[start : start + MAX_RECIPIENTS], context, **options)
+        email_type.queue_bulk(once_each[start : start + MAX_RECIPIENTS], context, **options)
 
 
 def _check_recipient(to: To, *, subscriber: str, topic: Topic) -> None:

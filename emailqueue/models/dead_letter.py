@@ -14,7 +14,8 @@ from django.db import models, router, transaction
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from emailqueue.enqueue.call import ascii_domain, language_still_there, mail_job
+from emailqueue.email_types import get_email_type
+from emailqueue.enqueue.call import ascii_domain, language_still_there
 from emailqueue.enqueue.outbox import OutboxRow
 from emailqueue.enqueue.submit import submit
 from emailqueue.errors import NotDiscardable, NotRetryable
@@ -219,7 +220,8 @@ class DeadLetter(models.Model):
         else:
             context = changes.get("context", arguments.get("context"))
             language = language_still_there(arguments.get("language"))
-            job = mail_job(self.email_type, to, context, priority=priority, language=language, **plan)
+            email_type = get_email_type(self.email_type)
+            job = email_type.job(to, context, priority=priority, language=language, **plan)
         return replace(job, letter=self.pk, cause=self.cause)
 
     def _require_retryable(self, alias: str) -> None:

@@ -13,7 +13,7 @@ from django.core.management import call_command
 from redis import Redis
 
 from emailqueue import get_queue_stats, queue_bulk_emails
-from emailqueue.enqueue.call import Recipient
+from emailqueue.email_types import Recipient
 from emailqueue.events import get_event_stats, publish
 from emailqueue.models import DeadLetter
 from emailqueue.testing import MailServer

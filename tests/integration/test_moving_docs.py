@@ -17,7 +17,7 @@ from pytest_django import Settings
 from emailqueue.conf import Settings as QueueSettings
 from emailqueue.conf import get_settings
 from emailqueue.email_types import EmailType, _registry
-from emailqueue.queue import PerCall
+from emailqueue.enqueue.call import PerCall
 from emailqueue.testing import EmailQueue
 from tests.names import find
 from tests.pages import Page

@@ -13,7 +13,7 @@ from django.utils import timezone
 from redis import Redis
 
 import emailqueue
-from emailqueue import cancel_email, queue_bulk_emails, queue_email, reschedule_email, schedule_email
+from emailqueue import EmailType, cancel_email, queue_bulk_emails, queue_email, reschedule_email, schedule_email
 from emailqueue.errors import (
     EmailQueueError,
     InvalidAddress,
@@ -33,6 +33,7 @@ from events import (
     queue_reward_delivery,
     queue_vote_confirmation,
 )
+from events.emails import VOTE_CONFIRMATION
 
 ADA, BOB = "ada@example.com", "bob@example.com"
 LINK = "https://front.example/models/1"
@@ -72,6 +73,23 @@ def test_each_type_has_a_function_and_lands_on_the_queue_of_its_priority(
     assert len(job_id) == 32
     assert waiting(valkey, queue)[0] == job_id
     assert urgent in waiting(valkey, "critical")
+
+
+def test_a_type_queues_itself(valkey: Redis) -> None:
+    one = VOTE_CONFIRMATION.queue(ADA, VOTE)
+    two = VOTE_CONFIRMATION.queue_bulk([ADA, (BOB, {"model_name": "Bob"})], VOTE, priority="high")
+    later = VOTE_CONFIRMATION.schedule(ADA, VOTE, timezone.now() + timedelta(hours=1), priority="low")
+
+    assert waiting(valkey) == [one]
+    assert waiting(valkey, "high") == two
+    assert 3599 < due(valkey, later, "low") <= 3600
+
+
+def test_a_type_that_is_not_registered_queues_nothing() -> None:
+    unknown = EmailType(name="unknown", template="unknown.html")
+
+    with pytest.raises(UnknownEmailType, match=r"'unknown' is not an e-mail type\. .* or register\(\) it\."):
+        unknown.queue(ADA, {})
 
 
 def test_a_mail_may_be_delayed(valkey: Redis) -> None:

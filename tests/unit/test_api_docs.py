@@ -15,11 +15,11 @@ import emailqueue
 import emailqueue.testing
 import events.emails
 from emailqueue import Backoff, EmailType, Priority
+from emailqueue.enqueue.call import Common, PerCall
 from emailqueue.events import Event
 from emailqueue.events.stats import EventStats, SubscriberStats, TopicStats
 from emailqueue.flow import Limit
 from emailqueue.models import Reason, Status
-from emailqueue.queue import Common, PerCall
 from emailqueue.statistics.stats import DeadLetterFigures, QueueFigures, QueueStats
 from tests.names import find, signature_of
 from tests.tables import code, page, section, table

@@ -11,15 +11,8 @@ from typing import Any
 import pytest
 
 from emailqueue import Backoff, EmailType
-from emailqueue.enqueue.call import (
-    MAX_RECIPIENTS,
-    Options,
-    ascii_domain,
-    checked_recipients,
-    due,
-    mail_job,
-    valid_address,
-)
+from emailqueue.email_types import MAX_RECIPIENTS, get_email_type
+from emailqueue.enqueue.call import ascii_domain, due, valid_address
 from emailqueue.errors import (
     EmailQueueError,
     InvalidAddress,
@@ -34,11 +27,16 @@ from emailqueue.errors import (
     TooManyRecipients,
     UnknownEmailType,
 )
+from emailqueue.jobs.job import NewJob
 from events.emails import VOTE_CONFIRMATION
 
 ADA = "ada@example.com"
 VOTE = {"model_name": "Ada", "profile_url": "https://front.example/models/1"}
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
+
+
+def mail_job(email_type: Any, to: str, context: Any, **options: Any) -> NewJob:
+    return get_email_type(email_type).job(to, context, **options)
 
 
 def test_a_mail_becomes_a_job_of_its_types_priority() -> None:
@@ -211,7 +209,7 @@ def test_what_is_no_time_is_refused(times: dict[str, Any], words: str) -> None:
 
 
 def test_a_recipients_own_context_overlays_the_common_one() -> None:
-    pairs = checked_recipients([ADA, ("bob@example.com", {"model_name": "Bob"})], VOTE, email_type=VOTE_CONFIRMATION)
+    pairs = VOTE_CONFIRMATION.recipients([ADA, ("bob@example.com", {"model_name": "Bob"})], VOTE)
 
     assert pairs == [(ADA, VOTE), ("bob@example.com", {**VOTE, "model_name": "Bob"})]
     assert VOTE["model_name"] == "Ada"
@@ -250,7 +248,7 @@ JOINED = EmailType(name="joined", template="joined.html", context=Joined)
 def test_what_an_own_object_leaves_out_is_the_common_contexts(own: Any, context: dict[str, Any]) -> None:
     common = {"referrer_name": "Grace", "greeting": "Hi", "tags": ["a"]}
 
-    pairs = checked_recipients([(ADA, own)], common, email_type=JOINED)
+    pairs = JOINED.recipients([(ADA, own)], common)
 
     assert JOINED.complete(pairs[0][1], frontend_url="https://front.example") == context
 
@@ -258,7 +256,7 @@ def test_what_an_own_object_leaves_out_is_the_common_contexts(own: Any, context:
 def test_a_common_object_has_its_fields_overlaid() -> None:
     common = Joined("all", referrer_name="Grace")
 
-    pairs = checked_recipients([ADA, (ADA, {"user_name": "Mary"})], common, email_type=JOINED)
+    pairs = JOINED.recipients([ADA, (ADA, {"user_name": "Mary"})], common)
 
     assert [(context["user_name"], context["referrer_name"]) for _to, context in pairs] == [
         ("all", "Grace"),
@@ -271,32 +269,32 @@ def test_a_common_object_has_its_fields_overlaid() -> None:
 )
 def test_an_object_of_another_class_is_refused_as_in_a_single_call(recipients: Any, common: Any) -> None:
     with pytest.raises(InvalidContext, match="Use an object of Joined or a mapping"):
-        checked_recipients(recipients, common, email_type=JOINED)
+        JOINED.recipients(recipients, common)
 
 
 @pytest.mark.parametrize("recipients", [ADA, b"ada@example.com", [7], [(ADA,)], [(ADA, "x")], [[ADA, {}]], [None]])
 def test_what_is_no_recipient_is_refused(recipients: Any) -> None:
     with pytest.raises(InvalidAddress, match=r"list of addresses|tuple \(address, own context\)"):
-        checked_recipients(recipients, VOTE, email_type=VOTE_CONFIRMATION)
+        VOTE_CONFIRMATION.recipients(recipients, VOTE)
 
 
 def test_a_common_context_is_a_mapping() -> None:
     with pytest.raises(InvalidContext, match="mapping"):
-        checked_recipients([ADA], None, email_type=VOTE_CONFIRMATION)  # type: ignore[arg-type]  # what a caller may do
+        VOTE_CONFIRMATION.recipients([ADA], None)
 
 
 def test_a_call_takes_a_hundred_thousand_recipients_and_not_one_more() -> None:
-    most = checked_recipients(repeat(ADA, MAX_RECIPIENTS), VOTE, email_type=VOTE_CONFIRMATION)
+    most = VOTE_CONFIRMATION.recipients(repeat(ADA, MAX_RECIPIENTS), VOTE)
 
     assert len(most) == 100_000
     with pytest.raises(TooManyRecipients, match="at most 100,000 recipients"):
-        checked_recipients(repeat(ADA), VOTE, email_type=VOTE_CONFIRMATION)
+        VOTE_CONFIRMATION.recipients(repeat(ADA), VOTE)
 
 
 def test_options_are_checked_once_for_many_mails() -> None:
-    options = Options.parse("vote-confirmation", idempotency_key="call")
+    options = VOTE_CONFIRMATION.options(idempotency_key="call")
 
-    jobs = [options.unchecked_job(ADA, VOTE, key=key) for key in ("a", "b", None)]
+    jobs = [options.job("vote-confirmation", ADA, VOTE, key=key) for key in ("a", "b", None)]
 
     assert [job.keyed for job in jobs] == [True, True, False]
     assert len({job.id for job in jobs}) == 3

@@ -139,7 +139,7 @@ def test_unknown_context_is_named_beside_what_the_type_takes() -> None:
 
 def test_a_context_is_a_mapping() -> None:
     with pytest.raises(InvalidContext, match="Use a mapping"):
-        VOTE_CONFIRMATION.complete([("model_name", "Ada")], frontend_url=FRONT)  # type: ignore[arg-type]  # likewise
+        VOTE_CONFIRMATION.complete([("model_name", "Ada")], frontend_url=FRONT)
 
 
 @pytest.mark.parametrize(

@@ -75,6 +75,11 @@ def test_an_object_of_the_dataclass_is_a_context() -> None:
     }
 
 
+def test_a_type_checker_refuses_an_object_of_another_class() -> None:
+    with pytest.raises(InvalidContext, match="Use an object of Order or a mapping"):
+        ORDER.complete(Part("Lamp"), frontend_url=FRONT)  # type: ignore[arg-type]  # that is the test
+
+
 def test_a_mapping_of_its_fields_is_one_too() -> None:
     context = ORDER.complete(
         {"number": 7, "track_url": "https://x.example/7", "code": 1, "parts": [], "extra": True}, frontend_url=FRONT
