@@ -11,7 +11,8 @@ from statistics import median, quantiles
 import pytest
 
 from tests.conftest import ROOT
-from tests.support.tables import Page, code, table
+from tests.pages import Page
+from tests.tables import code, table
 
 TRACKED = [
     ROOT / name
@@ -40,7 +41,9 @@ def functions(path: Path) -> Iterator[int]:
 def test_each_entry_of_the_ground_floor_is_explained_in_five_words() -> None:
     rows = {code(name)[0]: words for name, words in table(CONTRIBUTING, "in `emailqueue/`", "is")}
 
-    entries = {path.relative_to(ROOT / "emailqueue").parts[0] for path in TRACKED if path.is_relative_to(ROOT / "emailqueue")}
+    entries = {
+        path.relative_to(ROOT / "emailqueue").parts[0] for path in TRACKED if path.is_relative_to(ROOT / "emailqueue")
+    }
 
     assert rows.keys() == entries
     assert len(entries) <= 36
