@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
 from math import inf
 from typing import Any
 
@@ -14,11 +13,10 @@ from django.db import DatabaseError
 
 from emailqueue.conf import get_settings
 from emailqueue.delivery.mailers import is_smtp, require_delivery
-from emailqueue.enqueue.submit import submit, submit_at_once, submit_bulk
+from emailqueue.enqueue.submit import push, submit
 from emailqueue.errors import RedisUnavailable, StorageUnavailable
 from emailqueue.jobs.priority import Priority
 from emailqueue.mail.messages import Prepared, prepare
-from emailqueue.store import PIECE
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +59,7 @@ class QueuedEmailBackend(BaseEmailBackend):
         wanted = [message for message in email_messages if message.recipients()]
         prepared = [prepare(message, priority=self._priority, apart=apart) for message in wanted]
         try:
-            self._submit(prepared)
+            self._queue(prepared)
         except (RedisUnavailable, StorageUnavailable, DatabaseError) as error:
             if not self.fail_silently:
                 raise
@@ -69,12 +67,8 @@ class QueuedEmailBackend(BaseEmailBackend):
             return 0
         return len(wanted)
 
-    def _submit(self, prepared: Sequence[Prepared]) -> None:
-        jobs = [job for message in prepared for job in message.jobs()]
-        if len(jobs) <= PIECE:
-            submit(jobs, using=self._database)
-        else:
-            submit_bulk(jobs, idempotency_key=None, using=self._database)
+    def _queue(self, prepared: Sequence[Prepared]) -> None:
+        submit([job for message in prepared for job in message.jobs()], using=self._database)
 
 
 class AtOnceEmailBackend(QueuedEmailBackend):
@@ -84,5 +78,5 @@ class AtOnceEmailBackend(QueuedEmailBackend):
     It stores nothing in the database while Redis can be reached, since the transaction may be broken.
     """
 
-    def _submit(self, prepared: Sequence[Prepared]) -> None:
-        submit_at_once([job for message in prepared for job in replace(message, inline=inf).jobs()])
+    def _queue(self, prepared: Sequence[Prepared]) -> None:
+        push([job for message in prepared for job in message.jobs(most=inf)])

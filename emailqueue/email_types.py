@@ -14,9 +14,9 @@ from django.core.validators import validate_email
 
 from emailqueue.conf import get_settings
 from emailqueue.enqueue.call import Common, Options, PerCall, valid_address
-from emailqueue.enqueue.submit import submit, submit_bulk
+from emailqueue.enqueue.submit import submit
 from emailqueue.errors import InvalidAddress, InvalidContext, MissingContext, TooManyRecipients, UnknownEmailType
-from emailqueue.jobs.job import NewJob
+from emailqueue.jobs.job import NewJob, new_id
 from emailqueue.jobs.priority import Priority
 from emailqueue.schema.kinds import Kind, Misfit, Unsupported, Url, fields_of, is_object, obstacle
 from emailqueue.schema.shape import DataclassInstance, Kinds, Shape, kind_of, shape_of
@@ -141,7 +141,7 @@ class EmailType(Generic[C]):
             call.job(self.name, to, own, key=None if key is None else f"{key}\0{number}")
             for number, (to, own) in enumerate(checked)
         ]
-        submit_bulk(jobs, idempotency_key=key, using=using)
+        submit(jobs, using=using, call="" if key is None else new_id(f"bulk:{key}"))
         return [job.id for job in jobs]
 
     def schedule(

@@ -11,7 +11,11 @@ from contextvars import ContextVar
 from dataclasses import replace
 from typing import Any
 
+from emailqueue.conf import get_settings
+from emailqueue.enqueue.outbox import OutboxRow
 from emailqueue.jobs.job import NewJob, new_id
+from emailqueue.jobs.outcome import Staged
+from emailqueue.store import Store, staging_key
 
 
 class Staging:
@@ -30,6 +34,20 @@ class Staging:
         if self._ended:
             raise RuntimeError(f"Job {self._run_id} has ended, so it can queue no e-mail and no event any more.")
         self.jobs += [replace(job, cause=self.cause) for job in jobs]
+
+    def store(self, store: Store) -> Staged | None:
+        """
+        Store the jobs, ready to become visible when the job that has queued them is settled.
+
+        With EMAIL_QUEUE["OUTBOX"] "always" their rows come first: from then on they are looked after, although that job
+        may run again. It makes no other jobs then, since their ids are the same.
+        """
+        if not self.jobs:
+            return None
+        if get_settings().outbox == "always":
+            OutboxRow.objects.keep(self.jobs)
+        key = staging_key()
+        return Staged(key=key, count=store.stage(key, self.jobs))
 
     def id_of(self, content: Mapping[str, Any]) -> str:
         """Return the id of a job with that content: the same one, at the same count, in each run."""

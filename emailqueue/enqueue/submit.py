@@ -1,4 +1,13 @@
-"""When jobs reach Redis: after the commit, once, and by way of the database while Redis is away."""
+"""
+How jobs reach Redis.
+
+1. They wait for the commit of the caller's transaction; a rollback takes them along.
+2. They are pushed into Redis, unless it has just been found to be away.
+3. While Redis is away they are kept in the outbox table, from where a worker relays them. With EMAIL_QUEUE["OUTBOX"]
+   "always" they are kept there from the call until they have ended.
+
+A worker's own job takes another way: what it submits is staged, and becomes visible when that job is settled.
+"""
 
 from __future__ import annotations
 
@@ -13,20 +22,17 @@ from redis import RedisError
 
 from emailqueue.conf import get_settings
 from emailqueue.enqueue.outbox import OutboxRow
-from emailqueue.enqueue.staging import Staging, present_staging
+from emailqueue.enqueue.staging import present_staging
 from emailqueue.errors import RedisUnavailable
-from emailqueue.jobs.job import NewJob, new_id
-from emailqueue.jobs.outcome import Staged
+from emailqueue.jobs.job import NewJob
 from emailqueue.redis import connect, revive
 from emailqueue.redis.report import unavailable
-from emailqueue.store import Added, Store, staging_key
+from emailqueue.store import Added, Store
 
 logger = logging.getLogger(__name__)
 
 AVOID = 5.0
 """Seconds after a failure during which Redis is not asked again: a request must not wait for a dead server."""
-
-Push = Callable[[Store], Sequence[Added]]
 
 
 @dataclass(slots=True)
@@ -37,7 +43,7 @@ class Absence:
     """When it may be asked again (time.monotonic)."""
 
     def lasts(self) -> bool:
-        """Whether Redis is better not asked."""
+        """Return whether Redis is better not asked."""
         return time.monotonic() < self.until
 
     def begin(self) -> None:
@@ -48,108 +54,70 @@ class Absence:
 absence = Absence()
 
 
-def submit(jobs: Sequence[NewJob], *, using: str | None = None, has_row: bool = False) -> None:
+def submit(jobs: Sequence[NewJob], *, using: str | None = None, call: str = "", has_row: bool = False) -> None:
     """
-    Put up to PIECE jobs into Redis once the transaction of database `using` commits; never after a rollback.
+    Put `jobs` into Redis, all or none, once the transaction of database `using` commits; never after a rollback.
 
-    Redis away: they go into the outbox table, from where a worker relays them; with EMAIL_QUEUE["OUTBOX"]
-    "always" they are there from the call until they have ended. With "off", RedisUnavailable is raised, or
-    logged where the commit is what fails. `has_row`: the caller looks after that by a row of its own.
+    `call`: id of the idempotency key of a bulk call. `has_row`: a row of the caller's stands for the jobs until they
+    have ended. With EMAIL_QUEUE["OUTBOX"] "off", a Redis that is away raises RedisUnavailable, or is logged where the
+    commit is what fails.
     """
-    _submit(jobs, lambda store: store.enqueue(jobs), using=using, has_row=has_row)
+    if not jobs:
+        return
+    if staging := present_staging():
+        _after_commit(lambda: staging.add(jobs), using=using)
+        return
+    if get_settings().outbox == "always" and not has_row:
+        _keep(jobs, using=using)
+        has_row = True
+    _after_commit(lambda: push(jobs, call=call, has_row=has_row), using=using)
 
 
-def submit_at_once(jobs: Sequence[NewJob]) -> None:
-    """Put up to PIECE jobs into Redis now, whatever becomes of the transaction or of the job that runs."""
-    _push_or_keep(jobs, lambda store: store.enqueue(jobs), has_row=False)
-
-
-def submit_bulk(jobs: Sequence[NewJob], *, idempotency_key: str | None, using: str | None = None) -> None:
-    """Put the jobs of one bulk call into Redis, all or none, at the same moment as submit() would."""
-    call = new_id(f"bulk:{idempotency_key}") if idempotency_key is not None else ""
-    if jobs:
-        _submit(jobs, lambda store: store.enqueue_bulk(jobs, call=call), using=using, has_row=False)
-
-
-def stage(staging: Staging, store: Store) -> Staged | None:
-    """
-    Store what a job has queued, ready to become visible when the job is settled.
-
-    With "always" the rows come first: from then on these jobs are looked after, although the one that queued them
-    may run again. That makes no other jobs, since their ids would be the same.
-    """
-    if not staging.jobs:
-        return None
-    if get_settings().outbox == "always":
-        OutboxRow.objects.keep(staging.jobs)
-    key = staging_key()
-    return Staged(key=key, count=store.stage(key, staging.jobs))
-
-
-def after_commit(action: Callable[[], None], *, using: str | None) -> None:
-    """Run `action` when the transaction of `using` commits, or now when there is none."""
-    if _in_transaction(using):
-        transaction.on_commit(action, using=using, robust=True)
-    else:
-        action()
-
-
-def _in_transaction(using: str | None) -> bool:
-    connection = transaction.get_connection(using)
-    # Asked like this, a caller that has not touched the database opens no connection to it.
-    return connection.in_atomic_block or (connection.connection is not None and not connection.autocommit)
-
-
-def _submit(jobs: Sequence[NewJob], push: Push, *, using: str | None, has_row: bool) -> None:
-    staging = present_staging()
-    if staging is not None:
-        after_commit(lambda: staging.add(jobs), using=using)
-    elif has_row or get_settings().outbox != "always":
-        after_commit(lambda: _push_or_keep(jobs, push, has_row=has_row), using=using)
-    elif _in_transaction(using) and (using or "default") != router.db_for_write(OutboxRow):
-        after_commit(lambda: _keep_and_push(jobs, push), using=using)
-    else:
-        OutboxRow.objects.keep(jobs)
-        after_commit(lambda: _push(jobs, push), using=using)
-
-
-def _keep_and_push(jobs: Sequence[NewJob], push: Push) -> None:
-    OutboxRow.objects.keep(jobs)
-    _push(jobs, push)
-
-
-def _push_or_keep(jobs: Sequence[NewJob], push: Push, *, has_row: bool) -> None:
+def push(jobs: Sequence[NewJob], *, call: str = "", has_row: bool = False) -> None:
+    """Put `jobs` into Redis now; while it is away, leave them to their rows, or keep them in the outbox."""
     try:
-        _push_now(push)
+        added = _ask(lambda store: store.enqueue_bulk(jobs, call=call))
     except RedisUnavailable as error:
         if get_settings().outbox == "off" and not has_row:
             raise
-        _log_waiting(jobs, error)
+        # In the message, since a project's own format of log lines shows no extra.
+        logger.warning("jobs wait in the database: %s", error, extra={"jobs": len(jobs)})
         if not has_row:
             # A call whose reply was lost may have been queued. The relay adds ids that are unknown only.
             OutboxRow.objects.keep(jobs, pushed=not isinstance(error, _Unasked))
-
-
-def _push(jobs: Sequence[NewJob], push: Push) -> None:
-    """Push jobs that have rows; what goes wrong is left to the relay."""
-    try:
-        added = _push_now(push)
-    except RedisUnavailable as error:
-        _log_waiting(jobs, error)
         return
-    # Nothing will end these any more: their idempotency key was known.
-    OutboxRow.objects.forget([job.id for job, answer in zip(jobs, added, strict=True) if answer is Added.ENDED])
+    if has_row:
+        # Nothing will end those any more whose idempotency key was known.
+        OutboxRow.objects.forget([job.id for job, answer in zip(jobs, added, strict=True) if answer is Added.ENDED])
+
+
+def _keep(jobs: Sequence[NewJob], *, using: str | None) -> None:
+    """Write rows with the caller's transaction, or right after it when that is another database's."""
+    if (using or "default") == router.db_for_write(OutboxRow):
+        OutboxRow.objects.keep(jobs)
+    else:
+        _after_commit(lambda: OutboxRow.objects.keep(jobs), using=using)
+
+
+def _after_commit(action: Callable[[], None], *, using: str | None) -> None:
+    """Run `action` when the transaction of `using` commits, or now when there is none."""
+    connection = transaction.get_connection(using)
+    # Asked like this, a caller that has not touched the database opens no connection to it.
+    if connection.in_atomic_block or (connection.connection is not None and not connection.autocommit):
+        transaction.on_commit(action, using=using, robust=True)
+    else:
+        action()
 
 
 class _Unasked(RedisUnavailable):
     """Redis was not reached at all, so it cannot have taken the jobs."""
 
 
-def _push_now(push: Push) -> Sequence[Added]:
+def _ask(question: Callable[[Store], Sequence[Added]]) -> Sequence[Added]:
     if absence.lasts():
         raise _Unasked("Redis did not answer some seconds ago.")
     try:
-        return push(Store(connect()))
+        return question(Store(connect()))
     except (RedisError, OSError) as error:
         absence.begin()
         with suppress(OSError):
@@ -158,8 +126,3 @@ def _push_now(push: Push) -> Sequence[Added]:
         refused = isinstance(error.__context__, ConnectionRefusedError | FileNotFoundError)
         kind = _Unasked if refused else RedisUnavailable
         raise kind(str(unavailable(error))) from error
-
-
-def _log_waiting(jobs: Sequence[NewJob], error: RedisUnavailable) -> None:
-    # In the message, since a project's own format of log lines shows no extra.
-    logger.warning("jobs wait in the database: %s", error, extra={"jobs": len(jobs)})

@@ -61,18 +61,20 @@ class Prepared:
     """Whether each of them has a job of its own. Otherwise one job sends the whole message."""
 
     priority: Priority
-    inline: float = INLINE
-    """Bytes that the jobs carry at most; more than that lies in the storage."""
 
-    def jobs(self) -> list[NewJob]:
-        """Return the jobs, what is large of them stored. Raises StorageUnavailable."""
+    def jobs(self, *, most: float = INLINE) -> list[NewJob]:
+        """
+        Return the jobs. Raises StorageUnavailable.
+
+        `most`: bytes of contents that they carry in all; when it is more, the contents lie in the storage.
+        """
         size = sum(map(len, contents(self.parts))) * (len(self.recipients) if self.apart else 1)
         kept: list[str] = []
 
         def put(content: Any) -> Any:
-            if isinstance(content, str) and len(content) > self.inline:
+            if isinstance(content, str) and len(content) > most:
                 content = content.encode()
-            elif size <= self.inline or not isinstance(content, bytes):
+            elif size <= most or not isinstance(content, bytes):
                 return inline(content)
             entry = keep(content, message=self.id)
             kept.append(entry["file"])

@@ -8,7 +8,6 @@ from dataclasses import replace
 from redis import RedisError
 
 from emailqueue.enqueue.staging import Staging
-from emailqueue.enqueue.submit import stage
 from emailqueue.errors import RedisUnavailable
 from emailqueue.jobs.job import Job, MalformedJob, Run
 from emailqueue.jobs.outcome import UNSENT, Kind, Outcome
@@ -38,7 +37,7 @@ def attempt(
             outcome = job.function()(job, run)
             before_end()
         is_done = outcome.kind in (Kind.SENT, Kind.SKIPPED)
-        return replace(outcome, staged=stage(staging, store)) if is_done else outcome
+        return replace(outcome, staged=staging.store(store)) if is_done else outcome
     except MalformedJob as error:
         return Outcome.failed(Kind.MALFORMED, error)
     except (RedisUnavailable, RedisError):  # no fault of the job, which has done nothing that counts

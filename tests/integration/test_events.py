@@ -15,7 +15,6 @@ from redis import Redis
 
 from emailqueue import Backoff, get_queue_stats
 from emailqueue.enqueue.staging import Staging
-from emailqueue.enqueue.submit import stage
 from emailqueue.errors import InvalidIdempotencyKey, RedisUnavailable
 from emailqueue.events import Event, Topic, get_event_stats, publish, subscribe
 from emailqueue.events.dispatch import dispatch
@@ -391,7 +390,7 @@ def test_a_receiver_that_is_run_again_mails_once(valkey: Redis, work: Work) -> N
     first = Staging(event.id)
     with first.collecting():
         dispatch(event, None)  # type: ignore[arg-type] # sends no mail
-    stage(first, Store(valkey))  # and its worker dies before it is settled
+    first.store(Store(valkey))  # and its worker dies before it is settled
     eventually(lambda: valkey.zcount("emailqueue:leases", 0, time.time()))
 
     work("events")
