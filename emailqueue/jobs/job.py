@@ -57,6 +57,11 @@ def event_function(function: JobFunction) -> JobFunction:
     return job_function(function)
 
 
+def is_job_function(path: str) -> bool:
+    """Return whether jobs may call the function at that dotted path."""
+    return path in _functions
+
+
 def path_of(function: JobFunction) -> str:
     """Return the dotted path under which jobs name `function`."""
     return f"{function.__module__}.{function.__qualname__}"
@@ -217,7 +222,7 @@ class Job:
     def function(self) -> JobFunction:
         """Return the function to run. Raises MalformedJob when it is not a registered one."""
         path, _arguments = self.call()
-        if path not in _functions:
+        if not is_job_function(path):
             raise MalformedJob(
                 f"Job {self.id} calls {path!r}, which no app of this project has registered as a job function."
             )

@@ -2,8 +2,9 @@
 
 from emailqueue.enqueue.outbox import OutboxRow
 from emailqueue.mail.attachments import KeptFiles
+from emailqueue.models.attempt import Attempt
 from emailqueue.models.bulk_action import BulkAction
-from emailqueue.models.dead_letter import Attempt, DeadLetter, DeadLetterQuerySet, Reason, Status
+from emailqueue.models.dead_letter import DeadLetter, DeadLetterQuerySet, Reason, Status
 from emailqueue.models.event_trail import EventTrail
 from emailqueue.models.subscription import Subscription
 
