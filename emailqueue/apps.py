@@ -1,7 +1,6 @@
 """How Django gets to know the app."""
 
 from django.apps import AppConfig
-from django.core.checks import register
 from django.utils.translation import gettext_lazy as _
 
 
@@ -14,16 +13,7 @@ class EmailQueueConfig(AppConfig):
 
     def ready(self) -> None:
         """Read the settings, so that wrong ones stop the start-up; make job functions and checks known."""
-        from emailqueue.checks.project import check_django_rq, check_templates, check_worker_class
-        from emailqueue.checks.system import (
-            check_alerts,
-            check_attachment_storage,
-            check_mailer,
-            check_redis,
-            check_rq_queues,
-            check_time_zones,
-            check_unsubscribe,
-        )
+        from emailqueue.checks import links, project, redis, rq_queues, settings, templates  # noqa: F401  registered
         from emailqueue.conf import get_settings
         from emailqueue.dead_letters.origins import register_origin
         from emailqueue.delivery import deliver  # noqa: F401  registers its job function
@@ -41,13 +31,3 @@ class EmailQueueConfig(AppConfig):
         register_panel("events", events_panel)
         register_origin("events", event_of)
         tracking.connect()
-        register(check_alerts)
-        register(check_attachment_storage)
-        register(check_django_rq)
-        register(check_mailer)
-        register(check_redis, "redis")
-        register(check_rq_queues, "redis")
-        register(check_templates, "templates")
-        register(check_time_zones)
-        register(check_unsubscribe)
-        register(check_worker_class)

@@ -8,7 +8,7 @@ from django.core import mail
 from pytest_django import Settings
 from redis import Redis
 
-from emailqueue.checks.system import check_alerts
+from emailqueue.checks.settings import check_alerts
 from emailqueue.housekeeping import alerts
 from emailqueue.housekeeping.alerts import Digest
 from emailqueue.housekeeping.inbox import move_inbox, tell

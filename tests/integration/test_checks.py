@@ -14,7 +14,7 @@ from django.core.management import call_command
 from django.core.management.base import SystemCheckError
 from pytest_django import Settings
 
-from emailqueue.checks.system import check_rq_queues
+from emailqueue.checks.rq_queues import check_rq_queues
 from emailqueue.redis import connect, rq_queues
 from emailqueue.redis.embedded import EmbeddedValkey
 from emailqueue.redis.report import RedisReport, describe_redis

@@ -31,7 +31,7 @@ from pytest_django import Settings
 from redis import Redis
 
 from emailqueue import EmailType, email_types, get_queue_stats, queue_email, register
-from emailqueue.checks.system import check_unsubscribe
+from emailqueue.checks.links import check_unsubscribe
 from emailqueue.events.whereabouts import Place, whereabouts
 from emailqueue.models import DeadLetter, Reason, Subscription
 from emailqueue.redis import connect

@@ -18,7 +18,7 @@ import settings as shown
 from django.core import mail
 from django.test import Client
 from emailqueue import queue_email
-from emailqueue.checks.system import check_unsubscribe
+from emailqueue.checks.links import check_unsubscribe
 from shop.emails import Newsletter
 
 @pytest.mark.django_db

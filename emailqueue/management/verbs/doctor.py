@@ -4,44 +4,62 @@ from __future__ import annotations
 
 import json
 from argparse import ArgumentParser
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from emailqueue.checks.examine import examine
-from emailqueue.checks.finding import Finding, Level, worst
+from django.core.checks import ERROR, INFO, WARNING, CheckMessage
+
+from emailqueue.checks.doctor import examine
 from emailqueue.management.answer import Answer
 
-MARKS = {Level.OK: "ok     ", Level.WARNING: "warning", Level.ERROR: "ERROR  "}
+MARKS = {"ok": "ok     ", "warning": "warning", "error": "ERROR  "}
 
-VERSION = 1
+VERSION = 2
 """Of the form of the JSON: it rises when a key or an id is renamed or goes, and not for a new one."""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Take the form of the answer, and an address."""
     parser.add_argument("--json", action="store_true", help="one JSON object, for probes")
-    parser.add_argument("--mail", metavar="ADDRESS", help="send a test mail there, beside the queue")
+    parser.add_argument("--mail", metavar="ADDRESS", help="send a test mail there, past the queue")
 
 
 def run(*, json: bool, mail: str | None, **options: Any) -> Answer:
     """Examine, and return what was found."""
     findings = examine(mail_to=mail)
     text = _as_json(findings) if json else _as_text(findings)
-    return Answer(text=text, status=int(worst(findings) is Level.ERROR))
+    return Answer(text=text, status=int(worst(findings) == "error"))
 
 
-def _as_json(findings: Sequence[Finding]) -> str:
-    return json.dumps(
-        {"version": VERSION, "status": worst(findings), "findings": [finding.as_json() for finding in findings]}
-    )
+def worst(findings: Iterable[CheckMessage]) -> str:
+    """Return the level of the worst of them. Only an error means that mail does not, or will not, go out."""
+    return _level(max((finding.level for finding in findings), default=INFO))
 
 
-def _as_text(findings: Sequence[Finding]) -> str:
+def _level(level: int) -> str:
+    return "error" if level >= ERROR else "warning" if level >= WARNING else "ok"
+
+
+def _as_json(findings: Sequence[CheckMessage]) -> str:
+    entries = [
+        {
+            "id": finding.id,
+            "part": str(finding.obj),
+            "level": _level(finding.level),
+            "text": str(finding.msg),
+            "hint": finding.hint or "",
+        }
+        for finding in findings
+    ]
+    return json.dumps({"version": VERSION, "status": worst(findings), "findings": entries})
+
+
+def _as_text(findings: Sequence[CheckMessage]) -> str:
     lines = []
     for finding in findings:
-        lines.append(f"{MARKS[finding.level]}  {finding.part}: {finding.text}")
-        if finding.way_out:
-            lines.append(f"         → {finding.way_out}")
-    bad = [finding.level for finding in findings]
-    lines.append(f"Errors: {bad.count(Level.ERROR)}, warnings: {bad.count(Level.WARNING)}.")
+        lines.append(f"{MARKS[_level(finding.level)]}  {finding.obj}: {finding.msg}")
+        if finding.hint:
+            lines.append(f"         → {finding.hint}")
+    levels = [_level(finding.level) for finding in findings]
+    lines.append(f"Errors: {levels.count('error')}, warnings: {levels.count('warning')}.")
     return "\n".join(lines)
