@@ -1,4 +1,4 @@
-"""The application that the example project runs: six topics, six e-mails, and what leads from one to the other."""
+"""Six topics, six e-mails, and which topic leads to which e-mail."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    # Lazy (PEP 562), so that models may import events before the apps are loaded.
+    # Lazy (PEP 562), so that models may import this package before the apps are loaded.
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if name == "topics":
-        return import_module("events.topics")
-    return getattr(import_module("events.publishing" if name == "publish_event" else "events.emails"), name)
+    home = {"publish_event": "publishing", "topics": "topics"}.get(name, "emails")
+    module = import_module(f"{__name__}.{home}")
+    return module if name == home else getattr(module, name)

@@ -1,4 +1,4 @@
-"""What happens when Django loads the application."""
+"""How Django loads the application."""
 
 from django.apps import AppConfig
 from django.utils.translation import gettext_lazy as _
@@ -11,7 +11,5 @@ class EventsConfig(AppConfig):
     verbose_name = _("Events")
 
     def ready(self) -> None:
-        """Register the e-mail types, define the topics, and connect the receivers."""
-        from events import receivers
-
-        receivers.connect_all()
+        """Define the topics, register the e-mail types and connect the receivers."""
+        from events import receivers  # noqa: F401

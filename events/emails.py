@@ -1,13 +1,9 @@
-"""Which e-mails there are: six types, and a function that queues each."""
+"""Which e-mails there are: six types, and the function that queues each."""
 
 from __future__ import annotations
 
-from typing import Unpack
-
-from emailqueue import EmailType, Priority, queue_email, register
+from emailqueue import EmailType, Priority, register
 from emailqueue.email_types import Url
-from emailqueue.enqueue.call import PerCall
-from emailqueue.schema.shape import Context
 
 VOTE_CONFIRMATION = register(
     EmailType(
@@ -81,32 +77,9 @@ REFERRAL_MILESTONE = register(
     )
 )
 
-
-def queue_vote_confirmation(to: str, context: Context, *, using: str | None = None, **options: Unpack[PerCall]) -> str:
-    """Queue a vote-confirmation: model_name, profile_url (or model_id, from which the link is built)."""
-    return queue_email(VOTE_CONFIRMATION, to, context, using=using, **options)
-
-
-def queue_progress_update(to: str, context: Context, *, using: str | None = None, **options: Unpack[PerCall]) -> str:
-    """Queue a progress-update: model_name, vote_count, milestone, profile_url?."""
-    return queue_email(PROGRESS_UPDATE, to, context, using=using, **options)
-
-
-def queue_rank_update(to: str, context: Context, *, using: str | None = None, **options: Unpack[PerCall]) -> str:
-    """Queue a rank-update: model_name, rank_position, previous_rank, vote_count, profile_url?."""
-    return queue_email(RANK_UPDATE, to, context, using=using, **options)
-
-
-def queue_reward_delivery(to: str, context: Context, *, using: str | None = None, **options: Unpack[PerCall]) -> str:
-    """Queue a reward-delivery: reward_name, reward_value?, claim_url (default FRONTEND_URL/rewards)."""
-    return queue_email(REWARD_DELIVERY, to, context, using=using, **options)
-
-
-def queue_referral_join(to: str, context: Context, *, using: str | None = None, **options: Unpack[PerCall]) -> str:
-    """Queue a referral-join: user_name, referrer_name?, referral_url?."""
-    return queue_email(REFERRAL_JOIN, to, context, using=using, **options)
-
-
-def queue_referral_milestone(to: str, context: Context, *, using: str | None = None, **options: Unpack[PerCall]) -> str:
-    """Queue a referral-milestone: user_name, referral_count, reward_name?."""
-    return queue_email(REFERRAL_MILESTONE, to, context, using=using, **options)
+queue_vote_confirmation = VOTE_CONFIRMATION.queue
+queue_progress_update = PROGRESS_UPDATE.queue
+queue_rank_update = RANK_UPDATE.queue
+queue_reward_delivery = REWARD_DELIVERY.queue
+queue_referral_join = REFERRAL_JOIN.queue
+queue_referral_milestone = REFERRAL_MILESTONE.queue

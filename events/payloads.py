@@ -1,4 +1,4 @@
-"""What each of the built-in topics carries."""
+"""What an event of each topic carries."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class VoteCreated:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelProgressMilestone:
-    """A model reached a number of votes that is worth telling."""
+    """A model reached a number of votes worth a mail."""
 
     model_id: str | int
     model_name: str
@@ -62,7 +62,7 @@ class UserRegistered:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReferralMilestone:
-    """The invitations of a user reached a number that is worth telling."""
+    """The invitations of a user reached a number worth a mail."""
 
     user_email: Address
     user_name: str

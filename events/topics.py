@@ -1,20 +1,13 @@
-"""Which topics there are; each is a Django signal."""
+"""Which topics there are. Each is a Django signal."""
 
 from __future__ import annotations
 
 from emailqueue.events import Topic
-from events.payloads import (
-    ModelProgressMilestone,
-    ModelRankChanged,
-    ReferralMilestone,
-    RewardEarned,
-    UserRegistered,
-    VoteCreated,
-)
+from events import payloads
 
-VOTE_CREATED = Topic("vote.created", payload=VoteCreated)
-MODEL_PROGRESS_MILESTONE = Topic("model.progress_milestone", payload=ModelProgressMilestone)
-MODEL_RANK_CHANGED = Topic("model.rank_changed", payload=ModelRankChanged)
-REWARD_EARNED = Topic("reward.earned", payload=RewardEarned)
-USER_REGISTERED = Topic("user.registered", payload=UserRegistered)
-REFERRAL_MILESTONE = Topic("referral.milestone", payload=ReferralMilestone)
+VOTE_CREATED = Topic("vote.created", payload=payloads.VoteCreated)
+MODEL_PROGRESS_MILESTONE = Topic("model.progress_milestone", payload=payloads.ModelProgressMilestone)
+MODEL_RANK_CHANGED = Topic("model.rank_changed", payload=payloads.ModelRankChanged)
+REWARD_EARNED = Topic("reward.earned", payload=payloads.RewardEarned)
+USER_REGISTERED = Topic("user.registered", payload=payloads.UserRegistered)
+REFERRAL_MILESTONE = Topic("referral.milestone", payload=payloads.ReferralMilestone)

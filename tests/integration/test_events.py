@@ -28,7 +28,6 @@ from emailqueue.models import DeadLetter
 from emailqueue.redis import rq_queues
 from emailqueue.store import Store
 from events import publish_event, topics
-from events.receivers import confirm_vote, connect_all
 from tests.conftest import Work, claim_and_vanish, eventually
 
 VOTE = {"voter_email": "ada@example.com", "model_name": "Ada", "model_id": 7}
@@ -64,10 +63,11 @@ def receive(sender: type, event: Event, **kwargs: object) -> None:
 
 @pytest.fixture(autouse=True)
 def _subscribers_as_before() -> Iterator[None]:
+    votes = list(topics.VOTE_CREATED.receivers)
     yield
     calls.clear()
     PARCEL_SENT.receivers.clear()
-    connect_all()
+    topics.VOTE_CREATED.receivers[:] = votes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -402,7 +402,7 @@ def test_a_receiver_that_is_run_again_mails_once(valkey: Redis, work: Work) -> N
 
 
 def test_a_project_can_switch_a_built_in_mail_off(valkey: Redis, work: Work) -> None:
-    topics.VOTE_CREATED.disconnect(confirm_vote)
+    topics.VOTE_CREATED.disconnect(dispatch_uid="events.receivers.confirm_vote")
 
     publish("vote.created", VOTE)
     work("events")
