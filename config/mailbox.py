@@ -14,7 +14,7 @@ from django.contrib import admin
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
-from emailqueue.dead_letters.sandbox import sealed
+from emailqueue.dead_letters.sandbox import sandboxed
 
 SHOWN = 100
 """Newest mails that the page lists."""
@@ -64,7 +64,7 @@ def mailbox(request: HttpRequest) -> HttpResponse:
         raise Http404("No such mail.")
     mail = _read(folder, name)
     if "html" in request.GET:
-        return sealed(mail.html)
+        return sandboxed(mail.html)
     return TemplateResponse(request, "config/mail.html", context | {"mail": mail, "title": mail.message["subject"]})
 
 

@@ -75,8 +75,8 @@ def staff(*permissions: str) -> Client:
     return client
 
 
-def page(letter: DeadLetter, verb: str = "change") -> str:
-    return reverse(f"admin:emailqueue_deadletter_{verb}", args=[letter.pk])
+def page(letter: DeadLetter, name: str = "change") -> str:
+    return reverse(f"admin:emailqueue_deadletter_{name}", args=[letter.pk])
 
 
 def act(client: Client, action: str, *letters: DeadLetter, **fields: str) -> str:

@@ -2,97 +2,77 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from django.contrib import admin, messages
-from django.contrib.admin.utils import unquote
+from django.contrib import messages
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.shortcuts import get_object_or_404
-from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect
+from django.urls import URLPattern, path
 from django.utils.decorators import method_decorator
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
-from emailqueue.dead_letters import actions as verbs
+from emailqueue.admin.base import ReadOnlyAdmin
+from emailqueue.dead_letters.actions import record
 from emailqueue.dead_letters.permissions import may
 from emailqueue.dead_letters.selection import Selection
-from emailqueue.models.bulk_action import BulkAction
-
-if TYPE_CHECKING:
-    ModelAdmin = admin.ModelAdmin[BulkAction]
-else:
-    ModelAdmin = admin.ModelAdmin
+from emailqueue.models import BulkAction
 
 
-class BulkActionAdmin(ModelAdmin):
-    """Read-only, but for Stop, which wants the permission for the verb itself."""
+class BulkActionAdmin(ReadOnlyAdmin[BulkAction]):
+    """Read-only, except for Stop, which requires the permission for the action itself."""
 
-    list_display = ["__str__", "verb", "state", "done", "refused", "user_name", "created_at", "finished_at"]
+    list_display = ["__str__", "action", "state", "done", "refused", "user_name", "created_at", "finished_at"]
     ordering = ["-pk"]
     actions = None
 
     class Media:
-        css = {"all": ["emailqueue/review.css"]}
         js = ["emailqueue/refresh.js"]
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """Show how far it is; the script asks for the inner part again every second."""
+        """Show how far it is; the script fetches the inner part again every second."""
         if not self.has_view_permission(request):
             raise PermissionDenied
         bulk = get_object_or_404(BulkAction, pk=_number(object_id))
-        context = {
-            **self.admin_site.each_context(request),
-            "title": _("Bulk action"),
-            "opts": self.opts,
-            "media": self.media,
-            "bulk": bulk,
-            "words": Selection.of_json(bulk.selection).words(),
-            "may_stop": bulk.active and may(request.user, bulk.verb),
-        }
-        name = "part" if "part" in request.GET else "change_form"
-        return TemplateResponse(request, f"admin/emailqueue/bulkaction/{name}.html", context)
+        return self.page(
+            request,
+            "part" if "part" in request.GET else "change_form",
+            title=_("Bulk action"),
+            bulk=bulk,
+            selection=Selection.of_json(bulk.selection).describe(),
+            may_stop=bulk.active and may(request.user, bulk.action),
+        )
 
     @method_decorator(require_POST)
     def stop_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """Stop it before its next letter."""
+        """Stop it before its next dead letter."""
         bulk = get_object_or_404(BulkAction, pk=_number(object_id))
-        if not may(request.user, bulk.verb):
+        if not may(request.user, bulk.action):
             raise PermissionDenied
         if bulk.stop():
-            about = gettext("Bulk action %(number)s stopped.") % {"number": bulk.pk}
-            verbs.record(request.user.pk, about, about=str(bulk))
-            messages.success(request, gettext("Stopped. Letters that it has not reached are as they were."))
+            message = gettext("Bulk action %(number)s stopped.") % {"number": bulk.pk}
+            record(request.user.pk, message, about=str(bulk))
+            messages.success(request, gettext("Stopped. Dead letters that it had not reached yet are unchanged."))
         else:
-            messages.info(request, gettext("It had ended already."))
-        return HttpResponseRedirect(reverse("admin:emailqueue_bulkaction_change", args=[bulk.pk]))
+            messages.info(request, gettext("It had already ended."))
+        return redirect("admin:emailqueue_bulkaction_change", bulk.pk)
 
     def get_urls(self) -> list[URLPattern]:
         """Put Stop before Django's own addresses, whose last one takes everything."""
         stop = self.admin_site.admin_view(self.stop_view)
         return [path("<path:object_id>/stop/", stop, name="emailqueue_bulkaction_stop"), *super().get_urls()]
 
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: BulkAction | None = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: BulkAction | None = None) -> bool:
-        return False
-
     def has_view_permission(self, request: HttpRequest, obj: BulkAction | None = None) -> bool:
-        """Return whether the user may view letters: this tells of nothing else."""
+        """Return whether the user may view dead letters: nothing else is shown here."""
         return may(request.user, "view")
 
     def has_module_permission(self, request: HttpRequest) -> bool:
-        return may(request.user, "view")
+        return self.has_view_permission(request)
 
 
 def _number(object_id: str) -> int:
-    text = unquote(object_id)
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else 0
+    return int(object_id) if object_id.isascii() and object_id.isdigit() and len(object_id) < 19 else 0

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from django.conf import settings as django_settings
 from django.contrib.admin import AdminSite
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
+from django.urls import URLPattern, path
 from django.utils.translation import gettext as _
 
 from emailqueue.dead_letters.permissions import may
-from emailqueue.dead_letters.preview import Rendition
-from emailqueue.dead_letters.samples import render_sample
-from emailqueue.dead_letters.sandbox import sealed
+from emailqueue.dead_letters.preview import Preview, render_sample
+from emailqueue.dead_letters.sandbox import sandboxed
 from emailqueue.email_types import EmailType, email_types
 from emailqueue.enqueue.call import valid_language
 from emailqueue.errors import InvalidLanguage
+
+
+def urls(site: AdminSite) -> list[URLPattern]:
+    """Return the addresses of both pages."""
+    return [
+        path("types/", site.admin_view(partial(types_page, site=site)), name="emailqueue_types"),
+        path("types/html/", site.admin_view(type_html), name="emailqueue_type_html"),
+    ]
 
 
 def types_page(request: HttpRequest, *, site: AdminSite) -> HttpResponse:
@@ -37,7 +47,7 @@ def types_page(request: HttpRequest, *, site: AdminSite) -> HttpResponse:
 def type_html(request: HttpRequest) -> HttpResponse:
     """Return the HTML of a type's mail, for a frame."""
     _require_viewer(request)
-    return sealed(_mail(_asked_for(request), request).html)
+    return sandboxed(_mail(_asked_for(request), request).html)
 
 
 def _require_viewer(request: HttpRequest) -> None:
@@ -59,9 +69,9 @@ def _language(request: HttpRequest) -> str | None:
         raise Http404(_("There is no such language.")) from None
 
 
-def _mail(email_type: EmailType, request: HttpRequest) -> Rendition:
+def _mail(email_type: EmailType, request: HttpRequest) -> Preview:
     language = _language(request)
     try:
         return render_sample(email_type, language=language)
-    except Exception as error:  # noqa: BLE001  templates raise anything
-        return Rendition(error=f"{type(error).__name__}: {error}")
+    except Exception as error:  # noqa: BLE001 - templates raise anything
+        return Preview.failed(error)

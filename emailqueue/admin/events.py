@@ -3,66 +3,51 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.utils.translation import gettext_lazy as _
 
+from emailqueue.admin.base import ReadOnlyAdmin
+from emailqueue.dead_letters.permissions import may
 from emailqueue.errors import RedisUnavailable
 from emailqueue.events.errors import UnknownEvent
 from emailqueue.events.trail import Trail, read_trail
-from emailqueue.models.event_trail import EventTrail
-
-if TYPE_CHECKING:
-    ModelAdmin = admin.ModelAdmin[EventTrail]
-else:
-    ModelAdmin = admin.ModelAdmin
+from emailqueue.models import EventTrail
 
 
-class EventTrailAdmin(ModelAdmin):
+class EventTrailAdmin(ReadOnlyAdmin[EventTrail]):
     """One page, with ?id= of an event, of a mail that it led to, or of a dead letter."""
 
     def get_urls(self) -> list[URLPattern]:
-        """Give the page the name of a change list, which the index of the admin links to."""
+        """Give the page the name of a change list, to which the index of the admin links."""
         view = self.admin_site.admin_view(self.changelist_view)
         return [path("", view, name="emailqueue_eventtrail_changelist")]
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: EventTrail | None = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: EventTrail | None = None) -> bool:
-        return False
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         """Ask for an id, and show the trail that it leads to."""
         if not self.has_view_permission(request):
             raise PermissionDenied
         given = request.GET.get("id", "").strip()
-        trail, problem = _found(given) if given else (None, "")
-        context = {
-            **self.admin_site.each_context(request),
-            "title": _("Event trail"),
-            "subtitle": trail.topic if trail else None,
-            "opts": self.opts,
-            "given": given,
-            "trail": trail,
-            "payload": json.dumps(trail.payload, indent=2, ensure_ascii=False) if trail else "",
-            "problem": problem,
-            "links_letters": request.user.has_perm("emailqueue.view_deadletter"),
-            **(extra_context or {}),
-        }
-        return TemplateResponse(request, "admin/emailqueue/eventtrail/trail.html", context)
+        trail, problem = _find(given) if given else (None, "")
+        return self.page(
+            request,
+            "trail",
+            title=_("Event trail"),
+            subtitle=trail.topic if trail else None,
+            given=given,
+            trail=trail,
+            payload=json.dumps(trail.payload, indent=2, ensure_ascii=False) if trail else "",
+            problem=problem,
+            links_dead_letters=may(request.user, "view"),
+        )
 
 
-def _found(given: str) -> tuple[Trail | None, object]:
-    """Return the trail, or what to say instead."""
+def _find(given: str) -> tuple[Trail | None, object]:
+    """Return the trail, or what to show instead."""
     try:
         return read_trail(given), ""
     except UnknownEvent:

@@ -1,11 +1,11 @@
-"""The filters beside the list. What they select is said in selection.py; here is what they offer."""
+"""The filters beside the list, and what they offer. What they select, Selection says."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from django.contrib.admin import ListFilter, SimpleListFilter
+from django.contrib.admin import ChoicesFieldListFilter, FieldListFilter, SimpleListFilter
 from django.contrib.admin.views.main import ChangeList
 from django.db.models import QuerySet
 from django.http import HttpRequest
@@ -14,130 +14,84 @@ from django.utils.translation import gettext_lazy as _
 from emailqueue.dead_letters.selection import AGES, NO_MAIL
 from emailqueue.email_types import email_types
 from emailqueue.mail.messages import MESSAGE
-from emailqueue.models import DeadLetter, Reason, Status
-from emailqueue.verdict.judge import Action
+from emailqueue.models import DeadLetter
 
-if TYPE_CHECKING:
-    LetterAdmin = Any
+Letters = QuerySet[DeadLetter]
 
 
-class ChoiceFilter(SimpleListFilter):
-    """Offers fixed values, none of which is looked for in the table."""
+class ColumnFilter(ChoicesFieldListFilter):
+    """Offers the choices of a column."""
 
-    offered: Iterable[tuple[str, Any]] = ()
-
-    def lookups(self, request: HttpRequest, model_admin: LetterAdmin) -> list[tuple[str, Any]]:
-        """Return the values, among them the one that is set, whatever it is."""
-        offered = list(self.offered)
-        value = self.value()
-        if value and value not in dict(offered):
-            offered.append((value, value))
-        return offered
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[DeadLetter]) -> QuerySet[DeadLetter]:
+    def queryset(self, request: HttpRequest, queryset: Letters) -> Letters:
         """Return all: the selection narrows them, together with the search."""
         return queryset
 
 
-class StatusFilter(ChoiceFilter):
-    """What has become of the letter."""
-
-    title = _("status")
-    parameter_name = "status__exact"
-    offered = Status.choices
-
-
-class ReasonFilter(ChoiceFilter):
-    """Why the letter died."""
-
-    title = _("reason")
-    parameter_name = "reason__exact"
-    offered = Reason.choices
-
-
-class VerdictFilter(ChoiceFilter):
-    """What was done about the last attempt."""
-
-    title = _("verdict")
-    parameter_name = "verdict__exact"
-    offered = Action.choices
-
-
-class AgeFilter(ChoiceFilter):
-    """How long ago the letter died."""
-
-    title = _("time")
-    parameter_name = "died"
-    offered = [(name, words) for name, (_age, words) in AGES.items()]
-
-
-class TypeFilter(ChoiceFilter):
-    """The e-mail type, as registered: reading them from the table would read all of it."""
-
-    title = _("type")
-    parameter_name = "email_type__exact"
-
-    def lookups(self, request: HttpRequest, model_admin: LetterAdmin) -> list[tuple[str, Any]]:
-        """Return the registered types."""
-        self.offered = [*((name, name) for name in [*email_types(), MESSAGE]), (NO_MAIL, _("no mail"))]
-        return super().lookups(request, model_admin)
-
-
-class TextFilter(ListFilter):
-    """Asks for one exact value."""
+class TextFilter(FieldListFilter):
+    """Asks for one exact value of a column."""
 
     template = "admin/emailqueue/deadletter/text_filter.html"
-    parameter_name = ""
-    example = ""
+    examples = {"smtp_code": "550", "recipient_domain": "example.com"}
 
-    def __init__(
-        self, request: HttpRequest, params: dict[str, Any], model: type[DeadLetter], model_admin: LetterAdmin
-    ) -> None:
-        super().__init__(request, params, model, model_admin)
-        values = params.pop(self.parameter_name, None)
-        if values:
-            self.used_parameters[self.parameter_name] = values[-1]
-
-    def has_output(self) -> bool:
-        """Return whether it is shown: always."""
-        return True
+    @property
+    def parameter(self) -> str:
+        """Its name in the address."""
+        return f"{self.field_path}__exact"
 
     def expected_parameters(self) -> list[str | None]:
-        """Return its name in the address."""
-        return [self.parameter_name]
+        """Return the one parameter."""
+        return [self.parameter]
 
     def choices(self, changelist: ChangeList) -> Iterator[Any]:
         """Return what its form needs: the value, and the other parameters of the address."""
-        others = {name: value for name, value in changelist.params.items() if name != self.parameter_name}
+        name = self.parameter
         yield {
-            "selected": bool(self.used_parameters),
-            "name": self.parameter_name,
-            "value": self.used_parameters.get(self.parameter_name, ""),
-            "example": self.example,
-            "others": others.items(),
-            "without": changelist.get_query_string(remove=[self.parameter_name]),
+            "name": name,
+            "value": changelist.params.get(name, ""),
+            "example": self.examples[self.field_path],
+            "others": [(other, value) for other, value in changelist.params.items() if other != name],
+            "without": changelist.get_query_string(remove=[name]),
         }
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[DeadLetter]) -> QuerySet[DeadLetter]:
+    def queryset(self, request: HttpRequest, queryset: Letters) -> Letters:
         """Return all, as the other filters do."""
         return queryset
 
 
-class CodeFilter(TextFilter):
-    """The SMTP code of the last attempt."""
+class AgeFilter(SimpleListFilter):
+    """How old the dead letter is."""
 
-    title = _("SMTP code")
-    parameter_name = "smtp_code__exact"
-    example = "550"
+    title = _("age")
+    parameter_name = "died"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, Any]]:
+        """Return the periods."""
+        return [(name, period) for name, (_age, period) in AGES.items()]
+
+    def queryset(self, request: HttpRequest, queryset: Letters) -> Letters:
+        """Return all, as the other filters do."""
+        return queryset
 
 
-class DomainFilter(TextFilter):
-    """The domain of the recipient."""
+class TypeFilter(AgeFilter):
+    """The e-mail type, as registered: to read them from the table would read all of it."""
 
-    title = _("recipient's domain")
-    parameter_name = "recipient_domain__exact"
-    example = "example.com"
+    title = _("e-mail type")
+    parameter_name = "email_type__exact"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, Any]]:
+        """Return the registered types, and the one that is set, which may not be registered any more."""
+        names = dict.fromkeys([*email_types(), MESSAGE, NO_MAIL, self.value() or NO_MAIL])
+        return [(name, _("no mail") if name == NO_MAIL else name) for name in names]
 
 
-FILTERS: list[Any] = [StatusFilter, ReasonFilter, VerdictFilter, AgeFilter, TypeFilter, CodeFilter, DomainFilter]
+FILTERS: list[Any] = [
+    ("status", ColumnFilter),
+    ("reason", ColumnFilter),
+    ("verdict", ColumnFilter),
+    AgeFilter,
+    TypeFilter,
+    ("smtp_code", TextFilter),
+    ("recipient_domain", TextFilter),
+]
 """All, in the order in which they are offered."""

@@ -1,4 +1,4 @@
-"""What staff are asked before a verb."""
+"""What staff are asked before an action."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from emailqueue.mail.edits import editable_of, edited_job, is_built
 from emailqueue.mail.messages import MESSAGE
 from emailqueue.models import DeadLetter
 
+FOCUSED = {"class": "vTextField", "autofocus": True, "autocomplete": "off"}
+
 
 class ReasonForm(forms.Form):
-    """Asks why letters are discarded."""
+    """Asks why dead letters are discarded."""
 
-    reason = forms.CharField(
-        label=_("Reason"), max_length=500, widget=forms.TextInput(attrs={"class": "vTextField", "autofocus": True})
-    )
+    reason = forms.CharField(label=_("Reason"), max_length=500, widget=forms.TextInput(attrs=FOCUSED))
 
 
-class BulkForm(forms.Form):
-    """Asks whether letters that are out of date are retried, too."""
+class BulkRetryForm(forms.Form):
+    """Asks whether dead letters that are out of date are retried, too."""
 
     stale_too = forms.BooleanField(
         label=_("Also retry mails that are out of date"),
         required=False,
-        help_text=_("Their type says when a mail may no longer be true. Otherwise they are left as they are."),
+        help_text=_("Their e-mail type says when a mail is out of date. Without a tick they are not changed."),
     )
 
 
@@ -43,40 +43,35 @@ class IndentedJSON(json.JSONEncoder):
 
 
 class EditForm(forms.Form):
-    """Asks what a retry changes; what it answers is checked as the queue checks a call."""
+    """Asks what a retry changes, and checks the answer as the queue checks a call."""
 
-    to = forms.CharField(
-        label=_("Recipient"),
-        max_length=320,
-        widget=forms.TextInput(attrs={"class": "vTextField", "autofocus": True, "autocomplete": "off"}),
-    )
+    to = forms.CharField(label=_("Recipient"), max_length=320, widget=forms.TextInput(attrs=FOCUSED))
     context = forms.JSONField(
         label=_("Context"),
         encoder=IndentedJSON,
         widget=forms.Textarea(attrs={"class": "vLargeTextField", "rows": 12, "spellcheck": "false"}),
-        help_text=_("JSON, as the e-mail type takes it."),
+        help_text=_("JSON with the fields of the e-mail type."),
     )
     priority = forms.TypedChoiceField(
         label=_("Priority"),
         coerce=int,
         choices=[(priority.value, priority.name.lower()) for priority in Priority],
     )
-
     stale = forms.BooleanField(label=_("Retry it although it is out of date"))
 
     def __init__(
         self, letter: DeadLetter, content: Mapping[str, Any] | None = None, *, may_view_body: bool, stale: bool
     ) -> None:
         self.letter = letter
-        arguments = letter.arguments if isinstance(letter.arguments, dict) else {}
-        self.context_now = arguments.get("context")
-        initial = {"to": arguments.get("to"), "context": self.context_now, "priority": letter.priority}
+        self.arguments = letter.arguments if isinstance(letter.arguments, dict) else {}
+        context = self.arguments.get("context")
+        initial = {"to": self.arguments.get("to"), "context": context, "priority": letter.priority}
         super().__init__(content, initial=initial)
         self.is_message = letter.email_type == MESSAGE
-        if self.is_message and "to" not in editable_of(arguments):
+        if self.is_message and "to" not in editable_of(self.arguments):
             del self.fields["to"]
-        elif self.is_message and is_built(arguments):
-            self.fields["to"].help_text = _("The mail was built by its sender, so it still names the old recipient.")
+        elif self.is_message and is_built(self.arguments):
+            self.fields["to"].help_text = _("The sender built this mail as a whole. It still names the old recipient.")
         if not may_view_body or self.is_message:
             del self.fields["context"]
         if not stale:
@@ -84,25 +79,25 @@ class EditForm(forms.Form):
 
     def edits(self) -> dict[str, Any]:
         """Return what DeadLetter.retry() takes; it finds out what differs."""
-        return {name: self.cleaned_data[name] for name in ("to", "context", "priority") if name in self.cleaned_data}
+        return {name: value for name, value in self.cleaned_data.items() if name != "stale"}
 
     def clean(self) -> dict[str, Any]:
-        """Make the job that would be queued, and tell at which field it fails."""
+        """Make the job that would be queued, and put what is wrong at its field."""
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data
-        if self.errors:
-            return cleaned
-        context: Any = cleaned.get("context", self.context_now)
-        try:
-            if self.is_message:
-                now = self.letter.arguments or {}
-                edited_job(now, cleaned.get("to", now.get("to")), priority=cleaned["priority"])
-            else:
-                email_type = get_email_type(self.letter.email_type)
-                email_type.job(cleaned["to"], context, priority=cleaned["priority"])
-        except InvalidAddress as error:
-            self.add_error("to", str(error))
-        except InvalidContext as error:
-            self.add_error("context" if "context" in self.fields else None, str(error))
-        except EmailQueueError as error:
-            self.add_error(None, str(error))
+        if not self.errors:
+            try:
+                self._make_job({**self.arguments, **cleaned})
+            except InvalidAddress as error:
+                self.add_error("to", str(error))
+            except InvalidContext as error:
+                self.add_error("context" if "context" in self.fields else None, str(error))
+            except EmailQueueError as error:
+                self.add_error(None, str(error))
         return cleaned
+
+    def _make_job(self, values: Mapping[str, Any]) -> None:
+        if self.is_message:
+            edited_job(self.arguments, values.get("to"), priority=values["priority"])
+        else:
+            email_type = get_email_type(self.letter.email_type)
+            email_type.job(values["to"], values["context"], priority=values["priority"])

@@ -1,21 +1,29 @@
-"""The statistics page and its JSON."""
+"""The statistics page, its JSON, and its buttons, which pause and resume queues and set the limit."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
+from django.contrib import messages
 from django.contrib.admin import AdminSite
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_POST
 from redis import RedisError
 
+from emailqueue import flow
 from emailqueue.conf import get_settings
+from emailqueue.dead_letters.actions import record
 from emailqueue.dead_letters.permissions import may_control
-from emailqueue.flow import limit_in, outages_in, paused_in
+from emailqueue.errors import EmailQueueError
 from emailqueue.jobs.priority import QUEUES
 from emailqueue.statistics.figures import COUNTED, as_json, open_letters, take
 from emailqueue.statistics.panels import panels_of
@@ -24,8 +32,20 @@ from emailqueue.statistics.snapshot import Period, Snapshot
 from emailqueue.statistics.token import has_token
 
 
+def urls(site: AdminSite) -> list[URLPattern]:
+    """Return the addresses of the page, its buttons and its JSON."""
+    page, buttons = (site.admin_view(partial(view, site=site)) for view in (stats_page, control))
+    # Not admin_view: it sends whom it does not know to the login page, and a program has a token.
+    json = never_cache(partial(stats_json, site=site))
+    return [
+        path("stats/", page, name="emailqueue_stats"),
+        path("stats/control/", buttons, name="emailqueue_stats_control"),
+        path("stats.json", json, name="emailqueue_stats_json"),
+    ]
+
+
 def stats_page(request: HttpRequest, *, site: AdminSite) -> HttpResponse:
-    """Return the page, or with ?part=1 its inner part, for which the script asks every few seconds."""
+    """Return the page, or with ?part=1 its inner part, which the script fetches every few seconds."""
     context: dict[str, Any] = {"title": _("E-mail queue: statistics"), "may_control": may_control(request.user)}
     try:
         context |= _shown(take())
@@ -37,38 +57,62 @@ def stats_page(request: HttpRequest, *, site: AdminSite) -> HttpResponse:
 
 
 def stats_json(request: HttpRequest, *, site: AdminSite) -> HttpResponse:
-    """Return the figures for programs: to staff, or to who has the token."""
+    """Return the figures for programs: to staff, and to whoever has the token."""
     if not (has_token(request) or site.has_permission(request)):
         answer = {"error": "Send the token of EMAIL_QUEUE['STATS_TOKEN'] as a bearer, or log in as staff."}
-        return JsonResponse(answer, status=401, headers={"WWW-Authenticate": "Bearer", "Cache-Control": "no-store"})
+        return JsonResponse(answer, status=401, headers={"WWW-Authenticate": "Bearer"})
     try:
-        figures = as_json(take())
+        return JsonResponse(as_json(take()))
     except (RedisError, OSError):
-        return JsonResponse({"error": "Redis does not answer."}, status=503, headers={"Cache-Control": "no-store"})
-    return JsonResponse(figures, headers={"Cache-Control": "no-store"})
+        return JsonResponse({"error": "Redis does not answer."}, status=503)
+
+
+@require_POST
+def control(request: HttpRequest, *, site: AdminSite) -> HttpResponse:
+    """Do what the button says, and write it into the admin's history."""
+    if not may_control(request.user):
+        raise PermissionDenied
+    try:
+        message = _press(request)
+    except EmailQueueError as error:
+        messages.error(request, str(error))
+    else:
+        record(request.user.pk, message, about=_("e-mail queue"))
+        messages.success(request, message)
+    return HttpResponseRedirect(reverse("admin:emailqueue_stats", current_app=site.name))
+
+
+def _press(request: HttpRequest) -> str:
+    if queue := request.POST.get("pause"):
+        flow.pause(queue)
+        return _("Paused the queue %(queue)s.") % {"queue": queue}
+    if queue := request.POST.get("resume"):
+        flow.resume(queue)
+        return _("Resumed the queue %(queue)s.") % {"queue": queue}
+    rate = request.POST.get("limit", "").strip()
+    limit = flow.set_limit(rate) if rate else flow.reset_limit()
+    return _("The limit is %(limit)s now.") % {"limit": limit}
 
 
 def _shown(snapshot: Snapshot) -> dict[str, Any]:
     counts = snapshot.counts
-    in_force = limit_in(counts.flow, get_settings())
-    limit, paused = in_force.rate, paused_in(counts.flow)
-    letters = open_letters(snapshot)
+    limit, paused = flow.limit_in(counts.flow, get_settings()), flow.paused_in(counts.flow)
+    count = open_letters(snapshot)
     return {
         "at": datetime.fromtimestamp(snapshot.now, UTC),
-        "waiting": sum(now[0] for now in snapshot.counts.now.values()),
-        "letters": min(letters, COUNTED),
-        "more": letters > COUNTED,
+        "waiting": sum(now[0] for now in counts.now.values()),
+        "dead_letters": min(count, COUNTED),
+        "more": count > COUNTED,
         "p50": snapshot.latency(0.5),
         "p95": snapshot.latency(0.95),
         "rate": snapshot.rate,
         "limit": limit,
-        "use": min(100, round(100 * snapshot.rate / limit)) if limit else None,
+        "use": min(100, round(100 * snapshot.rate / limit.rate)) if limit.rate else None,
         "suspended": snapshot.suspended,
-        "in_force": in_force,
         "queues": [(queue, queue in paused) for queue in QUEUES],
         "paused": ", ".join(paused),
-        "outages": outages_in(counts.flow).items(),
-        "slowed": ", ".join(counts.throttled),
+        "outages": flow.outages_in(counts.flow).items(),
+        "throttled": ", ".join(counts.throttled),
         "plots": [
             _plot(snapshot.minutes, title=_("Per minute, the last hour"), form="%H:%M", every=10),
             _plot(snapshot.hours, title=_("Per hour, the last two days"), form="%a %H:%M", every=6),

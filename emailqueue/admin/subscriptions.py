@@ -1,4 +1,4 @@
-"""The suppression list in the admin: who gets no mails of subscribed types, and why."""
+"""The suppression list in the admin: which addresses get no mails of subscribed types, and why."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
+from emailqueue.admin.base import QueueAdmin
 from emailqueue.email_types import email_types
 from emailqueue.enqueue.call import valid_address
 from emailqueue.errors import InvalidAddress
@@ -19,18 +20,16 @@ from emailqueue.models import Subscription
 from emailqueue.models.subscription import ALL_TYPES, address_key
 
 if TYPE_CHECKING:
-    ModelAdmin = admin.ModelAdmin[Subscription]
     ModelForm = forms.ModelForm[Subscription]
 else:
-    ModelAdmin = admin.ModelAdmin
     ModelForm = forms.ModelForm
 
-BLOCK_AT_MOST = 1000
+AT_ONCE = 1000
 """Subscriptions that one action changes."""
 
 
 class BlockForm(ModelForm):
-    """Asks which address shall get no more mails, and of which type."""
+    """Asks which address gets no more mails, and of which type."""
 
     email_type = forms.ChoiceField(label=_("E-mail type"), required=False)
 
@@ -53,15 +52,15 @@ class BlockForm(ModelForm):
             raise ValidationError(str(error)) from error
 
     def clean(self) -> dict[str, Any]:
-        """Take the row that the address has already: that one is blocked."""
+        """Block the row that the address already has."""
         cleaned = super().clean() or self.cleaned_data
-        place = {name: cleaned.get(name) for name in ("address", "email_type")}
-        self.instance = Subscription.objects.written().filter(**place).first() or self.instance
+        same = {name: cleaned.get(name) for name in ("address", "email_type")}
+        self.instance = Subscription.objects.written().filter(**same).first() or self.instance
         return cleaned
 
 
-class SubscriptionAdmin(ModelAdmin):
-    """Staff may block an address and take any suppression back; nothing is edited."""
+class SubscriptionAdmin(QueueAdmin[Subscription]):
+    """Staff block an address, or take a suppression back; nothing is edited."""
 
     actions = ["allow", "block"]
     form = BlockForm
@@ -71,23 +70,19 @@ class SubscriptionAdmin(ModelAdmin):
     readonly_fields = ["state", "changed_at", "skipped", "skipped_at"]
     search_fields = ["address__startswith"]
     search_help_text = _("Beginning of an address")
-    show_full_result_count = False
-
-    class Media:
-        css = {"all": ["emailqueue/review.css"]}
 
     def add_view(
         self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """Call it what it does."""
+        """Name the page after what it does."""
         return super().add_view(request, form_url, {"title": _("Block an address"), **(extra_context or {})})
 
     def get_fieldsets(self, request: HttpRequest, obj: Subscription | None = None) -> Any:
-        """Show of a new row only what is asked for."""
+        """Show only what a new row asks for."""
         if obj:
             return super().get_fieldsets(request, obj)
-        told = _("The address gets no more mails of this type from now on, until staff allow it again in the list.")
-        return [(None, {"fields": BlockForm.Meta.fields, "description": told})]
+        text = _("From now on the address gets no more mails of this type, until staff allow them again in the list.")
+        return [(None, {"fields": BlockForm.Meta.fields, "description": text})]
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Subscription], search_term: str
@@ -102,7 +97,7 @@ class SubscriptionAdmin(ModelAdmin):
         return subscription.email_type or str(_("all subscribed types"))
 
     def save_model(self, request: HttpRequest, obj: Subscription, form: Any, change: Any) -> None:
-        """Block the address: by its row where it has one."""
+        """Block the address, in its own row if it has one."""
         Subscription.objects.suppress(
             obj.address, Subscription.State.BLOCKED, email_type=obj.email_type, detail=obj.detail
         )
@@ -115,21 +110,18 @@ class SubscriptionAdmin(ModelAdmin):
 
     @admin.action(permissions=["change"], description=_("Send no more mails to the selected addresses"))
     def block(self, request: HttpRequest, queryset: QuerySet[Subscription]) -> None:
-        """Suppress those that get mails."""
+        """Suppress addresses that get mails."""
         self._change(request, queryset, Subscription.State.BLOCKED)
 
     def _change(self, request: HttpRequest, queryset: QuerySet[Subscription], state: Subscription.State) -> None:
         changed = 0
-        for subscription in queryset[:BLOCK_AT_MOST]:
+        for subscription in queryset[:AT_ONCE]:
             if subscription.become(state):
                 self.log_change(request, subscription, str(state.label))
                 changed += 1
-        told = ngettext("%(count)d subscription changed.", "%(count)d subscriptions changed.", changed)
-        self.message_user(request, told % {"count": changed}, messages.SUCCESS)
+        text = ngettext("%(count)d subscription was changed.", "%(count)d subscriptions were changed.", changed)
+        messages.success(request, text % {"count": changed})
 
     def has_change_permission(self, request: HttpRequest, obj: Subscription | None = None) -> bool:
         """Only the actions change anything."""
         return obj is None and super().has_change_permission(request, obj)
-
-    def has_delete_permission(self, request: HttpRequest, obj: Subscription | None = None) -> bool:
-        return False

@@ -1,35 +1,42 @@
-"""What staff do to one letter, with its entry in the admin's history."""
+"""What staff do to one dead letter, with its entry in the admin's history."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from django.db import router, transaction
 from django.utils.translation import gettext
 
+from emailqueue.dead_letters.preview import is_stale
+from emailqueue.errors import NotRetryable
 from emailqueue.jobs.priority import Priority
 from emailqueue.models import DeadLetter
 
 
-def retry(letter: DeadLetter, *, user_pk: Any, edits: Mapping[str, Any] | None = None) -> str:
-    """Retry the letter and return the job's id. Raises what DeadLetter.retry() raises; then nothing is written."""
+def retry(letter: DeadLetter, *, user_pk: Any, edits: Mapping[str, Any] | None = None, stale_too: bool = False) -> None:
+    """Retry a dead letter. Raises NotRetryable for one that is out of date, too, and what DeadLetter.retry() raises."""
+    if is_stale(letter) and not stale_too:
+        raise NotRetryable(gettext("Dead letter %(id)s is out of date.") % {"id": letter.pk})
     before = {**(letter.arguments or {}), "priority": letter.priority}
     with transaction.atomic(using=router.db_for_write(DeadLetter)):
-        job_id = letter.retry(**(edits or {}))
-        record(user_pk, _retried(before, letter.edits), letter=letter)
-    return job_id
+        letter.retry(**(edits or {}))
+        record(user_pk, _describe(before, letter.edits), letter=letter)
 
 
 def discard(letter: DeadLetter, *, user_pk: Any, reason: str) -> None:
-    """Discard the letter. Raises NotDiscardable; then nothing is written."""
+    """Discard a dead letter. Raises NotDiscardable."""
     with transaction.atomic(using=router.db_for_write(DeadLetter)):
         letter.discard(reason)
         record(user_pk, gettext("Discarded: %(reason)s") % {"reason": reason}, letter=letter)
 
 
+ACTIONS: Mapping[str, Callable[..., None]] = {"retry": retry, "discard": discard}
+"""By their permission. Each takes a dead letter, `user_pk` and options; one that raises has changed nothing."""
+
+
 def record(user_pk: Any, message: str, *, letter: DeadLetter | None = None, about: str = "") -> None:
-    """Write an entry of the admin's history, for a letter or for something that concerns many."""
+    """Write an entry of the admin's history, for a dead letter or for something that concerns many."""
     # Imported late: a project's worker may live without the admin.
     from django.contrib.admin.models import CHANGE, LogEntry
     from django.contrib.contenttypes.models import ContentType
@@ -44,7 +51,7 @@ def record(user_pk: Any, message: str, *, letter: DeadLetter | None = None, abou
     )
 
 
-def _retried(before: Mapping[str, Any], edits: Mapping[str, Any]) -> str:
+def _describe(before: Mapping[str, Any], edits: Mapping[str, Any]) -> str:
     """Return what a retry changed. Of the context only the names: its values are the mail's content."""
     changes = []
     if "to" in edits:

@@ -1,4 +1,4 @@
-"""How many letters there are: exact while they are few, and honest about it when they are many."""
+"""How many dead letters there are: exact while they are few, about when they are many."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from django.utils.translation import gettext, ngettext
 from emailqueue.models import DeadLetter
 
 if TYPE_CHECKING:
-    LetterPaginator = Paginator[DeadLetter]
+    DeadLetterPaginator = Paginator[DeadLetter]
 else:
-    LetterPaginator = Paginator
+    DeadLetterPaginator = Paginator
 
 EXACT = 10_000
-"""Letters that are counted, and that can be paged through; a filter leads to the others."""
+"""Dead letters that are counted and can be paged through; a filter leads to the others."""
 
 
-class BoundedPaginator(LetterPaginator):
+class BoundedPaginator(DeadLetterPaginator):
     """Counts up to a bound, so that a page costs the same at ten letters and at a million."""
 
     object_list: Any
@@ -38,19 +38,19 @@ class BoundedPaginator(LetterPaginator):
         return min(self.counted, EXACT)
 
     @cached_property
-    def told(self) -> str:
-        """How many there are, for people."""
+    def described(self) -> str:
+        """How many there are, in words."""
         if self.counted <= EXACT:
             text = ngettext("%(count)s dead letter", "%(count)s dead letters", self.counted)
-            return text % {"count": _spelt(self.counted)}
-        numbers = {"most": _spelt(EXACT), "all": _spelt(table_size(self.object_list.db))}
+            return text % {"count": _formatted(self.counted)}
+        numbers = {"most": _formatted(EXACT), "all": _formatted(table_size(self.object_list.db))}
         if self.object_list.query.where:
             return gettext("more than %(most)s of about %(all)s dead letters") % numbers
         return gettext("about %(all)s dead letters; the newest %(most)s can be paged through") % numbers
 
 
 def table_size(using: str) -> int:
-    """Return about how many letters there are, in constant time where the database can tell."""
+    """Return about how many dead letters there are, in constant time where the database can tell."""
     connection = connections[using]
     letters = DeadLetter.objects.using(using)
     estimate = ESTIMATES.get(connection.vendor)
@@ -67,12 +67,12 @@ def _bounded(letters: Any) -> int:
     return int(letters.order_by()[: EXACT + 1].count())
 
 
-def _spelt(number: int) -> str:
+def _formatted(number: int) -> str:
     return number_format(number, force_grouping=True)
 
 
 ESTIMATES: dict[str, Callable[[str], str]] = {
-    # Letters go by age, so that the row ids that are left lie close together.
+    # Rows are deleted by age, so that the row ids that are left lie close together.
     # Two sub-queries: SQLite looks up one end of an index, but scans for both.
     "sqlite": lambda table: f"SELECT (SELECT MAX(rowid) FROM {table}) - (SELECT MIN(rowid) FROM {table}) + 1",  # noqa: S608
     "postgresql": lambda table: f"SELECT reltuples::bigint FROM pg_class WHERE oid = '{table}'::regclass",  # noqa: S608

@@ -1,21 +1,19 @@
-"""How letters leave the admin as a file: read and written a piece at a time, however many they are."""
+"""Dead letters as the lines of a file: read and written a piece at a time, however many they are."""
 
 from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db.models import QuerySet
-from django.http import StreamingHttpResponse
-from django.utils import timezone
 
 from emailqueue.models import DeadLetter
 
 PIECE = 500
-"""Letters in memory at once."""
+"""Dead letters in memory at once."""
 COLUMNS = (
     "id", "job_id", "queue", "label", "email_type", "recipient", "priority", "reason", "status", "tries",
     "attempts_allowed", "error_class", "message", "smtp_code", "smtp_reply", "created_at", "died_at", "closed_at",
@@ -27,30 +25,6 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "
 """A cell that begins so is a formula to a spreadsheet (OWASP: CSV injection)."""
 
 
-def export_csv(letters: QuerySet[DeadLetter]) -> StreamingHttpResponse:
-    """Return the letters as CSV, one a line, without their content."""
-    return _file(_csv_lines(letters), name="csv", content_type="text/csv; charset=utf-8")
-
-
-def export_json(letters: QuerySet[DeadLetter], *, with_body: bool) -> StreamingHttpResponse:
-    """Return the letters as a JSON array, with or without their content."""
-    columns = COLUMNS + BODY if with_body else COLUMNS
-    return _file(_json_lines(letters, columns), name="json", content_type="application/json")
-
-
-def _file(lines: Iterator[str], *, name: str, content_type: str) -> StreamingHttpResponse:
-    moment = timezone.now().strftime("%Y%m%d-%H%M%S")
-    return StreamingHttpResponse(
-        (line.encode("utf-8", "replace") for line in lines),
-        content_type=content_type,
-        headers={
-            "Content-Disposition": f'attachment; filename="dead-letters-{moment}.{name}"',
-            "X-Content-Type-Options": "nosniff",
-            "Cache-Control": "no-store",
-        },
-    )
-
-
 class _Line:
     """What csv writes to: hands the line back."""
 
@@ -58,14 +32,17 @@ class _Line:
         return line
 
 
-def _csv_lines(letters: QuerySet[DeadLetter]) -> Iterator[str]:
+def csv_lines(letters: QuerySet[DeadLetter]) -> Iterator[str]:
+    """Write CSV, one dead letter a line, without their content."""
     writer: Any = csv.writer(_Line())
     yield writer.writerow(COLUMNS)
     for row in _rows(letters, COLUMNS):
-        yield writer.writerow([_cell(value) for value in row])
+        yield writer.writerow(map(_cell, row))
 
 
-def _json_lines(letters: QuerySet[DeadLetter], columns: tuple[str, ...]) -> Iterator[str]:
+def json_lines(letters: QuerySet[DeadLetter], *, with_body: bool) -> Iterator[str]:
+    """Write a JSON array, one dead letter a line, with or without their content."""
+    columns = COLUMNS + BODY if with_body else COLUMNS
     comma = "[\n"
     for row in _rows(letters, columns):
         yield comma + json.dumps(dict(zip(columns, row, strict=True)), cls=DjangoJSONEncoder)
@@ -73,7 +50,7 @@ def _json_lines(letters: QuerySet[DeadLetter], columns: tuple[str, ...]) -> Iter
     yield "\n]\n" if comma == ",\n" else "[]\n"
 
 
-def _rows(letters: QuerySet[DeadLetter], columns: tuple[str, ...]) -> Iterator[tuple[Any, ...]]:
+def _rows(letters: QuerySet[DeadLetter], columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
     """Read in the order of the ids, since a cursor that stays open would hold a transaction as long as the download."""
     last = ""
     ordered = letters.order_by("pk").values_list("pk", *columns)

@@ -1,4 +1,4 @@
-"""Where a letter came from: other apps that know put a link on its page."""
+"""Where a dead letter came from: other apps that know put a link on its page."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from emailqueue.models import DeadLetter
 
 
 class Origin(NamedTuple):
-    """A link to what led to a letter."""
+    """A link to what led to a dead letter."""
 
-    words: str
-    address: str
+    label: str
+    url: str
 
 
 OriginFinder = Callable[[DeadLetter, Any], Origin | None]
@@ -20,7 +20,7 @@ _finders: dict[str, OriginFinder] = {}
 
 
 def register_origin(name: str, finder: OriginFinder) -> None:
-    """Put the link that `finder` returns for a letter and a user, or none, on the letter's page."""
+    """Show the link that `finder` returns for a dead letter and a user, if any, on the page of the dead letter."""
     _finders[name] = finder
 
 

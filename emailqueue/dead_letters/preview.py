@@ -1,30 +1,32 @@
-"""A letter's mail as it would go out now, and how that differs from what it was."""
+"""A mail as it would go out now, and how that differs from what it was when it became a dead letter."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import timedelta
+from typing import Any, Self
 
+from django.core.mail import EmailMultiAlternatives
 from django.template.defaultfilters import filesizeformat
 from django.utils import timezone
 from django.utils.html import linebreaks
 
 from emailqueue.conf import get_settings
 from emailqueue.email_types import EmailType, email_types
+from emailqueue.errors import MissingSample
 from emailqueue.mail.messages import MESSAGE, preview_of, recipients_of
 from emailqueue.mail.rendering import message_id, render
-from emailqueue.models import DeadLetter
+from emailqueue.models import DeadLetter, Status
 
-UNKNOWN = "unknown"
-MOST_LINES = 200
+SAMPLE_RECIPIENT = "ada@example.com"
+MAX_LINES = 200
 """Lines of a difference that are shown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rendition:
+class Preview:
     """A mail that was rendered, or why it could not be."""
 
     sender: str = ""
@@ -34,104 +36,110 @@ class Rendition:
     text: str = ""
     html: str = ""
     attachments: Sequence[str] = ()
-    """File name, type and size of each."""
+    """Name, type and size of each file."""
 
     error: str = ""
 
-    def as_json(self) -> dict[str, str]:
-        """Return what is kept with a letter."""
-        return {"subject": self.subject, "text": self.text}
+    @classmethod
+    def failed(cls, error: Exception) -> Self:
+        """Return what is shown in place of a mail that `error` kept from being rendered."""
+        return cls(error=f"{type(error).__name__}: {error}")
 
 
-def render_now(letter: DeadLetter) -> Rendition:
-    """Render the mail of a letter. What goes wrong is told in `error`: templates raise anything."""
+def render_now(letter: DeadLetter) -> Preview:
+    """Render the mail of a dead letter. An error is returned in `error`: templates raise anything."""
     arguments = letter.arguments if isinstance(letter.arguments, dict) else {}
     try:
         if letter.email_type == MESSAGE:
-            return _of_message(arguments)
-        return rendition(
+            return _preview_of_message(arguments)
+        return _preview_of_type(
             email_types()[letter.email_type],
             arguments["to"],
             arguments["context"],
-            job_id=letter.job_id or UNKNOWN,
+            job_id=letter.job_id,
             language=arguments.get("language"),
         )
     except Exception as error:  # noqa: BLE001 - see above
-        return Rendition(error=f"{type(error).__name__}: {error}")
+        return Preview.failed(error)
 
 
-def rendition(
-    email_type: EmailType, to: str, context: Mapping[str, Any], *, job_id: str = UNKNOWN, language: str | None = None
-) -> Rendition:
-    """Render a mail as it would go out now. Raises whatever its template raises."""
+def render_sample(email_type: EmailType, *, language: str | None = None) -> Preview:
+    """
+    Render the mail of a type with its sample, in its own language unless one is given.
+
+    Raises MissingSample, InvalidContext for a sample that does not fit, and whatever the template raises.
+    """
+    if email_type.sample is None:
+        raise MissingSample(f"The e-mail type {email_type.name!r} has no sample. Give EmailType(sample=...) a context.")
+    context = email_type.complete(email_type.sample, frontend_url=get_settings().frontend_url)
+    return _preview_of_type(email_type, SAMPLE_RECIPIENT, context, language=language)
+
+
+def render_at_death(letter: DeadLetter) -> dict[str, str] | None:
+    """Return what a new dead letter keeps of its mail; None for types that are never out of date."""
+    if _stale_after(letter.email_type) is None:
+        return None
+    mail = render_now(letter)
+    return None if mail.error else {"subject": mail.subject, "text": mail.text}
+
+
+def is_stale(letter: DeadLetter) -> bool:
+    """Return whether the mail of an open dead letter is older than its type allows without asking."""
+    limit = _stale_after(letter.email_type)
+    if limit is None or letter.status != Status.OPEN:
+        return False
+    return timezone.now() - (letter.created_at or letter.died_at) > limit
+
+
+def differences(letter: DeadLetter, mail: Preview) -> list[str] | None:
+    """Return the lines in which the mail now differs from the mail then; None when no record was kept."""
+    kept = letter.rendered
+    if not isinstance(kept, dict) or mail.error:
+        return None
+    then = [str(kept.get("subject", "")), "", *str(kept.get("text", "")).splitlines()]
+    now = [mail.subject, "", *mail.text.splitlines()]
+    return list(difflib.unified_diff(then, now, lineterm="", n=1))[2:][:MAX_LINES]
+
+
+def _preview_of_type(
+    email_type: EmailType, to: str, context: Mapping[str, Any], *, job_id: str = "", language: str | None = None
+) -> Preview:
     # A link that works is for the recipient alone.
     link = f"{get_settings().frontend_url}/…" if email_type.subscribed else ""
-    message = render(email_type, to, context, message_id=message_id(job_id), language=language, unsubscribe_url=link)
-    return Rendition(
+    key = message_id(job_id or "unknown")
+    message = render(email_type, to, context, message_id=key, language=language, unsubscribe_url=link)
+    return _preview(message, to=to, attachments=[_describe(attachment) for attachment in message.attachments])
+
+
+def _preview_of_message(arguments: Mapping[str, Any]) -> Preview:
+    attached = arguments["message"].get("attachments", ())
+    names = [str(entry.get("filename") or entry.get("mimetype", "…")) for entry in attached]
+    return _preview(preview_of(arguments), to=", ".join(recipients_of(arguments)), attachments=names)
+
+
+def _preview(message: EmailMultiAlternatives, *, to: str, attachments: Sequence[str]) -> Preview:
+    text = str(message.body)
+    html = next((str(content) for content, mimetype in message.alternatives if mimetype == "text/html"), "")
+    if message.content_subtype == "html":
+        text, html = "", text
+    return Preview(
         sender=message.from_email,
         to=to,
         reply_to=", ".join(message.reply_to),
         subject=str(message.subject),
-        text=str(message.body),
-        html=next((str(part[0]) for part in message.alternatives), ""),
-        attachments=[_told(attachment) for attachment in message.attachments],
-    )
-
-
-def _of_message(arguments: Mapping[str, Any]) -> Rendition:
-    message = preview_of(arguments)
-    html = next((str(content) for content, mimetype in message.alternatives if mimetype == "text/html"), "")
-    text = str(message.body)
-    if message.content_subtype == "html":
-        text, html = "", text
-    attached = arguments["message"].get("attachments", ())
-    return Rendition(
-        sender=message.from_email,
-        to=", ".join(recipients_of(arguments)),
-        reply_to=", ".join(message.reply_to),
-        subject=str(message.subject),
         text=text,
         html=html or linebreaks(text, autoescape=True),
-        attachments=[str(entry.get("filename") or entry.get("mimetype", "…")) for entry in attached],
+        attachments=attachments,
     )
 
 
-def _told(attachment: Any) -> str:
+def _describe(attachment: Any) -> str:
     name, content, mimetype = attachment
     size = len(content.encode() if isinstance(content, str) else content)
     return f"{name or '-'} ({mimetype}, {filesizeformat(size)})"
 
 
-def render_at_death(letter: DeadLetter) -> dict[str, str] | None:
-    """Return what a letter keeps of its mail when it dies; None for types that are never out of date."""
-    if _stale_after(letter.email_type) is None:
-        return None
-    rendition = render_now(letter)
-    return None if rendition.error else rendition.as_json()
-
-
-def is_stale(letter: DeadLetter, *, now: datetime | None = None) -> bool:
-    """Return whether the mail is older than its type allows without asking."""
-    limit = _stale_after(letter.email_type)
-    if limit is None:
-        return False
-    return (now or timezone.now()) - (letter.created_at or letter.died_at) > limit
-
-
-def differences(letter: DeadLetter, rendition: Rendition) -> list[str] | None:
-    """Return the lines in which the mail now differs from the mail at its death; None when that is not on record."""
-    kept = letter.rendered
-    if not isinstance(kept, dict) or rendition.error:
-        return None
-    then = [str(kept.get("subject", "")), "", *str(kept.get("text", "")).splitlines()]
-    now = [rendition.subject, "", *rendition.text.splitlines()]
-    lines = list(difflib.unified_diff(then, now, lineterm="", n=1))[2:]
-    return lines[:MOST_LINES]
-
-
 def _stale_after(name: str) -> timedelta | None:
-    email_type: EmailType | None = email_types().get(name)
-    if email_type is None or email_type.stale_after is None:
-        return None
-    limit = email_type.stale_after
-    return limit if isinstance(limit, timedelta) else timedelta(seconds=limit)
+    email_type = email_types().get(name)
+    limit = email_type.stale_after if email_type else None
+    return limit if limit is None or isinstance(limit, timedelta) else timedelta(seconds=limit)

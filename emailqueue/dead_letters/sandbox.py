@@ -1,4 +1,4 @@
-"""How a mail's HTML is shown: in a frame that runs nothing, asks nobody and submits nothing."""
+"""How a mail's HTML is shown: in a frame that runs nothing, loads nothing and submits nothing."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ POLICY = (
     "sandbox; default-src 'none'; img-src data:; style-src 'unsafe-inline'; font-src 'none'; "
     "form-action 'none'; base-uri 'none'; frame-ancestors 'self'"
 )
-"""Content-Security-Policy. Pictures of the mail that lie elsewhere stay empty: fetching one tells that it was read."""
+"""Content-Security-Policy. Remote pictures stay empty: to fetch one would show the sender that the mail was read."""
 
 TAGS = "base|embed|fencedframe|frame|frameset|iframe|link|meta|object|portal|script"
-IDLE = re.compile(rf"<(/?)({TAGS})\b", re.IGNORECASE)
-"""Tags that the policy takes the effect from. Browsers may still connect to where they point, in advance."""
+CONNECTING = re.compile(rf"<(/?)({TAGS})\b", re.IGNORECASE)
+"""Tags that the policy makes useless. Browsers may still connect in advance to where they point."""
 
 
-def sealed(html: str) -> HttpResponse:
-    """Return the page for a frame. Also opened by itself, it is as harmless: the policy has a sandbox of its own."""
+def sandboxed(html: str) -> HttpResponse:
+    """Return the page for a frame. It is as harmless when opened by itself: the policy has a sandbox of its own."""
     return HttpResponse(
-        IDLE.sub(r"<\1x-\2", html),
+        CONNECTING.sub(r"<\1x-\2", html),
         headers={
             "Content-Security-Policy": POLICY,
             "X-Frame-Options": "SAMEORIGIN",

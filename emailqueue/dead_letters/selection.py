@@ -1,11 +1,13 @@
-"""Which letters a filter and a search select: the same for the list, for an export and for a bulk action."""
+"""Which dead letters a filter and a search select: the same for the list, for an export and for a bulk action."""
 
 from __future__ import annotations
 
+import operator
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
+from functools import reduce
 from typing import Any, Self
 
 from django.db import connections
@@ -14,35 +16,37 @@ from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext_lazy as _
 
-from emailqueue.models import DeadLetter, Reason, Status
+from emailqueue.models import DeadLetter
 from emailqueue.models.derived import begins, text_key
-from emailqueue.verdict.judge import Action
 
 PROBE = 1000
 """Matches of a search that are looked up by their ids; above, the list is read in its order until a page is full."""
 
+COLUMNS = ("recipient_domain", "email_type", "smtp_code", "verdict", "reason", "status")
+"""What is filtered by one exact value, the most telling column first."""
 AGES = {
     "hour": (timedelta(hours=1), _("the last hour")),
     "day": (timedelta(days=1), _("the last 24 hours")),
     "week": (timedelta(days=7), _("the last 7 days")),
     "month": (timedelta(days=30), _("the last 30 days")),
 }
+PARAMETERS = {"died", *(f"{name}__exact" for name in COLUMNS)}
+"""All filters, as the address of the list names them."""
 NO_MAIL = "-"
 """Value of the type for jobs that are no mails."""
-
 NOTHING = Q(pk__in=())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """A filter as the address of the list spells it."""
+    """A filter and a search. Empty fields select all."""
 
     status: str = ""
     reason: str = ""
     verdict: str = ""
-    email_type: str = ""
     smtp_code: str = ""
-    domain: str = ""
+    email_type: str = ""
+    recipient_domain: str = ""
     since: str = ""
     """ISO time: died then or later."""
 
@@ -53,15 +57,10 @@ class Selection:
 
     @classmethod
     def parse(cls, query: Mapping[str, str]) -> Self:
-        """Read the query of the list's address. Whatever else stands there counts for nothing."""
+        """Read the query of the list's address, and ignore whatever else stands there."""
         age = AGES.get(query.get("died", ""))
         return cls(
-            status=query.get("status__exact", ""),
-            reason=query.get("reason__exact", ""),
-            verdict=query.get("verdict__exact", ""),
-            email_type=query.get("email_type__exact", ""),
-            smtp_code=query.get("smtp_code__exact", "").strip(),
-            domain=query.get("recipient_domain__exact", "").strip().lower(),
+            **{name: query.get(f"{name}__exact", "").strip() for name in COLUMNS},
             since=(timezone.now() - age[0]).isoformat() if age else "",
             search=query.get("q", "").strip(),
         )
@@ -72,34 +71,26 @@ class Selection:
         return cls(**fields)
 
     def as_json(self) -> dict[str, str]:
-        """Return the fields that say something."""
+        """Return the fields that are set."""
         return {name: value for name, value in asdict(self).items() if value}
 
     def up_to(self, moment: datetime) -> Self:
-        """Return this selection without the letters that die after `moment`."""
+        """Return this selection without the dead letters of later."""
         return replace(self, until=moment.isoformat())
 
-    def words(self) -> list[tuple[str, str]]:
+    def describe(self) -> list[tuple[str, str]]:
         """Return what it selects, for people: pairs of label and value."""
-        status, reason = dict(Status.choices), dict(Reason.choices)
-        told = [
-            (_("status"), status.get(self.status, self.status)),
-            (_("reason"), reason.get(self.reason, self.reason)),
-            (_("verdict"), dict(Action.choices).get(self.verdict, self.verdict)),
-            (_("type"), _("no mail") if self.email_type == NO_MAIL else self.email_type),
-            (_("SMTP code"), self.smtp_code),
-            (_("domain"), self.domain),
+        described: list[tuple[Any, Any]] = [
+            *(_describe(name, value) for name in reversed(COLUMNS) if (value := getattr(self, name))),
             (_("since"), self.since[:16].replace("T", " ")),
             (_("search"), self.search),
         ]
-        return [(str(label), str(value)) for label, value in told if value]
+        return [(str(label), str(value)) for label, value in described if value]
 
     def condition(self) -> Q:
-        """Return the condition that a letter fulfils; the search in a form that no index serves."""
-        condition = Q()
-        for field, text in self._sought() if self.search else []:
-            condition |= Q(**{f"{field}__startswith": text})
-        return self._filters() & condition
+        """Return the condition for one dead letter; the search in a form that no index serves."""
+        found = [Q(**{f"{field}__startswith": text}) for field, text in self._sought()] if self.search else []
+        return self._filters() & reduce(operator.or_, found, Q())
 
     def narrow(self, letters: QuerySet[DeadLetter]) -> QuerySet[DeadLetter]:
         """Return those of `letters` that are selected, so that a page of them is found by an index."""
@@ -112,38 +103,17 @@ class Selection:
         return letters.alias(fits=fits(self._filters())).filter(pk__in=found, fits=True)
 
     def _by_filters(self, letters: QuerySet[DeadLetter]) -> QuerySet[DeadLetter]:
-        leading, *others = self._equal() or [Q()]
+        leading, *others = self._exact() or [Q()]
         if not others or connections[letters.db].vendor != "sqlite":
             return letters.filter(self._filters())
-        # Without statistics SQLite takes any index for as good as another, and half of all letters are open.
-        rest = Q()
-        for part in others:
-            rest &= part
-        return letters.filter(leading & self._period()).alias(fits=fits(rest)).filter(fits=True)
+        # Without statistics SQLite takes any index for as good as another, and half of all dead letters are open.
+        return letters.filter(leading & self._period()).alias(fits=fits(_all(others))).filter(fits=True)
 
     def _filters(self) -> Q:
-        condition = self._period()
-        for part in self._equal():
-            condition &= part
-        return condition
+        return _all([self._period(), *self._exact()])
 
-    def _equal(self) -> list[Q]:
-        """Return the conditions that ask for one value, the one that tells most first."""
-        parts = []
-        if self.domain:
-            parts.append(Q(recipient_domain=self.domain))
-        if self.email_type:
-            parts.append(Q(email_type="" if self.email_type == NO_MAIL else self.email_type))
-        if self.smtp_code:
-            # Three digits: PostgreSQL refuses a number that its column cannot hold.
-            parts.append(Q(smtp_code=int(self.smtp_code)) if re.fullmatch("[0-9]{3}", self.smtp_code) else NOTHING)
-        if self.verdict:
-            parts.append(Q(verdict=self.verdict))
-        if self.reason:
-            parts.append(Q(reason=self.reason))
-        if self.status:
-            parts.append(Q(status=self.status))
-        return parts
+    def _exact(self) -> list[Q]:
+        return [_exactly(name, value) for name in COLUMNS if (value := getattr(self, name))]
 
     def _period(self) -> Q:
         condition = Q()
@@ -154,7 +124,7 @@ class Selection:
         return condition
 
     def _sought(self) -> list[tuple[str, str]]:
-        """Return the columns that are searched, with what each begins with."""
+        """Return the columns that are searched, and what each has to begin with."""
         # PostgreSQL refuses NUL, and no column holds it.
         term = self.search.replace("\0", "\N{SYMBOL FOR NULL}")
         sought = [("recipient_key", term.lower()), ("job_id", term), ("error_key", text_key(term))]
@@ -165,7 +135,7 @@ class Selection:
         return sought
 
     def _found(self, using: str) -> list[str] | None:
-        """Return the ids of the letters that the search finds, or None when they are too many."""
+        """Return the ids that the search finds, or None when they are too many."""
         found: set[str] = set()
         for field, text in self._sought():
             rows = DeadLetter.objects.using(using).filter(begins(field, text, using=using))
@@ -178,3 +148,22 @@ def fits(condition: Q) -> Any:
     if not condition:
         return Value(value=True)
     return Case(When(condition, then=Value(value=True)), default=Value(value=False))
+
+
+def _exactly(name: str, value: str) -> Q:
+    # Three digits: PostgreSQL refuses a number that its column cannot hold.
+    if name == "smtp_code" and not re.fullmatch("[0-9]{3}", value):
+        return NOTHING
+    if name == "email_type" and value == NO_MAIL:
+        return Q(email_type="")
+    return Q(**{name: value.lower() if name == "recipient_domain" else value})
+
+
+def _all(conditions: Iterable[Q]) -> Q:
+    return reduce(operator.and_, conditions, Q())
+
+
+def _describe(name: str, value: str) -> tuple[Any, Any]:
+    field: Any = DeadLetter._meta.get_field(name)  # noqa: SLF001 - public by its docs
+    names = {**dict(field.flatchoices), NO_MAIL: _("no mail")}
+    return field.verbose_name, names.get(value, value)

@@ -18,6 +18,6 @@ def event_of(letter: DeadLetter, user: Any) -> Origin | None:
     if not (letter.cause or letter.queue == EVENT_QUEUE) or not user.has_perm("emailqueue.view_eventtrail"):
         return None
     return Origin(
-        words=_("Trail of its event"),
-        address=f"{reverse('admin:emailqueue_eventtrail_changelist')}?{urlencode({'id': letter.pk})}",
+        label=_("Trail of its event"),
+        url=f"{reverse('admin:emailqueue_eventtrail_changelist')}?{urlencode({'id': letter.pk})}",
     )

@@ -76,14 +76,13 @@ class Migration(migrations.Migration):
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 (
-                    "verb",
+                    "action",
                     models.CharField(
-                        choices=[("retry", "retry"), ("discard", "discard")], max_length=20, verbose_name="verb"
+                        choices=[("retry", "retry"), ("discard", "discard")], max_length=20, verbose_name="action"
                     ),
                 ),
                 ("selection", models.JSONField(default=dict, verbose_name="filter")),
-                ("reason", models.TextField(blank=True, verbose_name="reason of the discard")),
-                ("stale_too", models.BooleanField(default=False, verbose_name="also those that are out of date")),
+                ("options", models.JSONField(default=dict, verbose_name="options")),
                 ("user_pk", models.CharField(blank=True, max_length=100, verbose_name="user id")),
                 ("user_name", models.CharField(blank=True, max_length=200, verbose_name="by")),
                 (
@@ -101,14 +100,14 @@ class Migration(migrations.Migration):
                         verbose_name="state",
                     ),
                 ),
-                ("cursor", models.CharField(blank=True, max_length=64, verbose_name="last letter looked at")),
+                ("cursor", models.CharField(blank=True, max_length=64, verbose_name="last dead letter read")),
                 (
                     "table_size",
-                    models.BigIntegerField(default=0, verbose_name="letters in the table at the start, about"),
+                    models.BigIntegerField(default=0, verbose_name="approximate size of the table at the start"),
                 ),
-                ("scanned", models.BigIntegerField(default=0, verbose_name="letters looked at")),
-                ("done", models.BigIntegerField(default=0, verbose_name="letters changed")),
-                ("refused", models.BigIntegerField(default=0, verbose_name="letters left as they are")),
+                ("scanned", models.BigIntegerField(default=0, verbose_name="read")),
+                ("done", models.BigIntegerField(default=0, verbose_name="changed")),
+                ("refused", models.BigIntegerField(default=0, verbose_name="left unchanged")),
                 ("last_error", models.TextField(blank=True, verbose_name="last error")),
                 ("created_at", models.DateTimeField(default=django.utils.timezone.now, verbose_name="started at")),
                 ("next_step_at", models.DateTimeField(default=django.utils.timezone.now, verbose_name="next step at")),

@@ -1,4 +1,4 @@
-"""The table of what staff do to all letters that match a filter; a worker does it, a few letters at a time."""
+"""The table of what staff do to all dead letters that match a filter; a worker does it, a few at a time."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class BulkQuerySet(models.QuerySet["BulkAction"]):
 
 
 class BulkAction(models.Model):
-    """One verb for all open letters of a selection, in the order of their ids."""
+    """One action for all open dead letters of a selection, in the order of their ids."""
 
-    class Verb(models.TextChoices):
-        """What is done to each letter."""
+    class Action(models.TextChoices):
+        """What is done to each dead letter; by the name of its permission."""
 
         RETRY = "retry", _("retry")
         DISCARD = "discard", _("discard")
@@ -35,19 +35,19 @@ class BulkAction(models.Model):
         DONE = "done", _("done")
         FAILED = "failed", _("failed")
 
-    verb = models.CharField(_("verb"), max_length=20, choices=Verb.choices)
+    action = models.CharField(_("action"), max_length=20, choices=Action.choices)
     selection = models.JSONField(_("filter"), default=dict)
-    reason = models.TextField(_("reason of the discard"), blank=True)
-    stale_too = models.BooleanField(_("also those that are out of date"), default=False)
+    options = models.JSONField(_("options"), default=dict)
+    """What the action takes beside the dead letter."""
     user_pk = models.CharField(_("user id"), max_length=100, blank=True)
     """No foreign key: a project may keep its users elsewhere, and a worker may need none."""
     user_name = models.CharField(_("by"), max_length=200, blank=True)
     state = models.CharField(_("state"), max_length=20, choices=State.choices, default=State.WAITING)
-    cursor = models.CharField(_("last letter looked at"), max_length=64, blank=True)
-    table_size = models.BigIntegerField(_("letters in the table at the start, about"), default=0)
-    scanned = models.BigIntegerField(_("letters looked at"), default=0)
-    done = models.BigIntegerField(_("letters changed"), default=0)
-    refused = models.BigIntegerField(_("letters left as they are"), default=0)
+    cursor = models.CharField(_("last dead letter read"), max_length=64, blank=True)
+    table_size = models.BigIntegerField(_("approximate size of the table at the start"), default=0)
+    scanned = models.BigIntegerField(_("read"), default=0)
+    done = models.BigIntegerField(_("changed"), default=0)
+    refused = models.BigIntegerField(_("left unchanged"), default=0)
     last_error = models.TextField(_("last error"), blank=True)
     created_at = models.DateTimeField(_("started at"), default=timezone.now)
     next_step_at = models.DateTimeField(_("next step at"), default=timezone.now)
@@ -63,7 +63,7 @@ class BulkAction(models.Model):
         indexes = (models.Index(fields=["state", "next_step_at"], name="emailqueue_bulk_state"),)
 
     def __str__(self) -> str:
-        return f"{self.Verb(self.verb).label} · {self.State(self.state).label}"
+        return f"{self.get_action_display()} · {self.get_state_display()}"
 
     @property
     def active(self) -> bool:
@@ -72,13 +72,13 @@ class BulkAction(models.Model):
 
     @property
     def progress(self) -> int:
-        """Per cent of the table that was looked at."""
+        """Per cent of the table that was read."""
         if self.state == self.State.DONE:
             return 100
         return min(99, 100 * self.scanned // max(1, self.table_size))
 
     def stop(self) -> bool:
-        """Stop it before its next letter; False when it had ended already."""
+        """Stop it before its next dead letter; False when it had ended already."""
         fields: dict[str, Any] = {"state": self.State.STOPPED, "finished_at": timezone.now()}
         stopped = bool(BulkAction.objects.active().filter(pk=self.pk).update(**fields))
         self.refresh_from_db()

@@ -120,7 +120,7 @@ def test_the_web_of_the_image_answers_its_health_check_and_ends_on_sigterm(
     eventually(healthy, 30, every=0.5)
     running[0].send_signal(signal.SIGTERM)
     assert running[0].wait(30) == 0
-    assert (app / "staticfiles" / "emailqueue" / "review.css").is_file()
+    assert (app / "staticfiles" / "emailqueue" / "admin.css").is_file()
 
 
 def test_a_worker_of_the_image_beats_and_ends_on_sigterm(

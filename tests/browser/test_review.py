@@ -68,7 +68,7 @@ def test_a_failure_is_found_read_edited_retried_and_delivered(
     browser.get_by_label("Recipient").fill("bob@new.example")
     browser.get_by_label("Priority").select_option("critical")
     browser.get_by_role("button", name="Retry with these edits").click()
-    expect(browser.locator(".messagelist")).to_contain_text("The letter is being retried.")
+    expect(browser.locator(".messagelist")).to_contain_text("The dead letter is being retried.")
     work()
     browser.reload()
 
@@ -117,7 +117,7 @@ def test_a_letter_is_discarded_by_keyboard(open_as: Open) -> None:
     browser.keyboard.type("the mailbox is gone")
     browser.keyboard.press("Enter")
 
-    expect(browser.locator(".messagelist")).to_contain_text("1 letter was discarded.")
+    expect(browser.locator(".messagelist")).to_contain_text("1 dead letter was discarded.")
     letter.refresh_from_db()
     assert (letter.status, letter.discard_reason) == (Status.DISCARDED, "the mailbox is gone")
 
@@ -275,7 +275,7 @@ def test_the_list_fits_a_small_screen_with_all_columns(open_as: Open) -> None:
 
     wide, box = browser.locator("#changelist .results").evaluate("box => [box.scrollWidth, box.clientWidth]")
     colours = [
-        browser.locator(f"tr:has(.eq-{kind}) .field-kind").evaluate("cell => getComputedStyle(cell).color")
+        browser.locator(f"tr:has(.eq-{kind}) .field-mail").evaluate("cell => getComputedStyle(cell).color")
         for kind in ("open", "closed")
     ]
 

@@ -137,7 +137,7 @@ def test_the_button_retries_the_letter_and_leaves_a_trace(valkey: Redis) -> None
 
     text = client.post(page(letter, "retry"), follow=True).content.decode()
 
-    assert "1 letter is being retried." in text
+    assert "1 dead letter is being retried." in text
     assert statuses() == {Status.RETRYING}
     assert valkey.exists("rq:job:job-1") == 1
     entry = LogEntry.objects.get()
@@ -157,7 +157,7 @@ def test_the_button_discards_with_a_reason_only() -> None:
     assert 'name="reason"' in asked
     assert "This field is required." in refused
     assert untouched == {Status.OPEN}
-    assert "1 letter was discarded." in done
+    assert "1 dead letter was discarded." in done
     assert DeadLetter.objects.get().discard_reason == "mailbox gone"
     assert LogEntry.objects.get().get_change_message() == "Discarded: mailbox gone"
 
@@ -169,8 +169,8 @@ def test_the_action_retries_a_selection_and_tells_what_it_could_not(valkey: Redi
 
     text = act(client, "retry", *selected[:3])
 
-    assert "2 letters are being retried." in text
-    assert "1 letter was left as it is: Dead letter" in text
+    assert "2 dead letters are being retried." in text
+    assert "1 dead letter was not changed: Dead letter" in text
     assert jobs(valkey) == 2
     assert LogEntry.objects.count() == 2
     assert DeadLetter.objects.open().count() == 2
@@ -186,8 +186,8 @@ def test_the_action_discards_what_was_selected_when_the_reason_was_asked() -> No
 
     text = client.post(LIST, {**hidden, "reason": "all bounced"}, follow=True).content.decode()
 
-    assert "2 letters was" not in text
-    assert "2 letters were discarded." in text
+    assert "2 dead letters was" not in text
+    assert "2 dead letters were discarded." in text
     assert DeadLetter.objects.open().get().recipient == "ada3@example.com"
     assert LogEntry.objects.count() == 2
 
@@ -200,7 +200,7 @@ def test_an_action_refuses_more_than_a_thousand_letters() -> None:
 
     texts = [act(client, action, letters[0], letters=ids, reason="no") for action in ("retry", "discard")]
 
-    assert all("At most 1000 letters are taken at once." in text for text in texts)
+    assert all("At most 1000 dead letters are changed at once." in text for text in texts)
     assert statuses() == {Status.OPEN}
 
 

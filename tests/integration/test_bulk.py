@@ -17,7 +17,7 @@ from django.urls import reverse
 from django.utils import timezone
 from redis import Redis
 
-from emailqueue.dead_letters import actions as verbs
+from emailqueue.dead_letters import actions
 from emailqueue.dead_letters import bulk as bulk_run
 from emailqueue.dead_letters.selection import Selection
 from emailqueue.email_types import _registry
@@ -31,8 +31,8 @@ from tests.conftest import Work, eventually
 from tests.letters import LIST, create, create_many, staff
 
 
-def bulk_page(bulk: BulkAction, verb: str = "change") -> str:
-    return reverse(f"admin:emailqueue_bulkaction_{verb}", args=[bulk.pk])
+def bulk_page(bulk: BulkAction, page: str = "change") -> str:
+    return reverse(f"admin:emailqueue_bulkaction_{page}", args=[bulk.pk])
 
 
 def ask(client: Client, action: str, query: str = "", **fields: str) -> Any:
@@ -50,8 +50,8 @@ def work_off(*, steps: int = 100) -> int:
     return taken
 
 
-def begun(user: Any, verb: str = "retry", selection: Selection | None = None, **options: Any) -> BulkAction:
-    return bulk_run.start(verb, selection or Selection(), user=user, **options)
+def begun(user: Any, action: str = "retry", selection: Selection | None = None, **options: Any) -> BulkAction:
+    return bulk_run.start(action, selection or Selection(), user=user, **options)
 
 
 @pytest.fixture
@@ -146,7 +146,7 @@ def test_a_worker_that_died_in_a_step_leaves_the_rest_to_another(admin: User, va
         state="running", next_step_at=timezone.now() + timedelta(seconds=bulk_run.PATIENCE)
     )
     for letter in DeadLetter.objects.order_by("pk")[:10]:  # the dead one's, of which it wrote nothing
-        verbs.discard(letter, user_pk=admin.pk, reason="no")
+        actions.discard(letter, user_pk=admin.pk, reason="no")
 
     early = bulk_run.work()
     untouched = DeadLetter.objects.open().count()
@@ -212,12 +212,12 @@ def test_who_lost_the_permission_changes_nothing_any_more(valkey: Redis) -> None
 
     bulk = BulkAction.objects.get()
     assert (bulk.state, bulk.done) == ("failed", 0)
-    assert "may not do this any more" in bulk.last_error
+    assert "no longer has the permission" in bulk.last_error
 
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize(("permissions", "seen", "stopped"), [((), 403, 403), (("view",), 200, 403)])
-def test_a_bulk_action_wants_the_permissions_of_its_verb(
+def test_a_bulk_action_needs_the_permissions_of_its_action(
     valkey: Redis, permissions: tuple[str, ...], seen: int, stopped: int
 ) -> None:
     create(1)

@@ -51,7 +51,7 @@ def english_in(page: str) -> list[str]:
     ("path", "says"),
     [
         (LIST, "Ausgewählte unzustellbare Mails erneut versuchen"),
-        (reverse("admin:emailqueue_deadletter_change", args=["1".zfill(32)]), "Die Mail, wie sie jetzt hinausginge"),
+        (reverse("admin:emailqueue_deadletter_change", args=["1".zfill(32)]), "Die Mail, wie sie jetzt gesendet würde"),
         (reverse("admin:emailqueue_stats"), "Versandlimit über alle Worker"),
         (reverse("admin:emailqueue_subscription_changelist"), "durch Mitarbeiter gesperrt"),
         (reverse("admin:emailqueue_eventtrail_changelist"), "Eines Ereignisses, einer Mail, zu der es geführt hat"),

@@ -30,8 +30,8 @@ def test_letters_that_were_closed_long_ago_are_deleted_and_no_others() -> None:
         create(number, status=status, closed_at=LONG_AGO)
     create(10, status=Status.SENT, closed_at=timezone.now() - timedelta(days=89))
     create(11, status=Status.OPEN, died_at=LONG_AGO)
-    BulkAction.objects.create(verb="retry", state="done", finished_at=LONG_AGO)
-    BulkAction.objects.create(verb="retry")
+    BulkAction.objects.create(action="retry", state="done", finished_at=LONG_AGO)
+    BulkAction.objects.create(action="retry")
 
     told = run("purge")
 

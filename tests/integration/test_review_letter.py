@@ -194,9 +194,9 @@ def test_a_letter_that_is_no_mail_or_closed_is_not_edited() -> None:
     answers = [client.get(page(letter, "edit"), follow=True) for letter in letters]
     pages = [client.get(page(letter)).content.decode() for letter in letters]
 
-    assert ["Only an open letter of an e-mail can be edited." in answer.content.decode() for answer in answers] == [
-        True
-    ] * 3
+    assert [
+        "Only an open dead letter of an e-mail can be edited." in answer.content.decode() for answer in answers
+    ] == [True] * 3
     assert ["Retry with edits" in text for text in pages] == [False] * 3
 
 
@@ -214,7 +214,7 @@ def test_an_old_mail_is_retried_only_after_asking_and_shows_what_differs(valkey:
     assert "-old link" in text
     assert "\n+https://front.example/models/7" in text
     assert untouched == Status.OPEN
-    assert "1 letter is being retried." in done.content.decode()
+    assert "1 dead letter is being retried." in done.content.decode()
 
 
 @pytest.mark.django_db(transaction=True)
@@ -228,7 +228,7 @@ def test_a_selection_asks_about_the_old_mails_in_it(valkey: Redis, stale_type: E
 
     assert "Retry only the others" in asked
     assert untouched == 2
-    assert "1 letter is being retried." in done
+    assert "1 dead letter is being retried." in done
     assert DeadLetter.objects.open().get() == old
 
 
@@ -241,7 +241,7 @@ def test_editing_an_old_mail_wants_a_word_too(stale_type: EmailType) -> None:
     answer = client.post(page(letter, "edit"), fields)
 
     assert "This field is required." in answer.content.decode()
-    assert "How it looked then is not on record." in answer.content.decode()
+    assert "There is no record of the original text." in answer.content.decode()
     assert DeadLetter.objects.get().status == Status.OPEN
 
 

@@ -90,7 +90,7 @@ def test_the_page_and_its_json_say_what_holds_mail_back(valkey: Redis) -> None:
     figures = client.get(reverse("admin:emailqueue_stats_json")).json()
 
     assert "The mail server mail.example:25 has been away for" in page
-    assert "Asked us to go slower: slow.example." in page
+    assert "Asked us to slow down: slow.example." in page
     assert figures["paused"] == ["high"]
     assert figures["outages"] == {"mail.example:25": "2023-11-14T22:13:20+00:00"}
     assert list(figures["throttled"]) == ["slow.example"]

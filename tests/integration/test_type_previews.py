@@ -52,7 +52,7 @@ def test_the_list_of_letters_leads_to_all_types() -> None:
     assert [name for name in email_types.email_types() if name not in types] == []
 
 
-def test_a_type_is_shown_with_its_sample_in_a_sealed_frame(odd: EmailType) -> None:
+def test_a_type_is_shown_with_its_sample_in_a_sandboxed_frame(odd: EmailType) -> None:
     client = staff("view")
 
     page = client.get(TYPES, {"type": NAME}).content.decode()

@@ -11,8 +11,7 @@ from urllib.parse import quote
 from django.core.management.base import CommandError
 from django.template import TemplateDoesNotExist
 
-from emailqueue.dead_letters.preview import Rendition
-from emailqueue.dead_letters.samples import render_sample
+from emailqueue.dead_letters.preview import Preview, render_sample
 from emailqueue.email_types import EmailType, email_types, get_email_type
 from emailqueue.enqueue.call import valid_language
 from emailqueue.errors import EmailQueueError
@@ -43,7 +42,7 @@ def run(*, types: Sequence[str], language: str | None, output: Path, **options: 
     return "\n".join(written)
 
 
-def _rendered(email_type: EmailType, language: str | None) -> Rendition:
+def _rendered(email_type: EmailType, language: str | None) -> Preview:
     try:
         return render_sample(email_type, language=language)
     except EmailQueueError:
@@ -56,7 +55,7 @@ def _rendered(email_type: EmailType, language: str | None) -> Rendition:
         raise CommandError(f"The e-mail type {email_type.name!r} cannot be shown: {told}.") from error
 
 
-def _as_text(mail: Rendition) -> str:
+def _as_text(mail: Preview) -> str:
     head = {"From": mail.sender, "To": mail.to, "Reply-To": mail.reply_to, "Subject": mail.subject}
     lines = [f"{name}: {value}" for name, value in head.items() if value]
     lines += [f"Attachment: {attachment}" for attachment in mail.attachments]
