@@ -18,7 +18,6 @@ class EmailQueueConfig(AppConfig):
         from emailqueue.dead_letters.origins import register_origin
         from emailqueue.delivery import deliver  # noqa: F401  registers its job function
         from emailqueue.events import dispatch  # noqa: F401  likewise
-        from emailqueue.events.conf import get_settings as get_event_settings
         from emailqueue.events.origin import event_of
         from emailqueue.events.panel import events_panel
         from emailqueue.statistics.builtin_panels import register_builtin_panels
@@ -26,7 +25,6 @@ class EmailQueueConfig(AppConfig):
         from emailqueue.subscriptions import tracking
 
         get_settings()
-        get_event_settings()
         register_builtin_panels()
         register_panel("events", events_panel)
         register_origin("events", event_of)

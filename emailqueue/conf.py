@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import Field, dataclass, field, fields
 from functools import cache
+from math import inf
 from pathlib import PurePath
-from typing import Any, Literal, cast
+from typing import Annotated, Any, Literal, cast, get_args, get_origin, get_type_hints
 
 from django.conf import settings as django_settings
 from django.core.exceptions import ImproperlyConfigured
@@ -23,30 +24,34 @@ RATES = "mails per time, for example '10/s' or '600/m', or '0' for no limit"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """The dict EMAIL_QUEUE, checked. Each field is a key of that dict in lower case."""
+    """
+    The dict EMAIL_QUEUE, checked.
 
-    frontend_url: str = "http://localhost:3000"
+    Each field is a key of that dict in lower case; beside its type stands the reader of what a project has written.
+    """
+
+    frontend_url: Annotated[str, _url] = "http://localhost:3000"
     """Address that links in mails begin with, without a slash at its end."""
 
-    site_url: str = ""
+    site_url: Annotated[str, _url_if_any] = ""
     """Address of the Django site itself, with which links to unsubscribe begin; empty: FRONTEND_URL."""
 
-    rate_limit: float = 10.0
+    rate_limit: Annotated[float, parse_rate] = 10.0
     """Mails a second over all workers; 0 is no limit. Written as "10/s", "600/m" or "0"."""
 
-    burst: int = 0
+    burst: Annotated[int, _whole(0)] = 0
     """Mails that may go out at once after a pause; 0 chooses max(1, rate/20)."""
 
-    fair_share: float = 0.1
+    fair_share: Annotated[float, _share] = 0.1
     """Share of the mails, 0 to 1, that goes to the oldest mail while more urgent mail waits, so that none starves."""
 
-    concurrency: int = 5
+    concurrency: Annotated[int, _whole(1)] = 5
     """Mails that one worker sends at the same time."""
 
-    attempts: int = 3
-    """Times that a mail is tried in all, unless the call says otherwise."""
+    attempts: Annotated[int, _whole(1)] = 3
+    """Attempts at a mail in all, unless the call says otherwise."""
 
-    backoff: Backoff = field(default_factory=Backoff)
+    backoff: Annotated[Backoff, _backoff] = field(default_factory=Backoff)
     """Waits between attempts, unless the call says otherwise."""
 
     ambiguous: Literal["resend", "hold"] = "resend"
@@ -55,47 +60,50 @@ class Settings:
     outbox: Literal["failover", "always", "off"] = "failover"
     """When a job has a row in the database: while Redis is away, from the call to its end, or never."""
 
-    max_age: float = 172_800.0
+    max_age: Annotated[float, _seconds(1)] = 172_800.0
     """Seconds that a mail may wait since it was due, whatever holds it, before it becomes a dead letter: two days."""
 
-    lease: float = 15.0
+    lease: Annotated[float, _seconds(1)] = 15.0
     """Seconds after which the jobs of a worker that died go to another one."""
 
-    idle_interval: float = 20.0
+    idle_interval: Annotated[float, _seconds(0.1)] = 20.0
     """Seconds that an idle worker waits for a wake-up before it looks by itself."""
 
-    stats_interval: float = 30.0
+    stats_interval: Annotated[float, _seconds(0.1)] = 30.0
     """Seconds between two statistics lines of a worker."""
 
-    send_timeout: float = 60.0
+    send_timeout: Annotated[float, _seconds(1)] = 60.0
     """Seconds that the mail server may take for one step of the dialogue."""
 
-    job_timeout: float = 180.0
+    job_timeout: Annotated[float, _seconds(1)] = 180.0
     """Seconds that one job may take in all before its connection is broken."""
 
-    keep_sent: float = 500.0
+    keep_sent: Annotated[float, _seconds(1)] = 500.0
     """Seconds that a sent mail stays visible in RQ's dashboard."""
 
-    mailer: str | None = None
+    mailer: Annotated[str | None, _mailer] = None
     """What really delivers: dotted path of an e-mail backend, or an alias in MAILERS; None is Django's default."""
 
-    backend_priority: Priority = Priority.NORMAL
+    backend_priority: Annotated[Priority, _priority] = Priority.NORMAL
     """Priority of what comes through the e-mail backend, unless the message or the backend's options say otherwise."""
 
-    attachment_storage: str = "default"
+    attachment_storage: Annotated[str, _storage] = "default"
     """Alias in STORAGES of where large attachments of the e-mail backend are kept until their jobs have ended."""
 
-    bulk_rate: float = 50.0
-    """Letters a second that a bulk action of the admin retries or discards; 0 is no limit. Written as "50/s"."""
+    bulk_rate: Annotated[float, parse_rate] = 50.0
+    """Dead letters a second that a bulk action of the admin retries or discards; 0 is no limit. Written as "50/s"."""
 
-    stats_token: str = field(default="", repr=False)
+    stats_token: Annotated[str, _token] = field(default="", repr=False)
     """Who sends it in the header ("Authorization: Bearer …") gets the statistics as JSON; empty: staff alone."""
 
-    heartbeat_file: str = ""
+    heartbeat_file: Annotated[str, _path] = ""
     """File that a worker touches every two seconds, for liveness probes; empty: none. One file for each worker."""
 
-    alerts: str = "managers"
-    """What is told of new dead letters: "managers" by mail, "off", or the dotted path of a function that is called."""
+    alerts: Annotated[str, _alerts] = "managers"
+    """What reports new dead letters: "managers" by mail, "off", or the dotted path of a function that is called."""
+
+    event_trail: Annotated[int, _whole(0, 10**9)] = 24 * 60 * 60
+    """Seconds that Redis keeps the trail of an event: who took it in, and what was queued for it; 0 keeps none."""
 
     @property
     def tokens_at_once(self) -> int:
@@ -113,14 +121,23 @@ def get_settings() -> Settings:
     given = getattr(django_settings, "EMAIL_QUEUE", {})
     if not isinstance(given, Mapping):
         raise ImproperlyConfigured(f"EMAIL_QUEUE is {given!r}. Use a dict, for example {{'RATE_LIMIT': '10/s'}}.")
-    known = {entry.name.upper(): entry.name for entry in fields(Settings)}
-    unknown = [key for key in given if key not in known]
-    if unknown:
+    known = {entry.name.upper(): entry for entry in fields(Settings)}
+    if unknown := [key for key in given if key not in known]:
         raise ImproperlyConfigured(
             f"EMAIL_QUEUE has no key {', '.join(map(repr, unknown))}. {_meant(unknown, known)}"
             f"Its keys are {', '.join(sorted(known))}."
         )
-    return Settings(**{known[key]: _readers[key](key, value) for key, value in given.items()})
+    return Settings(**{known[key].name: _read(known[key], value) for key, value in given.items()})
+
+
+def _read(entry: Field[Any], value: Any) -> Any:
+    hint = get_type_hints(Settings, include_extras=True)[entry.name]
+    read = hint.__metadata__[0] if get_origin(hint) is Annotated else _one_of(get_args(hint))
+    try:
+        return read(value)
+    except ValueError as error:
+        shown = repr(value) if entry.repr else "no good"  # a secret stays one
+        raise ImproperlyConfigured(f"EMAIL_QUEUE[{entry.name.upper()!r}] is {shown}. Use {error}.") from error
 
 
 def _meant(unknown: Iterable[object], known: Iterable[str]) -> str:
@@ -138,20 +155,6 @@ def knows_time_zones() -> bool:
     return bool(django_settings.USE_TZ)
 
 
-def _wrong(key: str, value: Any, use: str) -> ImproperlyConfigured:
-    return ImproperlyConfigured(f"EMAIL_QUEUE[{key!r}] is {value!r}. Use {use}.")
-
-
-def _url(key: str, value: Any) -> str:
-    if not isinstance(value, str) or not re.fullmatch(r"https?://[^\s/]\S*", value):
-        raise _wrong(key, value, "an http or https address, for example 'https://example.com'")
-    return value.rstrip("/")
-
-
-def _url_if_any(key: str, value: Any) -> str:
-    return "" if value == "" else _url(key, value)
-
-
 def parse_rate(value: Any) -> float:
     """Return how many mails a second `value` ("10/s", "600/m", "0") means. Raises ValueError for anything else."""
     units = {"s": 1.0, "m": 60.0, "h": 3600.0}
@@ -162,121 +165,103 @@ def parse_rate(value: Any) -> float:
 
 
 def burst_of(rate: float) -> int:
-    """Return how many mails may go out at once at a limit of `rate` a second, unless it is said."""
+    """Return how many mails may go out at once at a limit of `rate` a second, unless a burst is set."""
     return max(1, int(rate / 20))
 
 
-def _rate(key: str, value: Any) -> float:
-    try:
-        return parse_rate(value)
-    except ValueError as error:
-        raise _wrong(key, value, RATES) from error
+# The readers of values: each returns what its field holds, or raises ValueError with what to use instead.
 
 
-def _whole(least: int) -> Callable[[str, Any], int]:
-    def read(key: str, value: Any) -> int:
-        if isinstance(value, bool) or not re.fullmatch(r"\d+", str(value)) or int(value) < least:
-            raise _wrong(key, value, f"a whole number of {least} or more")
+def _require(fits: object, use: str) -> None:
+    if not fits:
+        raise ValueError(use)
+
+
+def _one_of(words: Sequence[str]) -> Callable[[Any], Any]:
+    def read(value: Any) -> Any:
+        _require(value in words, f"{', '.join(map(repr, words[:-1]))} or {words[-1]!r}")
+        return value
+
+    return read
+
+
+def _whole(least: int, most: float = inf) -> Callable[[Any], int]:
+    def read(value: Any) -> int:
+        fits = re.fullmatch(r"\d+", str(value)) and least <= int(value) <= most
+        _require(fits, f"a whole number of {least} or more" + (f", {most:,} at most" if most < inf else ""))
         return int(value)
 
     return read
 
 
-def _share(key: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-        raise _wrong(key, value, "a share from 0 to 1, for example 0.1 for one mail in ten")
-    return float(value)
-
-
-def _seconds(least: float) -> Callable[[str, Any], float]:
-    def read(key: str, value: Any) -> float:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value < float("inf"):
-            raise _wrong(key, value, f"seconds, {least:g} or more")
+def _seconds(least: float) -> Callable[[Any], float]:
+    def read(value: Any) -> float:
+        _require(_is_number(value) and least <= value < inf, f"seconds, {least:g} or more")
         return float(value)
 
     return read
 
 
-def _backoff(key: str, value: Any) -> Backoff:
+def _share(value: Any) -> float:
+    _require(_is_number(value) and 0 <= value <= 1, "a share from 0 to 1, for example 0.1 for one mail in ten")
+    return float(value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _url(value: Any) -> str:
+    fits = isinstance(value, str) and re.fullmatch(r"https?://[^\s/]\S*", value)
+    _require(fits, "an http or https address, for example 'https://example.com'")
+    return str(value).rstrip("/")
+
+
+def _url_if_any(value: Any) -> str:
+    return "" if value == "" else _url(value)
+
+
+def _backoff(value: Any) -> Backoff:
     try:
         return Backoff.parse(value)
     except EmailQueueError as error:
-        raise _wrong(key, value, f"a Backoff or a dict of its fields ({error})") from error
+        raise ValueError(f"a Backoff or a dict of its fields ({error})") from error
 
 
-def _one_of(*words: str) -> Callable[[str, Any], str]:
-    def read(key: str, value: Any) -> str:
-        if value not in words:
-            raise _wrong(key, value, f"{', '.join(map(repr, words[:-1]))} or {words[-1]!r}")
-        return cast(str, value)
-
-    return read
-
-
-def _mailer(key: str, value: Any) -> str | None:
-    if value is not None and not (isinstance(value, str) and value):
-        raise _wrong(key, value, "the dotted path of an e-mail backend or an alias in MAILERS")
-    return value
-
-
-def _priority(key: str, value: Any) -> Priority:
+def _priority(value: Any) -> Priority:
     try:
         return Priority.parse(value)
     except EmailQueueError as error:
-        raise _wrong(key, value, "'critical', 'high', 'normal' or 'low'") from error
+        raise ValueError("'critical', 'high', 'normal' or 'low'") from error
 
 
-def _alias(key: str, value: Any) -> str:
-    if not isinstance(value, str) or value not in django_settings.STORAGES:
-        raise _wrong(key, value, f"an alias in STORAGES: {', '.join(map(repr, django_settings.STORAGES))}")
-    return value
+def _mailer(value: Any) -> str | None:
+    fits = value is None or (isinstance(value, str) and value)
+    _require(fits, "the dotted path of an e-mail backend or an alias in MAILERS")
+    return cast(str | None, value)
 
 
-def _token(key: str, value: Any) -> str:
-    if not isinstance(value, str) or (value and len(value) < 16):
-        # Without the value: it is a secret.
-        raise ImproperlyConfigured(f"EMAIL_QUEUE[{key!r}] is too short. Use 16 random characters or more.")
-    return value
-
-
-def _path(key: str, value: Any) -> str:
-    if not isinstance(value, str | PurePath) or (str(value) and not PurePath(value).is_absolute()):
-        raise _wrong(key, value, "the absolute path of a file, for example '/run/emailqueue/alive'")
+def _storage(value: Any) -> str:
+    aliases = django_settings.STORAGES
+    _require(isinstance(value, str) and value in aliases, f"an alias in STORAGES: {', '.join(map(repr, aliases))}")
     return str(value)
 
 
-def _alerts(key: str, value: Any) -> str:
-    if value not in ("managers", "off") and not (isinstance(value, str) and "." in value):
-        raise _wrong(key, value, "'managers', 'off' or the dotted path of a function")
+def _token(value: Any) -> str:
+    _require(isinstance(value, str) and (not value or len(value) >= 16), "16 random characters or more")
     return str(value)
 
 
-_readers: Mapping[str, Callable[[str, Any], Any]] = {
-    "FRONTEND_URL": _url,
-    "SITE_URL": _url_if_any,
-    "RATE_LIMIT": _rate,
-    "BURST": _whole(0),
-    "FAIR_SHARE": _share,
-    "CONCURRENCY": _whole(1),
-    "ATTEMPTS": _whole(1),
-    "BACKOFF": _backoff,
-    "AMBIGUOUS": _one_of("resend", "hold"),
-    "OUTBOX": _one_of("failover", "always", "off"),
-    "MAX_AGE": _seconds(1),
-    "LEASE": _seconds(1),
-    "IDLE_INTERVAL": _seconds(0.1),
-    "STATS_INTERVAL": _seconds(0.1),
-    "SEND_TIMEOUT": _seconds(1),
-    "JOB_TIMEOUT": _seconds(1),
-    "KEEP_SENT": _seconds(1),
-    "MAILER": _mailer,
-    "BACKEND_PRIORITY": _priority,
-    "ATTACHMENT_STORAGE": _alias,
-    "BULK_RATE": _rate,
-    "STATS_TOKEN": _token,
-    "HEARTBEAT_FILE": _path,
-    "ALERTS": _alerts,
-}
+def _path(value: Any) -> str:
+    fits = isinstance(value, str | PurePath) and (not str(value) or PurePath(value).is_absolute())
+    _require(fits, "the absolute path of a file, for example '/run/emailqueue/alive'")
+    return str(value)
+
+
+def _alerts(value: Any) -> str:
+    fits = value in ("managers", "off") or (isinstance(value, str) and "." in value)
+    _require(fits, "'managers', 'off' or the dotted path of a function")
+    return str(value)
 
 
 def _forget(*, setting: str, **kwargs: Any) -> None:

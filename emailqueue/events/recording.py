@@ -15,8 +15,8 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 from redis import RedisError
 
+from emailqueue.conf import get_settings
 from emailqueue.errors import RedisUnavailable
-from emailqueue.events.conf import get_settings
 from emailqueue.events.event import Event
 from emailqueue.jobs.job import Job, NewJob
 from emailqueue.redis import connect
@@ -73,7 +73,7 @@ def record(
     # The attempts of a redriven dead letter are counted from one again.
     name = json.dumps([subscriber, job.letter, number])
     counter = f"skipped={job.label}" if result is Result.SKIPPED else ""
-    lives = get_settings().trail
+    lives = get_settings().event_trail
     if not lives and not counter:
         return
     try:

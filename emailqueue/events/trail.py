@@ -115,13 +115,16 @@ def _read(given: str, connection: Redis) -> Trail:
     found = find_job(given, connection=connection)
     if not found or not found.event_id:
         raise UnknownEvent(
-            f"{given!r} leads to no event: it is unknown, older than EVENTS['TRAIL'], or a mail that no event queued."
+            f"{given!r} leads to no event: it is unknown, older than EMAIL_QUEUE['EVENT_TRAIL'], or a mail that no "
+            "event queued."
         )
     event_id = found.event_id
     stored = connection.hgetall(trail_key(event_id)) if event_id != given else {}
     event = found.event or ((find_job(event_id, connection=connection) or found).event if not stored else {})
     if not stored and not event:
-        raise UnknownEvent(f"{given!r} was queued by event {event_id}, whose trail is older than EVENTS['TRAIL'].")
+        raise UnknownEvent(
+            f"{given!r} was queued by event {event_id}, whose trail is older than EMAIL_QUEUE['EVENT_TRAIL']."
+        )
     if b"event" not in stored:
         summary = {**event, "payload": shortened(event["payload"]), "cause": found.cause if event_id == given else ""}
         stored = {**stored, b"event": json.dumps(summary).encode()}

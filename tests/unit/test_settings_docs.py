@@ -13,8 +13,7 @@ from django.conf import global_settings
 from django.core.exceptions import ImproperlyConfigured
 from pytest_django import Settings as DjangoSettings
 
-import emailqueue.conf
-import emailqueue.events.conf
+from emailqueue.conf import Settings, get_settings
 from events import topics
 from tests.pages import Page
 from tests.tables import ROOT, code, page, table
@@ -25,10 +24,7 @@ REFUSED = {
     code(key)[0]: (ast.literal_eval(code(value)[0]), sentence)
     for key, value, sentence in table(PAGE, "key", "for example", "the sentence ends")
 }
-OURS = {
-    **{field.name.upper(): emailqueue.conf for field in fields(emailqueue.conf.Settings)},
-    **{field.name.upper(): emailqueue.events.conf for field in fields(emailqueue.events.conf.Settings)},
-}
+OURS = {field.name.upper() for field in fields(Settings)}
 PAGES = [Page(path) for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]]
 ENVIRONMENT = set(re.findall(r"`([A-Z_0-9]+)`", page("environment").path.read_text()))
 DJANGOS = {name for name in dir(global_settings) if name.isupper()}
@@ -44,7 +40,7 @@ Configure = Callable[[str, Any], None]
 @pytest.fixture
 def configure(settings: DjangoSettings) -> Configure:
     def write(key: str, value: Any) -> None:
-        setattr(settings, "EVENTS" if OURS[key] is emailqueue.events.conf else "EMAIL_QUEUE", {key: value})
+        settings.EMAIL_QUEUE = {key: value}
 
     return write
 
@@ -59,9 +55,9 @@ def test_each_key_of_the_code_has_one_row_and_each_row_is_a_key() -> None:
 def test_the_default_of_a_row_is_that_of_the_code(configure: Configure, key: str) -> None:
     configure(key, ast.literal_eval(ROWS[key]))
 
-    written = getattr(OURS[key].get_settings(), key.lower())
+    written = getattr(get_settings(), key.lower())
 
-    assert written == getattr(OURS[key].Settings(), key.lower())
+    assert written == getattr(Settings(), key.lower())
 
 
 def test_each_key_says_what_it_refuses() -> None:
@@ -74,7 +70,7 @@ def test_a_wrong_value_is_refused_with_the_sentence_of_the_page(configure: Confi
     configure(key, value)
 
     with pytest.raises(ImproperlyConfigured) as refused:
-        OURS[key].get_settings()
+        get_settings()
 
     assert str(refused.value).endswith(sentence)
     assert key in str(refused.value)
@@ -83,7 +79,7 @@ def test_a_wrong_value_is_refused_with_the_sentence_of_the_page(configure: Confi
 def test_each_setting_of_django_that_the_code_reads_has_a_row_and_each_row_is_read() -> None:
     rows = {name for [names, _for] in table(PAGE, "setting", "for") for name in code(names)}
 
-    read = set(settings_read()) - {"EMAIL_QUEUE", "EVENTS"}
+    read = set(settings_read()) - {"EMAIL_QUEUE"}
 
     # django-rq reads these two; ours is the module that names them.
     assert rows - {"RQ_QUEUES", "RQ"} == read
@@ -108,14 +104,13 @@ def settings_read() -> Iterator[str]:
 
 @pytest.mark.parametrize("of", PAGES, ids=lambda of: of.path.name)
 def test_each_key_that_any_page_names_exists(of: Page) -> None:
-    named = re.findall(r"""(EMAIL_QUEUE|EVENTS)\[["'](\w+)["']\]""", of.path.read_text())
+    named = re.findall(r"""EMAIL_QUEUE\[["'](\w+)["']\]""", of.path.read_text())
 
-    homes = {"EMAIL_QUEUE": emailqueue.conf, "EVENTS": emailqueue.events.conf}
-    assert [key for home, key in named if OURS.get(key) is not homes[home]] == []
+    assert set(named) <= OURS
 
 
 @pytest.mark.parametrize("of", PAGES, ids=lambda of: of.path.name)
 def test_each_name_in_capitals_that_any_page_has_in_code_is_a_setting_or_a_variable(of: Page) -> None:
     named = {word for span in of.spans for word in re.findall(r"^[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+", span)}
 
-    assert named - set(OURS) - ENVIRONMENT - DJANGOS - CONSTANTS - THEIRS == set()
+    assert named - OURS - ENVIRONMENT - DJANGOS - CONSTANTS - THEIRS == set()
