@@ -43,7 +43,8 @@ def servers(session: nox.Session, server: str) -> None:
 def postgresql(session: nox.Session) -> None:
     """The tests of all that meets a database, on a PostgreSQL out of a wheel."""
     session.install("--editable", ".", "--group", "tests")
-    session.run("pytest", *(session.posargs or [*TESTS, "tests/integration"]), env={"TEST_DATABASE": "postgresql"})
+    tests = session.posargs or [*TESTS, "tests/redis", "tests/database"]
+    session.run("pytest", *tests, env={"TEST_DATABASE": "postgresql"})
 
 
 def _program(session: nox.Session, *, server: str) -> dict[str, str]:

@@ -23,11 +23,11 @@ from emailqueue.store import Store
 from emailqueue.testing import MailServer
 from events import queue_vote_confirmation
 from tests.conftest import ROOT, StartWorker, database_url, eventually
-from tests.valkey_proxy import ValkeyProxy
+from tests.support.valkey_proxy import ValkeyProxy
 
 VOTE = {"model_name": "Tern", "profile_url": "https://front.example/models/7"}
 RANK = {"model_id": 7, "model_name": "Tern", "new_rank": 3, "old_rank": 5, "vote_count": 420}
-SHORT_LEASES = {"DJANGO_SETTINGS_MODULE": "tests.short_leases"}
+SHORT_LEASES = {"DJANGO_SETTINGS_MODULE": "tests.support.short_leases"}
 ALWAYS = {"EMAIL_OUTBOX": "always"}
 
 pytestmark = pytest.mark.usefixtures("valkey", "transactional_db")
@@ -214,7 +214,7 @@ def web(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     started = []
 
     def start(call: str, **environ: str) -> subprocess.Popen[str]:
-        names = {"DJANGO_SETTINGS_MODULE": "tests.short_leases", "DATABASE_URL": database_url(), **ALWAYS}
+        names = {"DJANGO_SETTINGS_MODULE": "tests.support.short_leases", "DATABASE_URL": database_url(), **ALWAYS}
         process = subprocess.Popen(
             [sys.executable, "-c", WEB.format(call=call)],
             cwd=ROOT,

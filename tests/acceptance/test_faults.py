@@ -19,10 +19,10 @@ from emailqueue.redis.embedded import EmbeddedValkey
 from emailqueue.testing import MailServer
 from events import queue_vote_confirmation
 from tests.conftest import StartWorker, WorkerProcess, database_url, eventually
-from tests.valkey_proxy import ValkeyProxy
+from tests.support.valkey_proxy import ValkeyProxy
 
 VOTE = {"model_name": "Tern", "profile_url": "https://front.example/models/7"}
-SHORT_LEASES = {"DJANGO_SETTINGS_MODULE": "tests.short_leases"}
+SHORT_LEASES = {"DJANGO_SETTINGS_MODULE": "tests.support.short_leases"}
 
 pytestmark = pytest.mark.usefixtures("valkey", "transactional_db")
 

@@ -24,7 +24,7 @@ from tests.conftest import StartWorker, WorkerProcess, eventually
 VOTE = {"model_name": "Tern", "profile_url": "https://front.example/models/7"}
 RANK = {"model_name": "Tern", "rank_position": 3, "previous_rank": 5, "vote_count": 420}
 PROGRESS = {"model_name": "Tern", "vote_count": 500, "milestone": 500}
-SHORT_LEASES = {"DJANGO_SETTINGS_MODULE": "tests.short_leases"}
+SHORT_LEASES = {"DJANGO_SETTINGS_MODULE": "tests.support.short_leases"}
 
 pytestmark = pytest.mark.usefixtures("valkey", "transactional_db")
 

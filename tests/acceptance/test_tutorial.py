@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.clicks import Browser
 from tests.conftest import ROOT
-from tests.pages import Block, Page
-from tests.terminal import Terminal, is_shown
+from tests.support.clicks import Browser
+from tests.support.pages import Block, Page
+from tests.support.terminal import Terminal, is_shown
 
 FILE = re.compile(r"(?:#|<!--) (\S+?)(?P<added>, added at its end)?(?:, Django (?P<django>[\d.]+))?(?: -->)?")
 STEP = re.compile(

@@ -14,8 +14,8 @@ from pytest_django.live_server_helper import LiveServer
 
 import config.settings as config_settings
 from emailqueue.testing.mailserver import MailServer
-from tests.letters import staff
 from tests.settings import mail_port
+from tests.support.letters import staff
 
 CHROMIUM = "/usr/bin/chromium"
 REQUIRED = os.environ.get("EMAILQUEUE_REQUIRE_BROWSER") == "1"

@@ -11,8 +11,8 @@ from statistics import median, quantiles
 import pytest
 
 from tests.conftest import ROOT
-from tests.pages import Page
-from tests.tables import code, table
+from tests.support.pages import Page
+from tests.support.tables import code, table
 
 TRACKED = [
     ROOT / name
