@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,6 +19,8 @@ from pytest_django import Settings
 from redis import Redis
 
 import config.settings as config_settings
+import events.emails
+from emailqueue import EmailType, email_types, register
 from emailqueue.conf import get_settings
 from emailqueue.enqueue.submit import absence
 from emailqueue.jobs.job import Job, timestamp
@@ -27,6 +30,7 @@ from emailqueue.redis.embedded import EmbeddedValkey
 from emailqueue.store import Store
 from emailqueue.testing.mailserver import MailServer
 from emailqueue.worker import EmailWorker
+from events.emails import VOTE_CONFIRMATION
 from tests.settings import mail_port, state
 
 pytest_plugins = ["emailqueue.testing.pytest_plugin"]
@@ -196,3 +200,30 @@ def database_url() -> str:
         return f"sqlite:///{settings['NAME']}"
     base, _, options = os.environ["DATABASE_URL"].partition("?")
     return f"{base.rpartition('/')[0]}/{settings['NAME']}{'?' + options if options else ''}"
+
+
+@pytest.fixture
+def newsletter() -> Iterator[EmailType]:
+    """A subscribed type."""
+    template = "events/referral-join.html"
+    yield register(EmailType(name="newsletter", template=template, needed={"user_name": str}, subscribed=True))
+    email_types._registry.pop("newsletter")
+
+
+@pytest.fixture
+def stale_type(monkeypatch: pytest.MonkeyPatch) -> EmailType:
+    """The vote confirmation, out of date after an hour, for one test."""
+    changed = replace(VOTE_CONFIRMATION, stale_after=3600)
+    monkeypatch.setitem(email_types._registry, changed.name, changed)
+    return changed
+
+
+@pytest.fixture
+def only_built_in_types() -> Iterator[None]:
+    """Take out what examples of the docs have registered in this process, without samples."""
+    before = dict(email_types._registry)
+    built_in = [kind.name for kind in vars(events.emails).values() if isinstance(kind, EmailType)]
+    for name in before.keys() - set(built_in):
+        del email_types._registry[name]
+    yield
+    email_types._registry.update(before)

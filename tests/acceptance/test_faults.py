@@ -1,28 +1,22 @@
-"""Workers, Valkey and the database die at the worst moments; no mail is lost, and none goes out twice unmarked."""
+"""Workers die at the worst moments; no mail is lost, and none goes out twice unmarked."""
 
 from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
-from django.db import connection as database
 from redis import Redis
 
 from emailqueue import get_queue_stats, queue_bulk_emails
 from emailqueue.models import DeadLetter
-from emailqueue.redis.embedded import EmbeddedValkey
 from emailqueue.testing import MailServer
 from events import queue_vote_confirmation
-from tests.conftest import StartWorker, WorkerProcess, database_url, eventually
+from tests.conftest import StartWorker, WorkerProcess, eventually
+from tests.support.crashes import SHORT_LEASES, VOTE, addresses, all_completed, locked_database
 from tests.support.valkey_proxy import ValkeyProxy
-
-VOTE = {"model_name": "Tern", "profile_url": "https://front.example/models/7"}
-SHORT_LEASES = {"DJANGO_SETTINGS_MODULE": "tests.support.short_leases"}
 
 pytestmark = pytest.mark.usefixtures("valkey", "transactional_db")
 
@@ -55,15 +49,6 @@ class Crash:
 @pytest.fixture
 def crash(mailbox: MailServer, start_worker: StartWorker) -> Crash:
     return Crash(mailbox=mailbox, start=start_worker)
-
-
-@pytest.fixture
-def proxy(valkey_server: EmbeddedValkey, valkey: Redis, tmp_path: Path) -> Iterator[ValkeyProxy]:
-    with ValkeyProxy(tmp_path / "proxy.sock", server=valkey_server.socket, valkey=valkey) as proxy:
-        yield proxy
-
-
-# A worker is killed, point by point between claim and settle
 
 
 def test_a_worker_that_dies_before_it_reads_its_claim_loses_no_mail(
@@ -208,93 +193,6 @@ def test_a_dead_letter_reaches_its_table_although_the_worker_dies_on_the_way(
     assert len(mailbox.attempts) == 1
 
 
-# A worker is stopped
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(300)
-def test_twenty_stops_under_load_lose_double_and_charge_no_mail(
-    mailbox: MailServer, start_worker: StartWorker, valkey: Redis
-) -> None:
-    mailbox.delay = 0.05
-    queue_bulk_emails("vote-confirmation", addresses(600), VOTE)
-
-    for _ in range(20):
-        worker = start_worker()
-        sent = len(mailbox.messages)
-        mailbox.wait_for(sent + 10, timeout=30)
-        assert get_queue_stats().main.waiting > 0
-        assert worker.stop() == 0, worker.log.read_text()
-
-    stats = get_queue_stats().main
-    assert stats.active == 0
-    assert stats.completed == len(mailbox.messages)
-    start_worker()
-    all_completed(600, within=60)
-    assert Counter(mail.recipient for mail in mailbox.messages) == Counter(addresses(600))
-    stats = get_queue_stats().main
-    assert (stats.retried, stats.failed, stats.ambiguous) == (0, 0, 0)
-    assert not any(
-        valkey.hexists(key, field) for key in valkey.scan_iter("rq:job:*") for field in ("history", "crashes")
-    )
-
-
-# Valkey or the database dies
-
-
-@pytest.mark.parametrize("phase", ["rcpt", "body"])
-def test_workers_go_on_by_themselves_when_valkey_was_killed_and_is_back(
-    phase: str, mailbox: MailServer, start_worker: StartWorker, valkey_server: EmbeddedValkey, valkey: Redis
-) -> None:
-    valkey.config_set("appendfsync", "always")  # what was acknowledged is on the disk
-    mailbox.script(phase, ["stall 2"])
-    queue_vote_confirmation("running@example.com", VOTE)
-    worker = start_worker(EMAIL_CONCURRENCY="1")
-    eventually(lambda: mailbox.attempts if phase == "rcpt" else mailbox.messages, timeout=20)
-    queue_bulk_emails("vote-confirmation", addresses(20), VOTE)
-
-    valkey_server.kill()
-    # Until the mail that runs has met a Valkey that is away: at its fence, or when it settles.
-    eventually(lambda: "redis is away" in worker.log.read_text(), timeout=20)
-    time.sleep(2)
-    valkey_server.start()
-
-    all_completed(21)
-    assert Counter(mail.recipient for mail in mailbox.messages) == Counter([*addresses(20), "running@example.com"])
-    stats = get_queue_stats().main
-    assert (stats.failed, stats.retried, stats.ambiguous) == (0, 0, 0)
-    assert worker.process.poll() is None
-
-
-@pytest.mark.skipif(database.vendor != "sqlite", reason="makes SQLite give up on a locked database")
-def test_a_letter_that_dies_while_the_database_refuses_gets_to_its_table_later(
-    mailbox: MailServer, start_worker: StartWorker, valkey: Redis
-) -> None:
-    mailbox.rules.append(("nobody@example.com", ["550 5.1.1 no such mailbox"]))
-    worker = start_worker(DATABASE_URL=f"{database_url()}?timeout=1").ready()
-
-    with locked_database():
-        queue_vote_confirmation("nobody@example.com", VOTE)
-        eventually(lambda: valkey.hlen("emailqueue:dead") == 1 and "housekeeping waits" in worker.log.read_text())
-        queue_vote_confirmation("ada@example.com", VOTE)
-        mailbox.wait_for(1)
-
-    eventually(DeadLetter.objects.exists, timeout=20)
-    assert DeadLetter.objects.get().recipient == "nobody@example.com"
-    eventually(lambda: not valkey.hlen("emailqueue:dead"))
-    assert [mail.recipient for mail in mailbox.messages] == ["ada@example.com"]
-
-
-def addresses(count: int, name: str = "reader") -> list[str]:
-    return [f"{name}-{number}@example.com" for number in range(count)]
-
-
-def all_completed(count: int, *, within: float = 35) -> None:
-    eventually(lambda: get_queue_stats().main.completed == count, timeout=within, every=0.05)
-    stats = get_queue_stats()
-    assert (stats.main.waiting, stats.main.active, stats.main.delayed, stats.dlq.count) == (0, 0, 0, 0)
-
-
 def sent_once(mailbox: MailServer, count: int, *, since: Killed, ambiguous: int = 0) -> None:
     """Assert that each of `count` mails arrived once, and those that the killed worker had within 30 seconds."""
     assert set(Counter(mail.recipient for mail in mailbox.messages).values()) == {1}
@@ -308,18 +206,3 @@ def sent_twice_alike(mailbox: MailServer, *, since: Killed) -> None:
     assert first.received_at <= since.at <= second.received_at < since.at + 30
     assert first.message_id == second.message_id != ""
     assert get_queue_stats().main.ambiguous == 1
-
-
-@contextmanager
-def locked_database() -> Iterator[None]:
-    """Keep workers from writing, by a connection apart, so that this thread may still queue mails."""
-    other = database.copy()
-    other.set_autocommit(False, force_begin_transaction_with_broken_autocommit=True)
-    if other.vendor == "postgresql":
-        with other.cursor() as cursor:
-            cursor.execute("LOCK TABLE emailqueue_deadletter")
-    try:
-        yield
-    finally:
-        other.rollback()
-        other.close()

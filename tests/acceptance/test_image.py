@@ -17,7 +17,7 @@ import pytest
 from redis import Redis
 
 from tests.conftest import ROOT, eventually
-from tests.unit.deploy.test_deploy import dockerfile
+from tests.support.deployment import dockerfile
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

@@ -20,7 +20,7 @@ from emailqueue.conf import Settings
 from emailqueue.management.commands.emailqueue import VERBS
 from emailqueue.worker.loop import GRACE
 from tests.redis.statistics.test_prometheus import TOKEN
-from tests.unit.deploy.test_deploy import ROOT, known_variables
+from tests.support.deployment import ROOT, known_variables
 
 PAGE = (ROOT / "docs" / "operations.md").read_text()
 SPANS = re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", PAGE, flags=re.DOTALL))

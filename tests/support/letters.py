@@ -12,6 +12,7 @@ from django.urls import reverse
 from emailqueue.enqueue.call import DELIVER
 from emailqueue.models import Attempt, DeadLetter, Reason
 
+ALL = ("view", "view_body", "retry", "discard", "export", "control_queues")
 LIST = reverse("admin:emailqueue_deadletter_changelist")
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
 XSS = "<script>alert(1)</script>"
@@ -82,3 +83,11 @@ def page(letter: DeadLetter, name: str = "change") -> str:
 def act(client: Client, action: str, *letters: DeadLetter, **fields: str) -> str:
     form = {"action": action, "_selected_action": [letter.pk for letter in letters], "index": "0", **fields}
     return client.post(LIST, form, follow=True).content.decode()
+
+
+def act_export(client: Client, form: str, *letters: DeadLetter, **fields: str) -> list[bytes]:
+    content = {"action": f"export_{form}", "_selected_action": [letter.pk for letter in letters], "index": "0"}
+    answer = client.post(LIST, {**content, **fields})
+    assert answer.status_code == 200, answer
+    assert answer.streaming
+    return list(answer.streaming_content)  # type: ignore[attr-defined]

@@ -1,6 +1,8 @@
+"""What a test of a project sees of the mails that it queued."""
+
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -8,8 +10,6 @@ from typing import Any
 import pytest
 from django.core import mail
 from django.core.mail import EmailMessage
-from django.db import transaction
-from django.test import TestCase
 
 from emailqueue import (
     EmailType,
@@ -25,36 +25,14 @@ from emailqueue import (
 )
 from emailqueue.backends import QueuedEmailBackend
 from emailqueue.errors import InvalidContext, InvalidLanguage, InvalidPriority, InvalidTime, UnknownEmailType
-from emailqueue.events import publish, subscribe
-from emailqueue.events.event import Event
-from emailqueue.models import DeadLetter, OutboxRow, Status
-from emailqueue.testing import EmailQueue, EmailQueueMixin
+from emailqueue.events import publish
+from emailqueue.testing import EmailQueue
 from events import queue_rank_update, queue_referral_join, queue_reward_delivery, topics
 from events.emails import REWARD_DELIVERY
 
 BADGE = {"reward_name": "Badge"}
+
 RANK = {"model_name": "GPT", "rank_position": 1, "previous_rank": 2, "vote_count": 3}
-
-
-calls: list[str] = []
-
-
-def announce(event: Event) -> None:
-    """Queue a mail and then fail, the first time."""
-    calls.append(event.id)
-    with transaction.atomic():
-        queue_reward_delivery(event.payload["user_email"], BADGE)
-    if len(calls) == 1:
-        raise RuntimeError("not yet")
-
-
-@pytest.fixture
-def announcer() -> Iterator[list[str]]:
-    """The calls of a subscriber that fails at first."""
-    calls.clear()
-    subscribe(topics.USER_REGISTERED)(announce)
-    yield calls
-    topics.USER_REGISTERED.disconnect(dispatch_uid=f"{__name__}.announce")
 
 
 @dataclass(frozen=True)
@@ -69,13 +47,6 @@ def invitation() -> Iterator[EmailType]:
     """An e-mail type whose context holds a date."""
     yield register(EmailType(name="invitation", template="invitation.html", context=Invitation))
     email_types._registry.pop("invitation")
-
-
-@pytest.fixture
-def broken() -> Iterator[EmailType]:
-    """An e-mail type without a template."""
-    yield register(EmailType(name="broken", template="no-such-template.html"))
-    email_types._registry.pop("broken")
 
 
 @pytest.mark.parametrize(
@@ -187,181 +158,6 @@ def test_each_queue_is_a_new_one() -> None:
         second.assert_not_queued()
 
     first.assert_queued("reward-delivery")
-
-
-@pytest.mark.django_db
-def test_a_server_that_is_away_holds_mails_until_the_next_drain(email_queue: EmailQueue) -> None:
-    server = email_queue.mail_server()
-    server.stop()
-    for name in ("ada", "mary"):
-        queue_reward_delivery(f"{name}@example.com", BADGE)
-
-    away = email_queue.drain()
-    waiting = len(email_queue.waiting)
-    server.start()
-    back = email_queue.drain()
-
-    assert (away.sent, away.held, away.dead, waiting) == (0, 4, [], 2)
-    assert (back.sent, len(server.messages)) == (2, 2)
-
-
-@pytest.mark.django_db
-def test_a_domain_that_asks_to_go_slower_gets_its_mails_in_the_end(email_queue: EmailQueue) -> None:
-    server = email_queue.mail_server("421 4.7.0 too many, go slower", "421 4.7.0 too many, go slower")
-    for name in ("ada", "mary", "eve"):
-        queue_reward_delivery(f"{name}@slow.example", BADGE)
-
-    drained = email_queue.drain()
-
-    assert (drained.sent, drained.dead) == (3, [])
-    assert drained.held >= 2
-    assert len(server.messages) == 3
-
-
-@pytest.mark.django_db
-def test_attempts_are_used_up_without_a_wait(email_queue: EmailQueue) -> None:
-    email_queue.mail_server("451", "451", "451", "451")
-    queue_reward_delivery("ada@example.com", BADGE, attempts=4)
-
-    drained = email_queue.drain()
-
-    (letter,) = drained.dead
-    assert (drained.sent, drained.retries, letter.tries, letter.recipient) == (0, 3, 4, "ada@example.com")
-    assert email_queue.assert_queued("reward-delivery").to == "ada@example.com"
-
-
-@pytest.mark.django_db
-def test_the_retry_of_a_dead_letter_delivers_it(email_queue: EmailQueue) -> None:
-    email_queue.mail_server("550 5.1.1 no such mailbox")
-    queue_reward_delivery("ada@example.com", BADGE)
-    (letter,) = email_queue.drain().dead
-
-    letter.retry()
-    drained = email_queue.drain()
-
-    letter.refresh_from_db()
-    assert (drained.sent, letter.status) == (1, Status.SENT)
-
-
-@pytest.mark.django_db
-def test_a_template_that_is_missing_tells_of_itself_in_the_letter(email_queue: EmailQueue, broken: EmailType) -> None:
-    queue_email(broken, "ada@example.com", {})
-
-    (letter,) = email_queue.drain().dead
-
-    assert "TemplateDoesNotExist" in letter.error_class
-
-
-@pytest.mark.django_db
-def test_a_subscriber_that_fails_at_first_queues_its_mail_once(email_queue: EmailQueue, announcer: list[str]) -> None:
-    publish("user.registered", {"user_email": "ada@example.com", "user_name": "Ada"})
-
-    drained = email_queue.drain()
-
-    email_queue.assert_queued("reward-delivery", to="ada@example.com", count=1)
-    assert (len(announcer), drained.retries, drained.dead) == (2, 1, [])
-
-
-@pytest.mark.django_db(transaction=True)
-def test_where_transactions_commit_the_commit_queues(
-    email_queue: EmailQueue, queue_settings: Callable[..., None]
-) -> None:
-    queue_settings(OUTBOX="always")
-    with transaction.atomic():
-        queue_reward_delivery("ada@example.com", BADGE)
-        email_queue.assert_not_queued()
-        kept = OutboxRow.objects.count()
-
-    email_queue.assert_queued("reward-delivery")
-    drained = email_queue.drain()
-
-    assert (kept, drained.sent, OutboxRow.objects.count()) == (1, 1, 0)
-
-
-@pytest.mark.django_db
-def test_the_queue_may_be_asked_for_before_the_database(email_queue: EmailQueue) -> None:
-    with transaction.atomic():
-        queue_reward_delivery("ada@example.com", BADGE)
-
-    email_queue.assert_queued("reward-delivery", count=1)
-
-
-class EmailQueueMixinTests(EmailQueueMixin, TestCase):
-    def test_functions_of_the_project_are_left_to_django(self) -> None:
-        calls: list[int] = []
-
-        def promise() -> None:
-            calls.append(1)
-            queue_reward_delivery("mary@example.com", BADGE)
-
-        with self.captureOnCommitCallbacks(execute=True):
-            queue_reward_delivery("ada@example.com", BADGE)
-            transaction.on_commit(promise)
-            self.assertEmailQueued(to="ada@example.com")
-            self.assertEmailNotQueued(to="mary@example.com")
-        self.drain()
-
-        assert calls == [1]
-        assert sorted(message.to[0] for message in mail.outbox) == ["ada@example.com", "mary@example.com"]
-
-    def test_an_inner_rollback_takes_only_its_own(self) -> None:
-        with transaction.atomic():
-            queue_reward_delivery("ada@example.com", BADGE)
-            with self.assertRaises(ZeroDivisionError), transaction.atomic():  # noqa: PT027  a TestCase
-                queue_reward_delivery("mary@example.com", BADGE)
-                raise ZeroDivisionError
-            with transaction.atomic():
-                queue_reward_delivery("eve@example.com", BADGE)
-            self.assertEmailNotQueued()
-
-        assert [email.to for email in self.email_queue.emails] == ["ada@example.com", "eve@example.com"]
-
-    def test_dead_letters_are_rows(self) -> None:
-        self.email_queue.mail_server("550 no")
-        queue_reward_delivery("ada@example.com", BADGE)
-
-        (letter,) = self.drain().dead
-
-        assert DeadLetter.objects.get() == letter
-
-    def test_calls_see_what_was_queued_before_them(self) -> None:
-        cancelled, moved = (queue_reward_delivery(f"{name}@example.com", BADGE, delay=60) for name in ("ada", "mary"))
-        at = datetime(2126, 5, 4, tzinfo=UTC)
-
-        assert get_queue_stats().main.delayed == 2
-        assert (cancel_email(cancelled), reschedule_email(moved, at)) == (True, True)
-        assert [(email.job_id, email.due) for email in self.email_queue.emails] == [(moved, at)]
-
-    def test_a_block_without_a_savepoint_counts_with_the_one_around_it(self) -> None:
-        with transaction.atomic():
-            with transaction.atomic(savepoint=False):
-                queue_reward_delivery("ada@example.com", BADGE)
-            self.assertEmailNotQueued()
-        with transaction.atomic(savepoint=False):
-            self.assertEmailQueued(to="ada@example.com")
-
-
-class QueuedForTheClassTests(EmailQueueMixin, TestCase):
-    @classmethod
-    def setUpTestData(cls) -> None:
-        queue_reward_delivery("ada@example.com", BADGE)
-
-    def test_what_was_queued_before_the_test_is_none_of_its_mails(self) -> None:
-        self.assertEmailNotQueued()
-
-
-class ForgetfulTests(EmailQueueMixin, TestCase):
-    def setUp(self) -> None:
-        pass
-
-    def test_a_set_up_that_calls_no_other_is_told_so(self) -> None:
-        with self.assertRaisesRegex(RuntimeError, r"ForgetfulTests.*super\(\)\.setUp\(\)"):  # noqa: PT027  a TestCase
-            self.assertEmailNotQueued()
-
-
-def test_the_mixin_stands_first() -> None:
-    with pytest.raises(TypeError, match=r"class Wrong\(EmailQueueMixin, TestCase\)"):
-        type("Wrong", (TestCase, EmailQueueMixin), {})
 
 
 @pytest.mark.django_db

@@ -14,7 +14,7 @@ from emailqueue.housekeeping.alerts import Digest
 from emailqueue.housekeeping.inbox import move_inbox, tell
 from emailqueue.models import DeadLetter
 from emailqueue.signals import dead_lettered
-from tests.redis.housekeeping.test_inbox import die
+from tests.support.deaths import die
 
 told: list[Digest] = []
 

@@ -25,7 +25,7 @@ from emailqueue.redis import rq_queues
 from emailqueue.statistics.terminal import bars
 from emailqueue.store import Store
 from tests.conftest import ROOT, database_url
-from tests.redis.store.test_claim import enqueue
+from tests.support.scripts import enqueue
 
 
 def stats(*words: str) -> str:

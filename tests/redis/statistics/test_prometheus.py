@@ -26,7 +26,7 @@ from emailqueue.statistics import prometheus
 from emailqueue.statistics.prometheus import EmailQueueCollector
 from emailqueue.store import Store
 from tests.conftest import ROOT
-from tests.redis.store.test_claim import enqueue
+from tests.support.scripts import enqueue
 
 TOKEN = "sixteen-or-more-characters"
 

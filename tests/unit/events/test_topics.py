@@ -1,37 +1,28 @@
-"""Topics, payloads and subscribers, without Redis: jobs are run as a worker would run them."""
+"""Topics and their payloads."""
 
 from __future__ import annotations
 
 import copy
-import functools
 import importlib
 import inspect
 import json
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, make_dataclass
-from datetime import UTC, datetime
-from typing import Any, NoReturn, get_type_hints
+from dataclasses import make_dataclass
+from datetime import datetime
+from typing import Any, get_type_hints
 
 import pytest
 from django.dispatch import Signal, receiver
-from pytest_django import Settings
-from redis import RedisError
 
 import emailqueue.events
 import events
-from emailqueue.errors import InvalidAttempts, InvalidBackoff
 from emailqueue.events import topics as bus
-from emailqueue.events.errors import InvalidPayload, InvalidSubscriber, UnknownTopic
+from emailqueue.events.errors import InvalidPayload, UnknownTopic
 from emailqueue.events.event import Event
-from emailqueue.events.subscribers import call_subscriber, run_subscriber, subscriber_job
-from emailqueue.events.subscriptions import Subscription, subscribe, subscribers_of
 from emailqueue.events.topics import Topic, get_topic
-from emailqueue.jobs.backoff import Backoff
-from emailqueue.jobs.job import Job
-from emailqueue.jobs.outcome import SENT, Kind, Outcome
 from events import publish_event, topics
 from events.payloads import VoteCreated
 from events.publishing import Publish, PublishEvent
+from tests.support.orders import ORDER_SHIPPED, OrderShipped, shipped
 
 VOTE = {"voter_email": "ada@example.com", "model_name": "Ada", "model_id": 7}
 RANK = {
@@ -42,93 +33,6 @@ RANK = {
     "vote_count": 99,
     "supporter_emails": ["ada@example.com", "bob@example.com"],
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class OrderShipped:
-    order: int
-    currency: str = "EUR"
-    tags: list[str] = field(default_factory=list)
-    weights: dict[str, float] | None = None
-    anything: Any = None
-
-
-ORDER_SHIPPED = Topic("order.shipped", payload=OrderShipped)
-taken: list[Event] = []
-
-
-def take(event: Event) -> None:
-    taken.append(event)
-
-
-async def take_later(event: Event) -> None:
-    taken.append(event)
-
-
-def stumble(event: Event) -> NoReturn:
-    raise ConnectionError("the warehouse is away")
-
-
-def lose_its_cache(event: Event) -> NoReturn:
-    raise RedisError("the warehouse is away")
-
-
-def leave(event: Event) -> NoReturn:
-    raise SystemExit("the warehouse is away")
-
-
-def receive(sender: type, event: Event, **kwargs: object) -> None:
-    taken.append(event)
-
-
-async def receive_later(sender: type, event: Event, **kwargs: object) -> None:
-    taken.append(event)
-
-
-def local() -> Callable[[Event], None]:
-    def take_locally(event: Event) -> None:
-        taken.append(event)
-
-    return take_locally
-
-
-def is_paid_in_dollars(event: Event) -> bool:
-    return bool(event.currency == "USD")
-
-
-async def will_be_large(event: Event) -> object:
-    return event.weights
-
-
-class Shelf:
-    @classmethod
-    def receive_for_all(cls, event: Event, **kwargs: object) -> None:
-        taken.append(event)
-
-    def receive(self, event: Event, **kwargs: object) -> None:
-        taken.append(event)
-
-
-@pytest.fixture(autouse=True)
-def _nobody_subscribes() -> Iterator[None]:
-    yield
-    taken.clear()
-    ORDER_SHIPPED.receivers.clear()
-
-
-def shipped(**payload: object) -> Event:
-    return Event(
-        id="e" * 32,
-        topic="order.shipped",
-        payload=ORDER_SHIPPED.validate({"order": 1, **payload}),
-        published_at=datetime(2031, 5, 4, 12, 0, 0, 123456, tzinfo=UTC),
-    )
-
-
-def run(name: str) -> Outcome:
-    new = subscriber_job(shipped(), name, subscribers_of(ORDER_SHIPPED).get(name, take))
-    job = Job(id=new.id, queue=new.queue, token="1", data=new.fields()["data"].encode())
-    return run_subscriber(job, None)  # type: ignore[arg-type] # it sends no mail, so it asks nothing of its Run
 
 
 def test_a_topic_is_a_django_signal() -> None:
@@ -273,233 +177,6 @@ def test_an_event_that_is_not_there_yet_has_no_attributes() -> None:
     empty = Event.__new__(Event)
 
     assert not hasattr(empty, "payload")
-
-
-@pytest.mark.parametrize("debug", [True, False])
-def test_a_subscriber_is_called_with_the_event(settings: Settings, debug: bool) -> None:
-    settings.DEBUG = debug  # Django checks receivers then
-    subscribe("order.shipped")(take)
-
-    outcome = run(f"{__name__}.take")
-
-    assert outcome is SENT
-    assert taken == [shipped()]
-
-
-def test_an_asynchronous_subscriber_is_awaited() -> None:
-    subscribe(ORDER_SHIPPED)(take_later)
-
-    outcome = run(f"{__name__}.take_later")
-
-    assert outcome is SENT
-    assert taken == [shipped()]
-
-
-@pytest.mark.parametrize("function", [receive, receive_later])
-def test_a_connected_receiver_is_called_as_django_calls_it(function: Any) -> None:
-    ORDER_SHIPPED.connect(function, sender=OrderShipped)
-
-    outcome = run(f"{__name__}.{function.__name__}")
-
-    assert outcome is SENT
-    assert taken == [shipped()]
-
-
-def test_an_asynchronous_subscriber_also_hears_a_signal_that_is_sent_directly() -> None:
-    subscribe(ORDER_SHIPPED)(take_later)
-
-    ORDER_SHIPPED.send(sender=None, event=shipped())
-
-    assert taken == [shipped()]
-
-
-@pytest.mark.parametrize("handler", [stumble, lose_its_cache, leave])
-def test_whatever_a_subscriber_raises_is_a_failed_attempt_of_its_own(handler: Any) -> None:
-    subscribe(ORDER_SHIPPED)(handler)
-
-    outcome = run(f"{__name__}.{handler.__name__}")
-
-    assert outcome.kind is Kind.TRANSIENT
-    assert outcome.failure is not None
-    assert outcome.failure.message == "the warehouse is away"
-
-
-def test_a_subscriber_that_exists_no_longer_fails_for_good() -> None:
-    subscribe(ORDER_SHIPPED)(take)
-    ORDER_SHIPPED.disconnect(dispatch_uid=f"{__name__}.take")
-
-    outcome = run(f"{__name__}.take")
-
-    assert outcome.kind is Kind.PERMANENT
-    assert outcome.failure is not None
-    assert f"'order.shipped' has no subscriber '{__name__}.take' any more. It has none." in outcome.failure.message
-
-
-@pytest.mark.parametrize(
-    ("when", "words", "reason"),
-    [
-        ({"currency": "USD"}, "currency is 'USD'", "currency is 'EUR', not 'USD'"),
-        ({"order": [2, 3], "currency": "EUR"}, "order is 2 or 3 and currency is 'EUR'", "order is 1, not 2 or 3"),
-        ({"order": {3, 2}}, "order is 2 or 3", "order is 1, not 2 or 3"),
-        ({"tags": [["new"]]}, "tags is ['new']", "tags is [], not ['new']"),
-        ({"anything": ("a",)}, "anything is 'a'", "anything is None, not 'a'"),
-        (is_paid_in_dollars, "is_paid_in_dollars(event)", "is_paid_in_dollars(event) was False"),
-        (will_be_large, "will_be_large(event)", "will_be_large(event) was None"),
-        (lambda event: event.weights, "<lambda>(event)", "<lambda>(event) was None"),
-    ],
-)
-def test_a_filter_skips_what_it_does_not_want_and_says_why(when: Any, words: str, reason: str) -> None:
-    subscribe(ORDER_SHIPPED, when=when)(take)
-    [subscription] = subscribers_of(ORDER_SHIPPED).values()
-
-    skipped = call_subscriber(subscription, shipped(), topic=ORDER_SHIPPED)
-
-    assert isinstance(subscription, Subscription)
-    assert (str(subscription.filter), skipped, taken) == (words, reason, [])
-
-
-@pytest.mark.parametrize(
-    "when",
-    [
-        {"currency": ["USD", "EUR"], "order": 1},
-        {"anything": None},
-        {"weights": ({"box": 2.0}, None)},
-        lambda event: event.order,
-    ],
-)
-def test_a_filter_lets_through_what_it_wants(when: Any) -> None:
-    subscribe(ORDER_SHIPPED, when=when)(take)
-
-    outcome = run(f"{__name__}.take")
-
-    assert outcome is SENT
-    assert taken == [shipped()]
-
-
-def test_a_filter_that_raises_is_a_failed_attempt() -> None:
-    subscribe(ORDER_SHIPPED, when=stumble)(take)
-
-    outcome = run(f"{__name__}.take")
-
-    assert (outcome.kind, taken) == (Kind.TRANSIENT, [])
-
-
-@pytest.mark.parametrize(
-    ("when", "sentence"),
-    [
-        ({"ordre": 1}, r"asks for 'ordre', which 'order\.shipped' has not\. It has order, currency, tags"),
-        ({"order": "1"}, r"would skip every event: 'order' of 'order\.shipped' is '1'\. It must be a whole number"),
-        ({"tags": ["new"]}, r"would skip every event: 'tags' .* must be a list"),
-        ({"order": []}, "would skip every event: it has no value for 'order'"),
-        ({"order": None}, "would skip every event"),
-        ({}, "is empty. Leave `when` out"),
-        ("order == 1", "is 'order == 1'. Use a function of the event, or a mapping"),
-    ],
-)
-def test_a_filter_that_can_never_match_is_refused_at_once(when: Any, sentence: str) -> None:
-    with pytest.raises(InvalidSubscriber, match=sentence):
-        subscribe(ORDER_SHIPPED, when=when)(take)
-
-    assert subscribers_of(ORDER_SHIPPED) == {}
-
-
-def test_subscribing_again_with_other_options_is_refused() -> None:
-    subscribe(ORDER_SHIPPED)(take)
-
-    with pytest.raises(InvalidSubscriber, match=r"is subscribed to 'order\.shipped' already, with other options"):
-        subscribe(ORDER_SHIPPED, attempts=7)(take)
-
-
-def test_a_receiver_is_called_as_django_people_expect() -> None:
-    shelf = Shelf()
-    ORDER_SHIPPED.connect(shelf.receive, dispatch_uid="the first shelf")
-    ORDER_SHIPPED.connect(shelf.receive, dispatch_uid="the first shelf")
-    ORDER_SHIPPED.connect(Shelf.receive_for_all)
-    ORDER_SHIPPED.connect(functools.partial(receive, extra=1), weak=False)
-    ORDER_SHIPPED.connect(receive, sender=VoteCreated)  # which this topic never sends
-    ORDER_SHIPPED.connect(Shelf().receive)  # held weakly, so it is gone
-    ORDER_SHIPPED.connect(receive_later)
-    ORDER_SHIPPED.disconnect(receive_later)
-    names = list(subscribers_of(ORDER_SHIPPED))
-
-    outcomes = [run(name) for name in names]
-
-    assert names == ["the first shelf", f"{__name__}.Shelf.receive_for_all", f"{__name__}.receive"]
-    assert outcomes == [SENT] * 3
-    assert taken == [shipped()] * 3
-
-
-def test_subscribing_twice_is_subscribing_once() -> None:
-    decorated = subscribe(ORDER_SHIPPED)(subscribe(ORDER_SHIPPED)(take))
-
-    subscribers = subscribers_of(ORDER_SHIPPED)
-
-    assert decorated is take
-    assert list(subscribers) == [f"{__name__}.take"]
-
-
-def test_receivers_of_one_name_are_told_apart_by_number() -> None:
-    shelves = [Shelf(), Shelf()]
-    for shelf in shelves:
-        ORDER_SHIPPED.connect(shelf.receive)
-
-    subscribers = subscribers_of(ORDER_SHIPPED)
-
-    assert list(subscribers) == [f"{__name__}.Shelf.receive", f"{__name__}.Shelf.receive#2"]
-    assert list(subscribers.values()) == [shelf.receive for shelf in shelves]
-
-
-@pytest.mark.parametrize(
-    "handler",
-    [
-        lambda event: event.order,
-        local(),
-        functools.partial(take),
-    ],
-)
-def test_a_handler_that_a_worker_could_not_find_is_refused(handler: Any) -> None:
-    with pytest.raises(InvalidSubscriber, match=r"cannot subscribe to 'order\.shipped': a worker in another"):
-        subscribe(ORDER_SHIPPED)(handler)
-
-
-@pytest.mark.parametrize(
-    ("options", "error"),
-    [
-        ({"attempts": 0}, InvalidAttempts),
-        ({"attempts": True}, InvalidAttempts),
-        ({"attempts": 101}, InvalidAttempts),
-        ({"backoff": {"delay": -1}}, InvalidBackoff),
-    ],
-)
-def test_a_subscriber_with_senseless_options_is_refused(options: Mapping[str, Any], error: type) -> None:
-    with pytest.raises(error):
-        subscribe(ORDER_SHIPPED, **options)
-
-
-def test_a_subscriber_brings_its_own_attempts_and_backoff(settings: Settings) -> None:
-    settings.EMAIL_QUEUE = {"ATTEMPTS": 4, "BACKOFF": {"delay": 9}}
-    subscribe(ORDER_SHIPPED, attempts=7, backoff={"type": "fixed", "delay": 0.5})(take)
-    ORDER_SHIPPED.connect(receive)
-
-    jobs = [subscriber_job(shipped(), name, who) for name, who in subscribers_of(ORDER_SHIPPED).items()]
-
-    assert [(job.attempts, job.backoff) for job in jobs] == [
-        (7, Backoff(type="fixed", delay=0.5)),
-        (4, Backoff(delay=9)),
-    ]
-    assert [job.label for job in jobs] == [
-        f"order.shipped → {__name__}.take",
-        f"order.shipped → {__name__}.receive",
-    ]
-
-
-def test_the_job_of_a_subscriber_has_the_same_id_each_time() -> None:
-    first, again, other = (subscriber_job(shipped(), name, take) for name in ("a.take", "a.take", "b.take"))
-
-    ids = {first.id, again.id, other.id}
-
-    assert len(ids) == 2
-    assert first.id == again.id
 
 
 def test_publish_event_has_a_method_for_each_topic_with_a_signature_to_complete() -> None:

@@ -6,7 +6,6 @@ import socket
 import ssl
 import tomllib
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,10 +15,8 @@ from django.utils.functional import Promise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emailqueue.errors import InvalidRule
 from emailqueue.jobs.outcome import Kind
-from emailqueue.verdict import judge as verdict
-from emailqueue.verdict.judge import RULES, Action, Rule, judge, register_rule, sentence
+from emailqueue.verdict.judge import RULES, Action, judge, sentence
 from emailqueue.verdict.rule import PHASES, Answer
 
 
@@ -56,16 +53,6 @@ REPLIES = [
     for page in tomllib.loads(Path(__file__).with_name("smtp_replies.toml").read_text())["page"]
     for phase, action, rule, reply in page["said"]
 ]
-
-
-@pytest.fixture
-def own_rules() -> Iterator[list[Rule]]:
-    yield verdict.project_rules
-    verdict.project_rules.clear()
-
-
-def own_rule(*, name: str = "own", phases: tuple[str, ...] = ("rcpt",), text: str = "maintenance") -> Rule:
-    return Rule(name=name, action=Action.HOLD_ALL, phases=phases, text=text, sentence="Wait for Ada.")
 
 
 @pytest.mark.parametrize("said", REPLIES, ids=lambda said: f"{said.provider}, {said.phase}: {said.lines[0][:60]}")
@@ -280,49 +267,7 @@ UNSAID: dict[str, tuple[str, int | None, str, Exception | None]] = {
 """Rules that no reply of the table shows."""
 
 
-def test_a_rule_of_the_project_comes_first(own_rules: list[Rule]) -> None:
-    register_rule(own_rule())
-    register_rule(own_rule(name="second"))
-
-    judged = judge("rcpt", 550, "5.1.1 user unknown during MAINTENANCE")
-
-    assert (judged.action, judged.rule) == (Action.HOLD_ALL, "own")
-    assert sentence("own") == "Wait for Ada."
-    assert judge("data", 550, "5.1.1 user unknown during maintenance").rule == "no-address-said"
-
-
-@pytest.mark.parametrize(
-    ("rule", "words"),
-    [
-        (own_rule(name="later"), "'later' exists already"),
-        (own_rule(name=""), "is empty"),
-        (own_rule(phases=("helo",)), "the phase 'helo'"),
-        (own_rule(text="("), "no regular expression"),
-    ],
-)
-def test_a_wrong_rule_is_refused(own_rules: list[Rule], rule: Rule, words: str) -> None:
-    with pytest.raises(InvalidRule, match=re.escape(words)):
-        register_rule(rule)
-
-    assert own_rules == []
-
-
 def test_an_action_has_a_sentence_too_and_an_unknown_name_has_none() -> None:
     assert sentence(Action.BAD_ADDRESS) == "given up at once: the address is bad"
     assert sentence("gone with an old version") == ""
     assert sentence("") == ""
-
-
-def test_the_documentation_has_the_rules_as_they_are() -> None:
-    page = (Path(__file__).parents[3] / "docs" / "verdicts.md").read_text()
-    rows = [line for line in page.splitlines() if line.startswith("| `")]
-
-    assert rows == [row(rule) for rule in RULES]
-
-
-def row(rule: Rule) -> str:
-    """Return the rule as the page writes it."""
-    when = [", ".join(rule.phases), rule.codes, rule.status and f"status {rule.status}"]
-    when += [rule.text and f"words `{rule.text}`", ", ".join(rule.errors)]
-    conditions = "; ".join(filter(None, when)).replace("|", r"\|") or "anything else"
-    return f"| `{rule.name}` | {conditions} | {rule.action.value} | {rule.sentence} |"
