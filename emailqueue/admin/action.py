@@ -71,7 +71,7 @@ class DeadLetterAction:
         question = self.run(request, [letter])
         if question is None:
             return redirect(address_of(letter))
-        return site.page(request, self.name, **{"letter": letter, "letters": [letter], **question})
+        return site.page(request, self.name, **{"dead_letter": letter, "dead_letters": [letter], **question})
 
     def on_selection(self, site: Site, request: HttpRequest, letters: Letters) -> HttpResponse | None:
         """Answer the list, for what was selected when it was asked."""
@@ -82,7 +82,7 @@ class DeadLetterAction:
         if question is None:
             return None
         hidden = self._hidden(request, chosen)
-        return site.page(request, self.name, **{"letters": chosen, "hidden": hidden, **question})
+        return site.page(request, self.name, **{"dead_letters": chosen, "hidden": hidden, **question})
 
     def as_list_action(self) -> Callable[[Site, HttpRequest, Letters], HttpResponse | None]:
         """Return it as a function that Django takes for an action of the list."""

@@ -47,7 +47,7 @@ class Retry(DeadLetterAction):
             more, may_read = len(stale) - SHOWN, may(request.user, "view_body")
             return {
                 "title": _("Out of date"),
-                "letters": stale,
+                "dead_letters": stale,
                 "compared": compared,
                 "more": more,
                 "may_read": may_read,

@@ -50,12 +50,12 @@ def _selected(request: HttpRequest, *, form: str) -> QuerySet[DeadLetter]:
 
 
 def _file(lines: Iterator[str], *, name: str, content_type: str) -> StreamingHttpResponse:
-    moment = timezone.now().strftime("%Y%m%d-%H%M%S")
+    file_name = timezone.now().strftime(f"dead-letters-%Y%m%d-%H%M%S.{name}")
     return StreamingHttpResponse(
         (line.encode("utf-8", "replace") for line in lines),
         content_type=content_type,
         headers={
-            "Content-Disposition": f'attachment; filename="dead-letters-{moment}.{name}"',
+            "Content-Disposition": f'attachment; filename="{file_name}"',
             "X-Content-Type-Options": "nosniff",
             "Cache-Control": "no-store",
         },

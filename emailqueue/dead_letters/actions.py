@@ -21,21 +21,21 @@ def retry(letter: DeadLetter, *, user_pk: Any, edits: Mapping[str, Any] | None =
     before = {**(letter.arguments or {}), "priority": letter.priority}
     with transaction.atomic(using=router.db_for_write(DeadLetter)):
         letter.retry(**(edits or {}))
-        record(user_pk, _describe(before, letter.edits), letter=letter)
+        record(user_pk, _describe(before, letter.edits), dead_letter=letter)
 
 
 def discard(letter: DeadLetter, *, user_pk: Any, reason: str) -> None:
     """Discard a dead letter. Raises NotDiscardable."""
     with transaction.atomic(using=router.db_for_write(DeadLetter)):
         letter.discard(reason)
-        record(user_pk, gettext("Discarded: %(reason)s") % {"reason": reason}, letter=letter)
+        record(user_pk, gettext("Discarded: %(reason)s") % {"reason": reason}, dead_letter=letter)
 
 
 ACTIONS: Mapping[str, Callable[..., None]] = {"retry": retry, "discard": discard}
 """By their permission. Each takes a dead letter, `user_pk` and options; one that raises has changed nothing."""
 
 
-def record(user_pk: Any, message: str, *, letter: DeadLetter | None = None, about: str = "") -> None:
+def record(user_pk: Any, message: str, *, dead_letter: DeadLetter | None = None, about: str = "") -> None:
     """Write an entry of the admin's history, for a dead letter or for something that concerns many."""
     # Imported late: a project's worker may live without the admin.
     from django.contrib.admin.models import CHANGE, LogEntry
@@ -44,8 +44,8 @@ def record(user_pk: Any, message: str, *, letter: DeadLetter | None = None, abou
     LogEntry.objects.create(
         user_id=user_pk,
         content_type=ContentType.objects.get_for_model(DeadLetter),
-        object_id=letter.pk if letter else None,
-        object_repr=(str(letter) if letter else about)[:200],
+        object_id=dead_letter.pk if dead_letter else None,
+        object_repr=(str(dead_letter) if dead_letter else about)[:200],
         action_flag=CHANGE,
         change_message=message,
     )

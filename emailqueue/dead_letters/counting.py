@@ -23,7 +23,7 @@ EXACT = 10_000
 
 
 class BoundedPaginator(DeadLetterPaginator):
-    """Counts up to a bound, so that a page costs the same at ten letters and at a million."""
+    """Counts up to a bound, so that a page costs the same at ten dead letters and at a million."""
 
     object_list: Any
 

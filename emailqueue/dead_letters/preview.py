@@ -75,8 +75,8 @@ def render_sample(email_type: EmailType, *, language: str | None = None) -> Prev
     return _preview_of_type(email_type, SAMPLE_RECIPIENT, context, language=language)
 
 
-def render_at_death(letter: DeadLetter) -> dict[str, str] | None:
-    """Return what a new dead letter keeps of its mail; None for types that are never out of date."""
+def record_of(letter: DeadLetter) -> dict[str, str] | None:
+    """Return what a new dead letter keeps of its mail for differences(); None for types that are never out of date."""
     if _stale_after(letter.email_type) is None:
         return None
     mail = render_now(letter)

@@ -11,7 +11,7 @@ from typing import Any
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
-from emailqueue.dead_letters.preview import render_at_death
+from emailqueue.dead_letters.preview import record_of
 from emailqueue.jobs.outcome import Failure
 from emailqueue.jobs.priority import EMAIL_QUEUES, Priority
 from emailqueue.mail.messages import DELIVER_MESSAGE, MESSAGE
@@ -63,7 +63,7 @@ def _read(death: str, record: Mapping[str, Any]) -> Rows:
         cause=_text(record, "cause", 64),
         **_failure(last),
     )
-    letter.rendered = render_at_death(letter)
+    letter.rendered = record_of(letter)
     return letter, [
         Attempt(
             letter=letter,
