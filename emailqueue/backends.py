@@ -16,7 +16,7 @@ from emailqueue.delivery.mailers import is_smtp, require_delivery
 from emailqueue.enqueue.submit import push, submit
 from emailqueue.errors import RedisUnavailable, StorageUnavailable
 from emailqueue.jobs.priority import Priority
-from emailqueue.mail.messages import Prepared, prepare
+from emailqueue.mail.prepare import Prepared, prepare
 
 logger = logging.getLogger(__name__)
 

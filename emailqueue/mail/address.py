@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from email.utils import getaddresses
 from typing import Any
 
@@ -23,3 +24,8 @@ def plain_address(address: Any) -> str:
     if "@" in plain and not ascii_domain(plain):
         raise InvalidAddress(f"{address!r} has a domain that no mail server can be told.")
     return plain
+
+
+def plain_addresses(addresses: Iterable[Any]) -> list[str]:
+    """Return addresses as the envelope has them, each once, and no empty ones. Raises InvalidAddress."""
+    return list(dict.fromkeys(plain_address(address) for address in addresses if address))

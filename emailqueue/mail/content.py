@@ -1,7 +1,10 @@
-"""How the content of a body, an alternative or an attachment becomes text or bytes, and is read again."""
+"""How a body, an alternative or an attachment becomes text or bytes that JSON carries, and is read again."""
 
 from __future__ import annotations
 
+import base64
+import re
+from collections.abc import Mapping
 from email import message_from_bytes, policy
 from email.generator import BytesGenerator
 from email.message import EmailMessage as MIMEMessage
@@ -12,36 +15,39 @@ from typing import Any
 
 from django.core.mail import EmailMessage
 
+UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+"""What databases refuse in JSON."""
 
-def content_of(content: Any) -> tuple[str, bytes]:
-    """Return what a content is, and its bytes."""
+
+def packed(content: Any) -> dict[str, Any]:
+    """Return of what kind a content is, and its bytes."""
     if isinstance(content, bytes | bytearray | memoryview):
-        return "bytes", bytes(content)
+        return {"kind": "bytes", "content": bytes(content)}
     if isinstance(content, EmailMessage):  # Django's, to be attached as message/rfc822
         content = content.message()
-    if isinstance(content, MIMEPart | MIMEMessage):
-        return "part", as_bytes(content)
     if isinstance(content, Message):
-        return "legacy part", as_bytes(content)
-    return "text", str(content).encode("utf-8", "surrogatepass")
+        return {"kind": "part" if isinstance(content, MIMEPart) else "legacy part", "content": as_bytes(content)}
+    return {"kind": "text", "content": str(content).encode("utf-8", "surrogatepass")}
 
 
-def read_content(kind: str, content: Any, *, whole: bool = False) -> Any:
-    """Return a content of that kind. Raises ValueError for what is none."""
-    if kind == "bytes":
-        return content
-    if kind == "text":
-        return text_of(content)
-    if kind == "part":
-        part_class: type[Any] = MIMEPart if whole else MIMEMessage
-        return message_from_bytes(content, _class=part_class, policy=policy.default)
-    if kind == "legacy part":
-        return message_from_bytes(content, _class=_LegacyPart if whole else Message)
-    raise ValueError(f"{kind!r} is no kind of content.")
+def unpacked(entry: Mapping[str, Any], *, whole: bool = False) -> Any:
+    """Return what packed() was given. `whole`: it is an attachment by itself. Raises LookupError or ValueError."""
+    content = entry["content"]
+    match entry["kind"], whole:
+        case "bytes", False:
+            return content
+        case "text", False:
+            return text_of(content)
+        case "part", _:
+            part_class: type[Any] = MIMEPart if whole else MIMEMessage
+            return message_from_bytes(content, _class=part_class, policy=policy.default)
+        case "legacy part", _:
+            return message_from_bytes(content, _class=_LegacyPart if whole else Message)
+    raise ValueError(f"{entry['kind']!r} is no kind of content.")
 
 
 class _LegacyPart(MIMEBase):
-    """A part as the parser makes it, and as Django wants it."""
+    """A part as the parser makes it, of a class that Django attaches as it is."""
 
     def __init__(self, policy: Any = policy.compat32) -> None:
         Message.__init__(self, policy=policy)
@@ -56,13 +62,20 @@ def as_bytes(message: Message) -> bytes:
 
 def text_or_bytes(text: str) -> str | bytes:
     """Return a text, as bytes if it holds what databases refuse in JSON."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-8", "surrogatepass")
-    return text.encode() if "\0" in text else text
+    return text.encode("utf-8", "surrogatepass") if UNSTORABLE.search(text) else text
 
 
 def text_of(text: str | bytes) -> str:
     """Return the text that text_or_bytes() has written, or that was stored."""
     return text.decode("utf-8", "surrogatepass") if isinstance(text, bytes) else text
+
+
+def inline(content: Any) -> Any:
+    """Return a content as JSON carries it."""
+    return {"base64": base64.b64encode(content).decode()} if isinstance(content, bytes) else content
+
+
+def read_inline(content: Any) -> Any:
+    """Return a content that inline() has written."""
+    is_inline = isinstance(content, Mapping) and "base64" in content
+    return base64.b64decode(content["base64"], validate=True) if is_inline else content

@@ -11,11 +11,11 @@ from django.utils.encoding import punycode
 from emailqueue.conf import get_settings
 from emailqueue.enqueue.call import valid_address
 from emailqueue.enqueue.staging import fresh_id
-from emailqueue.jobs.backoff import Backoff
 from emailqueue.jobs.job import NewJob
 from emailqueue.jobs.priority import Priority
 from emailqueue.mail.message_json import Parts
-from emailqueue.mail.messages import is_whole, message_job, recipients_of
+from emailqueue.mail.messages import is_whole, recipients_of
+from emailqueue.mail.prepare import message_job
 
 
 def editable_of(arguments: Mapping[str, Any] | None) -> list[str]:
@@ -29,25 +29,19 @@ def is_built(arguments: Mapping[str, Any]) -> bool:
     return "wire" in arguments.get("message", ())
 
 
-def edited_job(
-    arguments: Mapping[str, Any],
-    to: Any,
-    *,
-    priority: Priority | int | str | None,
-    attempts: int | None = None,
-    backoff: Backoff | Mapping[str, Any] | None = None,
-) -> NewJob:
+def edited_job(arguments: Mapping[str, Any], to: Any, *, priority: Priority | int | str | None, **plan: Any) -> NewJob:
     """
     Return the job of the same message for a recipient who may be another. Raises InvalidAddress or InvalidPriority.
 
     The new address takes the place of the old one in the headers. Date and Message-ID stay: it is the same message.
+    `plan`: attempts and backoff, see message_job().
     """
     if to != arguments["to"]:
         local, _at, domain = valid_address(to).rpartition("@")
         new = f"{local}@{punycode(domain)}"  # as formataddr() wants it
         arguments = {**arguments, "to": new, "message": _readdressed(arguments["message"], arguments["to"], new)}
     urgency = get_settings().backend_priority if priority is None else Priority.parse(priority)
-    return message_job(arguments, id=fresh_id(None, arguments), priority=urgency, attempts=attempts, backoff=backoff)
+    return message_job(arguments, id=fresh_id(None, arguments), priority=urgency, **plan)
 
 
 def split(arguments: Mapping[str, Any], *, priority: Priority | None) -> list[NewJob]:
@@ -59,8 +53,8 @@ def split(arguments: Mapping[str, Any], *, priority: Priority | None) -> list[Ne
 
 
 def _readdressed(parts: Mapping[str, Any], old: str, new: str) -> Parts:
-    changed = {}
-    for name in ("to", "cc", "bcc"):
-        pairs = [(address, *parseaddr(address)) for address in parts.get(name, ())]
-        changed[name] = [formataddr((title, new)) if plain == old else given for given, title, plain in pairs]
-    return {**parts, **changed}
+    def readdressed(address: str) -> str:
+        title, plain = parseaddr(address)
+        return formataddr((title, new)) if plain == old else address
+
+    return {**parts, **{name: [*map(readdressed, parts.get(name, ()))] for name in ("to", "cc", "bcc")}}

@@ -8,9 +8,8 @@ and goes out as it was.
 
 from __future__ import annotations
 
-import base64
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, time
 from decimal import Decimal
 from email import message_from_bytes
@@ -24,11 +23,12 @@ from django.utils.functional import Promise
 from django.utils.timezone import is_naive, make_aware
 
 from emailqueue.errors import InvalidMessage
-from emailqueue.mail.content import content_of, read_content, text_of, text_or_bytes
+from emailqueue.mail.content import packed, text_of, text_or_bytes, unpacked
 
 Parts = dict[str, Any]
-"""What a message consists of, as JSON values; only the contents that contents() walks may be bytes."""
+"""What a message consists of, as JSON values; only the contents that replaced() changes may be bytes."""
 
+ADDRESSES = ("to", "cc", "bcc", "reply_to")
 SUBTYPES = ("content_subtype", "mixed_subtype", "alternative_subtype")
 ESP = (
     *("envelope_sender", "esp_extra", "merge_data", "merge_global_data", "merge_headers", "merge_metadata", "metadata"),
@@ -51,16 +51,16 @@ class WireMessage(EmailMultiAlternatives):
 
 def take_apart(message: EmailMessage) -> Parts:
     """Return the parts of a message, the contents of its attachments as bytes. Raises InvalidMessage."""
-    alternatives = getattr(message, "alternatives", None) or ()
+    encoding: Any = message.encoding
     parts = {
         "subject": str(message.subject),
         "from": str(message.from_email),
-        **{name: [str(address) for address in getattr(message, name)] for name in ("to", "cc", "bcc", "reply_to")},
+        **{name: [str(address) for address in getattr(message, name)] for name in ADDRESSES},
         "headers": [[str(name), str(value)] for name, value in message.extra_headers.items()],
         "body": text_or_bytes(str(message.body)),
-        "encoding": _encoding(message.encoding),
+        "encoding": dict(vars(encoding)) if isinstance(encoding, Charset) else encoding,
         "subtypes": _subtypes(message),
-        "alternatives": [_alternative(*alternative) for alternative in alternatives],
+        "alternatives": [_alternative(*alternative) for alternative in getattr(message, "alternatives", None) or ()],
         "attachments": [_attachment(attachment) for attachment in message.attachments],
         "esp": _esp(message),
     }
@@ -69,10 +69,13 @@ def take_apart(message: EmailMessage) -> Parts:
 
 def put_together(parts: Mapping[str, Any]) -> EmailMultiAlternatives:
     """Return the message of parts whose contents are bytes again. Raises LookupError, TypeError or ValueError."""
-    message = WireMessage() if "wire" in parts else EmailMultiAlternatives()
+    message = EmailMultiAlternatives()
+    if "wire" in parts:
+        message = WireMessage()
+        message.wire = parts["wire"]
     message.subject, message.from_email = parts.get("subject", ""), parts["from"]
     message.body = text_of(parts.get("body", ""))
-    for name in ("to", "cc", "bcc", "reply_to"):
+    for name in ADDRESSES:
         setattr(message, name, list(parts.get(name, ())))
     message.extra_headers = dict(parts.get("headers", ()))
     message.encoding = _read_encoding(parts.get("encoding"))
@@ -80,12 +83,9 @@ def put_together(parts: Mapping[str, Any]) -> EmailMultiAlternatives:
         if name in SUBTYPES or name in ESP:
             setattr(message, name, value)
     message.alternatives = [
-        EmailAlternative(read_content(entry["kind"], entry["content"]), entry["mimetype"])
-        for entry in parts.get("alternatives", ())
+        EmailAlternative(unpacked(entry), entry["mimetype"]) for entry in parts.get("alternatives", ())
     ]
     message.attachments = [_read_attachment(entry) for entry in parts.get("attachments", ())]
-    if isinstance(message, WireMessage):
-        message.wire = parts["wire"]
     return message
 
 
@@ -96,11 +96,11 @@ def builds_itself(message: EmailMessage) -> bool:
     return any(getattr(kind, name) is not getattr(known, name) for name in dir(known) if BUILDS.match(name))
 
 
-def contents(parts: Mapping[str, Any]) -> Iterator[bytes]:
-    """Walk over all contents that are bytes."""
-    found: list[bytes] = []
-    replaced(parts, lambda content: found.append(content) if isinstance(content, bytes) else content)
-    return iter(found)
+def size_of(parts: Mapping[str, Any]) -> int:
+    """Return the bytes of all contents that are bytes."""
+    sizes: list[int] = []
+    replaced(parts, lambda content: sizes.append(len(content)) if isinstance(content, bytes) else None)
+    return sum(sizes)
 
 
 def replaced(parts: Mapping[str, Any], change: Callable[[Any], Any]) -> Parts:
@@ -112,60 +112,37 @@ def replaced(parts: Mapping[str, Any], change: Callable[[Any], Any]) -> Parts:
     return {**parts, **changed}
 
 
-def inline(content: Any) -> Any:
-    """Return a content as JSON carries it."""
-    return {"base64": base64.b64encode(content).decode()} if isinstance(content, bytes) else content
-
-
-def read_inline(content: Any) -> Any:
-    """Return a content that inline() has written."""
-    is_packed = isinstance(content, Mapping) and "base64" in content
-    return base64.b64decode(content["base64"], validate=True) if is_packed else content
-
-
 def _subtypes(message: EmailMessage) -> dict[str, str]:
-    """Return those that are not Django's choice; some versions refuse to be told even that one."""
+    """Return those that are not Django's choice; some versions refuse even that one."""
     chosen = {name: getattr(message, name, None) for name in SUBTYPES}
-    return {
-        name: value for name, value in chosen.items() if value and value != getattr(EmailMultiAlternatives, name, None)
-    }
-
-
-def _encoding(encoding: Any) -> Any:
-    if not isinstance(encoding, Charset):
-        return encoding
-    fields = ("input_charset", "header_encoding", "body_encoding", "output_charset")
-    return {name: getattr(encoding, name) for name in fields}
+    django = {name: getattr(EmailMultiAlternatives, name, None) for name in SUBTYPES}
+    return {name: value for name, value in chosen.items() if value and value != django[name]}
 
 
 def _read_encoding(encoding: Any) -> Any:
     if not isinstance(encoding, Mapping):
         return encoding
-    charset = Charset(encoding["input_charset"])
-    charset.header_encoding, charset.body_encoding = encoding["header_encoding"], encoding["body_encoding"]
-    charset.output_charset = encoding["output_charset"]
+    charset = Charset()
+    vars(charset).update(encoding)
     return charset
 
 
 def _alternative(content: Any, mimetype: str) -> dict[str, Any]:
-    kind, packed = content_of(content)
-    return {"kind": kind, "content": text_or_bytes(content) if kind == "text" else packed, "mimetype": mimetype}
+    entry = {**packed(content), "mimetype": mimetype}
+    return {**entry, "content": text_or_bytes(str(content))} if entry["kind"] == "text" else entry
 
 
 def _attachment(attachment: Any) -> dict[str, Any]:
     if isinstance(attachment, Message):
-        kind, content = content_of(attachment)
-        return {"kind": f"whole {kind}", "content": content}
+        return packed(attachment)
     filename, content, mimetype = attachment
-    kind, content = content_of(content)
-    filename = None if filename is None else str(filename)
-    return {"kind": kind, "content": content, "filename": filename, "mimetype": mimetype}
+    return {**packed(content), "filename": None if filename is None else str(filename), "mimetype": mimetype}
 
 
 def _read_attachment(entry: Mapping[str, Any]) -> Any:
-    if entry["kind"].startswith("whole "):
-        return read_content(entry["kind"].removeprefix("whole "), entry["content"], whole=True)
-    return EmailAttachment(entry["filename"], read_content(entry["kind"], entry["content"]), entry["mimetype"])
+    if "filename" not in entry:
+        return unpacked(entry, whole=True)
+    return EmailAttachment(entry["filename"], unpacked(entry), entry["mimetype"])
 
 
 def _esp(message: EmailMessage) -> dict[str, Any]:

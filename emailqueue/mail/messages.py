@@ -1,134 +1,21 @@
-"""Which jobs one of Django's messages becomes, and which message such a job sends."""
+"""Which of Django's messages a job sends."""
 
 from __future__ import annotations
 
-import copy
-import hashlib
-import json
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from email.utils import formatdate
+from collections.abc import Mapping
 from typing import Any
 
-from django.conf import settings as django_settings
-from django.core.mail import EmailMessage, EmailMultiAlternatives
+from django.core.mail import EmailMultiAlternatives
 
-from emailqueue.conf import get_settings
 from emailqueue.email_types import RESERVED
-from emailqueue.enqueue.call import ascii_domain
-from emailqueue.enqueue.staging import fresh_id
-from emailqueue.errors import InvalidMessage
-from emailqueue.jobs.backoff import Backoff
-from emailqueue.jobs.job import NewJob
-from emailqueue.jobs.priority import Priority
-from emailqueue.mail.address import plain_address
-from emailqueue.mail.attachments import INLINE, KeptFiles, fetch, keep
-from emailqueue.mail.content import as_bytes
-from emailqueue.mail.message_json import (
-    Parts,
-    builds_itself,
-    contents,
-    inline,
-    put_together,
-    read_inline,
-    replaced,
-    take_apart,
-)
-from emailqueue.mail.rendering import message_id
+from emailqueue.mail.address import plain_address, plain_addresses
+from emailqueue.mail.attachments import fetch
+from emailqueue.mail.content import read_inline
+from emailqueue.mail.message_json import put_together, replaced
 
 DELIVER_MESSAGE = "emailqueue.delivery.deliver.deliver_message"
 MESSAGE = RESERVED
 """Label and e-mail type of these jobs. A subject would say too much in a dashboard."""
-
-PRIORITY = "x-queue-priority"
-"""Header that says the priority and is not sent."""
-X_PRIORITY = {"1": Priority.HIGH, "2": Priority.HIGH, "3": Priority.NORMAL, "4": Priority.LOW, "5": Priority.LOW}
-"""What the header means that mail clients show, and that is sent. CRITICAL is for who says so."""
-NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prepared:
-    """A message that was found to be in order, and of which nothing is stored yet."""
-
-    id: str
-    parts: Parts
-    recipients: Sequence[str]
-    """Plain addresses, each once."""
-
-    apart: bool
-    """Whether each of them has a job of its own. Otherwise one job sends the whole message."""
-
-    priority: Priority
-
-    def jobs(self, *, most: float = INLINE) -> list[NewJob]:
-        """
-        Return the jobs. Raises StorageUnavailable.
-
-        `most`: bytes of contents that they carry in all; when it is more, the contents lie in the storage.
-        """
-        size = sum(map(len, contents(self.parts))) * (len(self.recipients) if self.apart else 1)
-        kept: list[str] = []
-
-        def put(content: Any) -> Any:
-            if isinstance(content, str) and len(content) > most:
-                content = content.encode()
-            elif size <= most or not isinstance(content, bytes):
-                return inline(content)
-            entry = keep(content, message=self.id)
-            kept.append(entry["file"])
-            return entry
-
-        message = replaced(self.parts, put)
-        jobs = [message_job(arguments, id=job_id, priority=self.priority) for job_id, arguments in self._calls(message)]
-        if kept:
-            KeptFiles.objects.note([job.id for job in jobs], message=self.id, names=kept)
-        return jobs
-
-    def _calls(self, message: Parts) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Walk over the ids of the jobs and their arguments."""
-        if not self.apart:
-            yield self.id, {"to": self.recipients[0], "whole": True, "message": message}
-            return
-        for to in self.recipients:
-            job_id = self.id if len(self.recipients) == 1 else fresh_id(None, {"message": self.id, "to": to})
-            yield job_id, {"to": to, "message": message}
-
-
-def prepare(message: EmailMessage, *, priority: Priority | None = None, apart: bool = True) -> Prepared:
-    """
-    Check a message as Django does when it sends one, and say what its jobs will be.
-
-    `priority`: unless its headers say another. `apart`: one job a recipient; otherwise one for all of them. Raises
-    what Django raises for its headers (ValueError, of which BadHeaderError is one), InvalidAddress, InvalidMessage
-    or InvalidPriority.
-    """
-    message = copy.copy(message)
-    named = {str(name).lower(): str(value) for name, value in message.extra_headers.items()}
-    # A copy: the caller's message may be sent again.
-    message.extra_headers = {name: value for name, value in message.extra_headers.items() if name.lower() != PRIORITY}
-    parts = take_apart(message)
-    job_id = fresh_id(None, {"message": replaced(parts, _digest)})
-    if "date" not in named:
-        # RFC 5322, section 3.6.1: when the user has queued the message, not when it is transmitted.
-        message.extra_headers["Date"] = formatdate(localtime=django_settings.EMAIL_USE_LOCALTIME)
-    if "message-id" not in named:
-        message.extra_headers["Message-ID"] = message_id(job_id)
-    parts["headers"] = [[str(name), str(value)] for name, value in message.extra_headers.items()]
-    built = message.message()
-    if builds_itself(message):
-        parts = {**parts, "wire": as_bytes(built)}
-        parts.pop("attachments", None)
-    _require_storable(parts)
-    plain_address(message.from_email)
-    return Prepared(
-        id=job_id,
-        parts=parts,
-        recipients=_recipients(message),
-        apart=apart,
-        priority=_priority(named) or priority or get_settings().backend_priority,
-    )
 
 
 def message_of(arguments: Mapping[str, Any], *, apart: bool = True) -> EmailMultiAlternatives:
@@ -141,7 +28,7 @@ def message_of(arguments: Mapping[str, Any], *, apart: bool = True) -> EmailMult
     """
     message = put_together(replaced(arguments["message"], lambda content: fetch(read_inline(content))))
     to = arguments["to"]
-    if (is_whole(arguments) and not apart) or [plain_address(address) for address in message.recipients()] == [to]:
+    if (is_whole(arguments) and not apart) or list(map(plain_address, message.recipients())) == [to]:
         return message
     if apart:
         # Its headers name all recipients, its envelope one.
@@ -164,8 +51,7 @@ def recipients_of(arguments: Mapping[str, Any]) -> list[str]:
     """Return whom a job sends its message to. Raises as message_of() does."""
     if not is_whole(arguments):
         return [str(arguments["to"])]
-    named = (address for name in ("to", "cc", "bcc") for address in arguments["message"].get(name, ()) if address)
-    return list(dict.fromkeys(map(plain_address, named)))
+    return plain_addresses(address for name in ("to", "cc", "bcc") for address in arguments["message"].get(name, ()))
 
 
 def preview_of(arguments: Mapping[str, Any]) -> EmailMultiAlternatives:
@@ -177,60 +63,12 @@ def preview_of(arguments: Mapping[str, Any]) -> EmailMultiAlternatives:
 def readable(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Return a job's arguments for people: with the sizes of its contents instead of their bytes."""
 
-    def told(content: Any) -> Any:
+    def sized(content: Any) -> Any:
         if not isinstance(content, Mapping):
             return content
         return {"bytes": content["size"] if "file" in content else len(read_inline(content))}
 
     try:
-        return {**arguments, "message": replaced(arguments["message"], told)}
+        return {**arguments, "message": replaced(arguments["message"], sized)}
     except (LookupError, TypeError, ValueError):  # a dead letter may hold anything
         return dict(arguments)
-
-
-def message_job(
-    arguments: Mapping[str, Any],
-    *,
-    id: str,  # noqa: A002 - as NewJob has it
-    priority: Priority,
-    attempts: int | None = None,
-    backoff: Backoff | Mapping[str, Any] | None = None,
-) -> NewJob:
-    """Return the job that calls deliver_message."""
-    settings = get_settings()
-    return NewJob(
-        id=id,
-        queue=priority.queue,
-        function=DELIVER_MESSAGE,
-        arguments=arguments,
-        attempts=settings.attempts if attempts is None else attempts,
-        backoff=settings.backoff if backoff is None else Backoff.parse(backoff),
-        label=MESSAGE,
-        domain=ascii_domain(str(arguments["to"])),
-    )
-
-
-def _priority(headers: Mapping[str, str]) -> Priority | None:
-    if PRIORITY in headers:
-        value = headers[PRIORITY].strip()
-        return Priority.parse(int(value) if value.isdecimal() else value)
-    return X_PRIORITY.get(headers.get("x-priority", "").strip()[:1])
-
-
-def _recipients(message: EmailMessage) -> list[str]:
-    return list(dict.fromkeys(plain_address(address) for address in message.recipients()))
-
-
-def _require_storable(parts: Parts) -> None:
-    try:
-        text = json.dumps(replaced(parts, lambda content: "" if isinstance(content, bytes) else content))
-        json.loads(text)
-        json.dumps(json.loads(text), ensure_ascii=False).encode()
-    except (TypeError, ValueError) as error:
-        raise InvalidMessage(f"The message cannot be queued: {error}.") from error
-    if NUL.search(text):
-        raise InvalidMessage("A header of the message holds a NUL character, which mail servers and databases refuse.")
-
-
-def _digest(content: Any) -> Any:
-    return hashlib.sha256(content).hexdigest() if isinstance(content, bytes) else content

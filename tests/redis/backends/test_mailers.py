@@ -15,7 +15,8 @@ from redis import Redis
 
 from emailqueue import EmailType, get_queue_stats, register
 from emailqueue.delivery.mailers import SMTP
-from emailqueue.mail.messages import message_of, prepare
+from emailqueue.mail.messages import message_of
+from emailqueue.mail.prepare import prepare
 from emailqueue.models import DeadLetter
 from emailqueue.testing import MailServer
 from tests.conftest import Work

@@ -21,8 +21,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from emailqueue.errors import InvalidMessage
-from emailqueue.mail.content import as_bytes
-from emailqueue.mail.message_json import builds_itself, inline, put_together, read_inline, replaced, take_apart
+from emailqueue.mail.content import as_bytes, inline, read_inline
+from emailqueue.mail.message_json import builds_itself, put_together, replaced, take_apart
 
 PIXEL = b"\x89PNG\r\n\x1a\n" + bytes(range(256))
 HEADERS = {"Date": "Mon, 04 May 2026 12:00:00 -0000", "Message-ID": "<1@sender.example>"}

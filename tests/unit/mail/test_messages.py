@@ -9,7 +9,8 @@ from django.core.mail import EmailMultiAlternatives
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from emailqueue.mail.messages import message_of, prepare
+from emailqueue.mail.messages import message_of
+from emailqueue.mail.prepare import prepare
 from tests.unit.mail.test_message_json import HEADERS, alternatives, attachments, line, on_the_wire, words
 
 PEOPLE = [
