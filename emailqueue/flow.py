@@ -19,7 +19,7 @@ from emailqueue.conf import RATES, Settings, burst_of, get_settings, parse_rate
 from emailqueue.errors import InvalidLimit, UnknownQueue
 from emailqueue.jobs.priority import EMAIL_QUEUES, QUEUES
 from emailqueue.redis import connect
-from emailqueue.redis.report import unavailable
+from emailqueue.redis.problems import unavailable
 from emailqueue.store import Store
 
 Answer = TypeVar("Answer")
@@ -133,4 +133,4 @@ def _ask(question: Callable[[Store], Answer]) -> Answer:
     try:
         return question(Store(connect()))
     except (RedisError, OSError) as error:
-        raise unavailable(error, so="nothing is known to be changed") from error
+        raise unavailable(error, effect="nothing is known to be changed") from error

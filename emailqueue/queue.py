@@ -13,7 +13,7 @@ from emailqueue.email_types import C, EmailType, Recipient, get_email_type
 from emailqueue.enqueue.call import Common, PerCall, due
 from emailqueue.models import DeadLetter, OutboxRow
 from emailqueue.redis import connect
-from emailqueue.redis.report import unavailable
+from emailqueue.redis.problems import unavailable
 from emailqueue.store import Store
 
 
@@ -64,7 +64,7 @@ def cancel_email(job_id: str) -> bool:
     try:
         cancelled = Store(connect()).cancel(job_id)
     except (RedisError, OSError) as error:
-        raise unavailable(error, so=f"{job_id!r} may not be cancelled") from error
+        raise unavailable(error, effect=f"{job_id!r} may not be cancelled") from error
     if isinstance(cancelled, str):
         DeadLetter.objects.filter(pk=cancelled).reopen()
     if cancelled and _rows_stay():
@@ -82,7 +82,7 @@ def reschedule_email(job_id: str, at: datetime) -> bool:
     try:
         moved = Store(connect()).reschedule(job_id, moment)
     except (RedisError, OSError) as error:
-        raise unavailable(error, so=f"{job_id!r} may not be moved") from error
+        raise unavailable(error, effect=f"{job_id!r} may not be moved") from error
     if moved and _rows_stay():
         OutboxRow.objects.reschedule(job_id, moment)
     return moved

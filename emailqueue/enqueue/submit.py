@@ -26,7 +26,7 @@ from emailqueue.enqueue.staging import present_staging
 from emailqueue.errors import RedisUnavailable
 from emailqueue.jobs.job import NewJob
 from emailqueue.redis import connect, revive
-from emailqueue.redis.report import unavailable
+from emailqueue.redis.problems import unavailable
 from emailqueue.store import Added, Store
 
 logger = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ from emailqueue.events.subscriptions import subscribers_of
 from emailqueue.events.topics import all_topics
 from emailqueue.jobs.priority import EVENT_QUEUE
 from emailqueue.redis import connect
-from emailqueue.redis.report import unavailable
+from emailqueue.redis.problems import unavailable
 from emailqueue.store import Counts, Store
 
 
@@ -73,7 +73,7 @@ def get_event_stats() -> EventStats:
     try:
         counts = Store(connect()).counts()
     except (RedisError, OSError) as error:
-        raise unavailable(error, so="there are no figures") from error
+        raise unavailable(error, effect="there are no figures") from error
     return event_stats_of(counts)
 
 

@@ -17,7 +17,7 @@ from emailqueue.events.subscribers import ARROW
 from emailqueue.events.whereabouts import Place, Whereabouts, whereabouts
 from emailqueue.jobs.priority import EVENT_QUEUE
 from emailqueue.redis import connect
-from emailqueue.redis.report import unavailable
+from emailqueue.redis.problems import unavailable
 
 Entry = Mapping[str, Any]
 """What record() has written about one attempt."""
@@ -105,7 +105,7 @@ def read_trail(given: str) -> Trail:
     try:
         return _read(given.strip(), connection)
     except (RedisError, OSError) as error:
-        raise unavailable(error, so="there is no trail") from error
+        raise unavailable(error, effect="there is no trail") from error
 
 
 def _read(given: str, connection: Redis) -> Trail:

@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 from django.core.exceptions import ImproperlyConfigured
 
 VERIFIED = {"ssl_cert_reqs": "required", "ssl_check_hostname": "true"}
-"""Options of redis-py, said aloud: before its version 6 it compared no host name by default."""
+"""Options of redis-py, spelled out: before its version 6 it compared no host name by default."""
 
 
 def verified(url: str, *, variable: str, ca_file: str = "") -> str:
@@ -34,13 +34,19 @@ def verified(url: str, *, variable: str, ca_file: str = "") -> str:
             )
     if file := given.get("ssl_ca_certs", ca_file):
         _check(file, variable="REDIS_CA_FILE" if file == ca_file else variable)
-    wanted = VERIFIED | ({"ssl_ca_certs": quote(ca_file, safe="/")} if ca_file else {})
-    options = "&".join(f"{name}={value}" for name, value in wanted.items() if name not in given)
-    return f"{url}{'&' if '?' in url else '?'}{options}" if options else url
+    authorities = {"ssl_ca_certs": quote(ca_file, safe="/")} if ca_file else {}
+    return with_options(url, **VERIFIED, **authorities)
+
+
+def with_options(url: str, **options: str) -> str:
+    """Return `url` with these options of redis-py in its query, but for those that it has already."""
+    given = parse_qs(urlsplit(url).query)
+    added = "&".join(f"{name}={value}" for name, value in options.items() if name not in given)
+    return f"{url}{'&' if '?' in url else '?'}{added}" if added else url
 
 
 def is_verified(options: dict[str, object]) -> bool:
-    """Return whether a connection with these options of redis-py verifies what it is told."""
+    """Return whether a connection with these options of redis-py verifies the certificate of its server."""
     required = options.get("ssl_cert_reqs", "required") in ("required", ssl.CERT_REQUIRED)
     return required and options.get("ssl_check_hostname", True) is True
 

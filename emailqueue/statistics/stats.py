@@ -13,7 +13,7 @@ from emailqueue.flow import Limit, limit_in, outages_in, paused_in
 from emailqueue.jobs.priority import EMAIL_QUEUES
 from emailqueue.models import DeadLetter
 from emailqueue.redis import connect
-from emailqueue.redis.report import unavailable
+from emailqueue.redis.problems import unavailable
 from emailqueue.store import Counts, Store
 
 
@@ -87,7 +87,7 @@ def get_queue_stats() -> QueueStats:
     try:
         counts = Store(connect()).counts()
     except (RedisError, OSError) as error:
-        raise unavailable(error, so="there are no figures") from error
+        raise unavailable(error, effect="there are no figures") from error
     return QueueStats(
         main=figures_of(counts, *EMAIL_QUEUES),
         dlq=DeadLetterFigures(count=DeadLetter.objects.open().count() + counts.inbox),

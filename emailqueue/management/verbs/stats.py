@@ -17,7 +17,7 @@ from redis import RedisError
 
 from emailqueue.conf import get_settings
 from emailqueue.errors import RedisUnavailable
-from emailqueue.redis.report import unavailable
+from emailqueue.redis.problems import unavailable
 from emailqueue.statistics.figures import as_json, open_letters, take
 from emailqueue.statistics.terminal import screen
 
@@ -39,7 +39,7 @@ def run(*, watch: float | None, json: bool, out: Any = None, **options: Any) -> 
     try:
         text = figures()
     except (RedisError, OSError) as error:
-        raise unavailable(error, so="there are no figures") from error
+        raise unavailable(error, effect="there are no figures") from error
     except DatabaseError as error:
         # Without its text, which may quote a row.
         sentence = f"The database did not answer, so there are no figures: {type(error).__name__}."
