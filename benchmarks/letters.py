@@ -85,11 +85,13 @@ def _fill(rows: int) -> None:
     base = min(BASE, rows)
     letters = [_letter(dice, number) for number in range(base)]
     DeadLetter.objects.bulk_create(letters, batch_size=1000)
-    attempts = [Attempt(letter=letter, number=1, at=letter.died_at, kind="permanent") for letter in letters]
+    attempts = [
+        Attempt(dead_letter=letter, number=1, at=letter.dead_lettered_at, kind="permanent") for letter in letters
+    ]
     Attempt.objects.bulk_create(attempts, batch_size=1000)
     for copy in range(1, rows // base):
         _copy(DeadLetter, copy, key="id", changed=("id", "recipient", "recipient_key", "job_id"))
-        _copy(Attempt, copy, key="letter_id", changed=("letter_id",))
+        _copy(Attempt, copy, key="dead_letter_id", changed=("dead_letter_id",))
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             cursor.execute("VACUUM ANALYZE")  # as autovacuum would have done by now
@@ -138,11 +140,11 @@ def _letter(dice: random.Random, number: int) -> Any:
         attempts_allowed=3,
         reason="exhausted" if code == 451 else "permanent",
         verdict="retry" if code in (451, None) else "bad address",
-        tries=1,
+        attempts_charged=1,
         error_class="emailqueue.delivery.smtp.Refused",
         message=f"{message} ({number})",
         smtp_code=code,
-        died_at=timezone.now() - timedelta(seconds=dice.randrange(90 * 86400)),
+        dead_lettered_at=timezone.now() - timedelta(seconds=dice.randrange(90 * 86400)),
         status=Status.OPEN if number % 2 else dice.choice([Status.SENT, Status.DISCARDED]),
     )
 

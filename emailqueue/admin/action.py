@@ -157,4 +157,4 @@ def _chosen(site: Site, request: HttpRequest, letters: Letters) -> list[DeadLett
         text = gettext("At most %(most)d dead letters are changed at once. Select fewer, or all that match a filter.")
         messages.error(request, text % {"most": AT_ONCE})
         return []
-    return list(site.get_queryset(request).filter(pk__in=ids).order_by("-died_at", "pk"))
+    return list(site.get_queryset(request).filter(pk__in=ids).order_by("-dead_lettered_at", "pk"))

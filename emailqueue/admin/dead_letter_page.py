@@ -49,9 +49,11 @@ def _neighbours(letter: DeadLetter) -> dict[str, DeadLetter | None]:
     """Return the dead letters of the same recipient just before and after this one."""
     if not letter.recipient_key:
         return {}
-    same = DeadLetter.objects.filter(recipient_key=letter.recipient_key).only("pk", "label", "died_at")
-    at = letter.died_at
+    same = DeadLetter.objects.filter(recipient_key=letter.recipient_key).only("pk", "label", "dead_lettered_at")
+    at = letter.dead_lettered_at
+    earlier = same.filter(Q(dead_lettered_at__lt=at) | Q(dead_lettered_at=at, pk__lt=letter.pk))
+    later = same.filter(Q(dead_lettered_at__gt=at) | Q(dead_lettered_at=at, pk__gt=letter.pk))
     return {
-        "earlier": same.filter(Q(died_at__lt=at) | Q(died_at=at, pk__lt=letter.pk)).order_by("-died_at", "-pk").first(),
-        "later": same.filter(Q(died_at__gt=at) | Q(died_at=at, pk__gt=letter.pk)).order_by("died_at", "pk").first(),
+        "earlier": earlier.order_by("-dead_lettered_at", "-pk").first(),
+        "later": later.order_by("dead_lettered_at", "pk").first(),
     }

@@ -47,10 +47,10 @@ class DeadLetterAdmin(ReadOnlyAdmin[DeadLetter]):
     """Read-only; each action has a permission of its own."""
 
     actions = [*(action.as_list_action() for action in ACTIONS if action.label), export_csv, export_json]
-    list_display = ["address", "state", "age", "mail", "what_happened", "tries"]
+    list_display = ["address", "state", "age", "mail", "what_happened", "attempts_charged"]
     list_filter = FILTERS
     list_max_show_all = 100
-    ordering = ["-died_at", "pk"]
+    ordering = ["-dead_lettered_at", "pk"]
     paginator = BoundedPaginator
     # A page of another order would read the whole table.
     sortable_by = ["age"]
@@ -61,9 +61,20 @@ class DeadLetterAdmin(ReadOnlyAdmin[DeadLetter]):
         (None, {"fields": ["discard_reason", "closed_at", "retried_job_id", "edits_of_the_retry", "retry_of"]}),
         (
             _("Job"),
-            {"fields": ["status", "job_id", "label", "recipient", "queue", "function", "created_at", "died_at"]},
+            {
+                "fields": [
+                    "status",
+                    "job_id",
+                    "label",
+                    "recipient",
+                    "queue",
+                    "function",
+                    "created_at",
+                    "dead_lettered_at",
+                ]
+            },
         ),
-        (_("Attempts"), {"fields": ["tries", "attempts_allowed", "waits"]}),
+        (_("Attempts"), {"fields": ["attempts_charged", "attempts_allowed", "waits"]}),
     ]
 
     has_retry_permission = _requires("retry")
@@ -95,14 +106,14 @@ class DeadLetterAdmin(ReadOnlyAdmin[DeadLetter]):
         """Return why it is dead, and below that the last error."""
         return _two_lines(plain_words(letter), error_line(letter))
 
-    @admin.display(description=_("age"), ordering="died_at")
+    @admin.display(description=_("age"), ordering="dead_lettered_at")
     def age(self, letter: DeadLetter) -> str:
         """Return roughly how old it is; the exact time is a hover away."""
         return format_html(
             '<time datetime="{}" title="{}">{}</time>',
-            letter.died_at.isoformat(),
-            date(letter.died_at, "DATETIME_FORMAT"),
-            timesince(letter.died_at, depth=1),
+            letter.dead_lettered_at.isoformat(),
+            date(letter.dead_lettered_at, "DATETIME_FORMAT"),
+            timesince(letter.dead_lettered_at, depth=1),
         )
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:

@@ -15,9 +15,9 @@ from emailqueue.models import DeadLetter
 PIECE = 500
 """Dead letters in memory at once."""
 COLUMNS = (
-    "id", "job_id", "queue", "label", "email_type", "recipient", "priority", "reason", "status", "tries",
-    "attempts_allowed", "error_class", "message", "smtp_code", "smtp_reply", "created_at", "died_at", "closed_at",
-    "discard_reason", "retried_job_id",
+    "id", "job_id", "queue", "label", "email_type", "recipient", "priority", "reason", "status", "attempts_charged",
+    "attempts_allowed", "error_class", "message", "smtp_code", "smtp_reply", "created_at", "dead_lettered_at",
+    "closed_at", "discard_reason", "retried_job_id",
 )  # fmt: skip
 BODY = ("arguments", "edits", "raw")
 """Columns that hold the mail's content."""

@@ -88,7 +88,7 @@ def is_stale(letter: DeadLetter) -> bool:
     limit = _stale_after(letter.email_type)
     if limit is None or letter.status != Status.OPEN:
         return False
-    return timezone.now() - (letter.created_at or letter.died_at) > limit
+    return timezone.now() - (letter.created_at or letter.dead_lettered_at) > limit
 
 
 def differences(letter: DeadLetter, mail: Preview) -> list[str] | None:

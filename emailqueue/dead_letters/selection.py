@@ -118,9 +118,9 @@ class Selection:
     def _period(self) -> Q:
         condition = Q()
         if self.since:
-            condition &= Q(died_at__gte=parse_datetime(self.since))
+            condition &= Q(dead_lettered_at__gte=parse_datetime(self.since))
         if self.until:
-            condition &= Q(died_at__lte=parse_datetime(self.until))
+            condition &= Q(dead_lettered_at__lte=parse_datetime(self.until))
         return condition
 
     def _sought(self) -> list[tuple[str, str]]:

@@ -10,8 +10,8 @@ from emailqueue.models import Attempt, DeadLetter, Reason, Status
 from emailqueue.verdict.judge import sentence
 
 STORIES = {
-    Reason.PERMANENT: _("Try %(tries)d of %(allowed)d was refused for good, so no other followed."),
-    Reason.EXHAUSTED: _("All tries failed: %(tries)d of %(allowed)d."),
+    Reason.PERMANENT: _("Attempt %(charged)d of %(allowed)d was refused for good, so no other followed."),
+    Reason.EXHAUSTED: _("All attempts failed: %(charged)d of %(allowed)d."),
     Reason.AMBIGUOUS: _("It may have been delivered: contact was lost while it was being sent."),
     Reason.CRASHED: _("Its workers died while they had it, so it is given to no other."),
     Reason.EXPIRED: _("It waited for longer than a mail may (MAX_AGE), so it was not sent any more."),
@@ -52,7 +52,7 @@ def error_line(letter: DeadLetter) -> str:
 def story(letter: DeadLetter) -> str:
     """Return in a sentence or two what happened."""
     text = STORIES.get(Reason(letter.reason), "") if letter.reason in Reason else ""
-    told = str(text) % {"tries": letter.tries, "allowed": letter.attempts_allowed}
+    told = str(text) % {"charged": letter.attempts_charged, "allowed": letter.attempts_allowed}
     reply = f"{letter.smtp_code} {letter.smtp_reply}".strip() if letter.smtp_code else letter.smtp_reply
     what = reply or letter.message or letter.error_class
     if what and what[-1] not in ".!?":

@@ -47,7 +47,7 @@ def _in_redis(given: str, connection: Redis) -> Found | None:
 
 
 def _dead(given: str) -> Found | None:
-    letter = DeadLetter.objects.filter(Q(job_id=given) | Q(pk=given)).order_by("-died_at").first()
+    letter = DeadLetter.objects.filter(Q(job_id=given) | Q(pk=given)).order_by("-dead_lettered_at").first()
     return _found(letter.arguments, letter.cause) if letter else None
 
 

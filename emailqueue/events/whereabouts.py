@@ -86,7 +86,7 @@ def _letters(job_ids: Sequence[str]) -> dict[str, DeadLetter]:
     return {
         letter.job_id: letter
         for chunk in _chunks(job_ids)
-        for letter in DeadLetter.objects.filter(job_id__in=chunk).order_by("died_at").only("job_id", "status")
+        for letter in DeadLetter.objects.filter(job_id__in=chunk).order_by("dead_lettered_at").only("job_id", "status")
     }
 
 

@@ -70,7 +70,7 @@ def tell(connection: Redis) -> bool:
 def _announce(connection: Redis, letters: Sequence[DeadLetter]) -> None:
     """Tell receivers and the alerts of letters whose transaction has committed."""
     for letter in letters:
-        for receiver, answer in dead_lettered.send_robust(sender=DeadLetter, letter=letter):
+        for receiver, answer in dead_lettered.send_robust(sender=DeadLetter, dead_letter=letter):
             if isinstance(answer, Exception):
                 logger.error("a receiver of dead_lettered failed", extra={"receiver": repr(receiver)}, exc_info=answer)
     alerts.count_deaths(connection, letters)

@@ -50,7 +50,7 @@ def purge(*, older_than: timedelta = KEEP, now: datetime | None = None) -> Purge
     letters = attempts = 0
     while batch := list(old.values_list("pk", flat=True)[:BATCH]):
         with transaction.atomic(using=using):
-            attempts += Attempt.objects.using(using).filter(letter__in=batch).delete()[0]
+            attempts += Attempt.objects.using(using).filter(dead_letter__in=batch).delete()[0]
             letters += DeadLetter.objects.using(using).filter(pk__in=batch).delete()[0]
     ended = BulkAction.objects.using(using).filter(finished_at__lt=before)
     return Purged(letters=letters, attempts=attempts, bulk_actions=ended.delete()[0])

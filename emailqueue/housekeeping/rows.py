@@ -32,7 +32,7 @@ def rows(death: str, entry: bytes) -> Rows:
             reason=Reason.MALFORMED,
             error_class=failure.error_class,
             message=f"The entry of this death in Redis cannot be read: {failure.message}",
-            died_at=timezone.now(),
+            dead_lettered_at=timezone.now(),
         )
         return letter, []
 
@@ -56,9 +56,9 @@ def _read(death: str, record: Mapping[str, Any]) -> Rows:
         attempts_allowed=int(record["attempts"]),
         backoff=record["backoff"],
         reason=_text(record, "reason", 20),
-        tries=sum(1 for attempt in history if attempt.get("charged", True)),
+        attempts_charged=sum(1 for attempt in history if attempt.get("charged", True)),
         created_at=_moment(record.get("created_at")),
-        died_at=_moment(record["died_at"]) or timezone.now(),
+        dead_lettered_at=_moment(record["dead_lettered_at"]) or timezone.now(),
         redrives=_text(record, "letter", 64),
         cause=_text(record, "cause", 64),
         **_failure(last),
@@ -66,9 +66,9 @@ def _read(death: str, record: Mapping[str, Any]) -> Rows:
     letter.rendered = record_of(letter)
     return letter, [
         Attempt(
-            letter=letter,
+            dead_letter=letter,
             number=number,
-            at=_moment(attempt.get("at")) or letter.died_at,
+            at=_moment(attempt.get("at")) or letter.dead_lettered_at,
             kind=_text(attempt, "kind", 20),
             charged=bool(attempt.get("charged", True)),
             times=int(attempt.get("times", 1)),

@@ -94,7 +94,7 @@ def _foreign_record(
         "label": label,
         "history": [*job.history, attempt],
         "created_at": _decoded(fields.get(b"created_at", b"")),
-        "died_at": failed_at,
+        "dead_lettered_at": failed_at,
         "letter": _decoded(fields.get(b"letter", b"")),
         "cause": _decoded(fields.get(b"cause", b"")),
     }

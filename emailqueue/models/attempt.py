@@ -25,7 +25,7 @@ class FailureFields(models.Model):
 class Attempt(FailureFields):
     """One attempt at a job that became a dead letter."""
 
-    letter = models.ForeignKey(
+    dead_letter = models.ForeignKey(
         "emailqueue.DeadLetter", models.CASCADE, related_name="attempts", verbose_name=_("dead letter")
     )
     number = models.IntegerField(_("number"))
@@ -43,7 +43,7 @@ class Attempt(FailureFields):
             ("unsent", _("not sent")),
         ],
     )
-    charged = models.BooleanField(_("counts as a try"), default=True)
+    charged = models.BooleanField(_("counts as an attempt"), default=True)
     times = models.IntegerField(_("times"), default=1)
     worker = models.CharField(_("worker"), max_length=200, blank=True)
     phase = models.CharField(_("SMTP phase"), max_length=20, blank=True)
@@ -54,7 +54,7 @@ class Attempt(FailureFields):
         verbose_name_plural = _("attempts")
         default_permissions = ()
         ordering = ("number",)
-        constraints = (models.UniqueConstraint(fields=["letter", "number"], name="emailqueue_attempt_letter_number"),)
+        constraints = (models.UniqueConstraint(fields=["dead_letter", "number"], name="emailqueue_attempt_number"),)
 
     def __str__(self) -> str:
         return f"{self.number}: {self.kind}"

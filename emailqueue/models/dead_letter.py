@@ -57,7 +57,7 @@ class DeadLetterQuerySet(models.QuerySet["DeadLetter"]):
 class DeadLetter(FailureFields):
     """One job that was given up. Written by the worker's housekeeping; its id makes that repeatable."""
 
-    id = models.CharField(_("death id"), max_length=64, primary_key=True)
+    id = models.CharField(_("dead letter id"), max_length=64, primary_key=True)
     job_id = models.CharField(_("job id"), max_length=200, db_index=True)
     queue = models.CharField(_("queue"), max_length=100)
     label = models.CharField(_("type"), max_length=200)
@@ -69,12 +69,12 @@ class DeadLetter(FailureFields):
     function = models.CharField(_("function"), max_length=300, blank=True)
     arguments = models.JSONField(_("arguments"), null=True)
     raw = models.TextField(_("raw job"), blank=True)
-    attempts_allowed = models.IntegerField(_("tries allowed"), default=1)
+    attempts_allowed = models.IntegerField(_("attempts allowed"), default=1)
     backoff = models.JSONField(_("backoff"), default=dict)
     reason = models.CharField(_("reason"), max_length=20, choices=Reason.choices)
-    tries = models.IntegerField(_("tries"), default=0)
+    attempts_charged = models.IntegerField(_("attempts"), default=0)
     created_at = models.DateTimeField(_("queued at"), null=True)
-    died_at = models.DateTimeField(_("died at"), db_index=True)
+    dead_lettered_at = models.DateTimeField(_("dead-lettered at"), db_index=True)
     status = models.CharField(_("status"), max_length=20, choices=Status.choices, default=Status.OPEN)
     discard_reason = models.TextField(_("reason of the discard"), blank=True)
     closed_at = models.DateTimeField(_("closed at"), null=True)
@@ -84,9 +84,9 @@ class DeadLetter(FailureFields):
     cause = models.CharField(_("caused by"), max_length=64, blank=True, db_index=True)
     """Id of the event, or of the job, that led to this one."""
     redrives = models.CharField(_("retry of"), max_length=64, blank=True)
-    """Id of the letter whose retry has died as this one."""
-    rendered = models.JSONField(_("rendering at death"), null=True)
-    """Subject and text as they were when the mail died; only of types that can be out of date."""
+    """Id of the dead letter whose retry has become this one."""
+    rendered = models.JSONField(_("content when it was dead-lettered"), null=True)
+    """Subject and text as they were then; only of types that can be out of date."""
     recipient_key = DerivedField(max_length=320, compute=lambda letter: letter.recipient.lower())
     recipient_domain = DerivedField(_("domain"), max_length=255, compute=lambda letter: domain_of(letter.recipient))
     error_key = DerivedField(max_length=KEY, compute=lambda letter: text_key(letter.message))
@@ -106,16 +106,16 @@ class DeadLetter(FailureFields):
         )
         # Each filter of the list with its order, newest first.
         indexes = (
-            models.Index(fields=["status", "-died_at"], name="emailqueue_status_died"),
-            models.Index(fields=["reason", "-died_at"], name="emailqueue_reason_died"),
-            models.Index(fields=["verdict", "-died_at"], name="emailqueue_verdict_died"),
-            models.Index(fields=["email_type", "-died_at"], name="emailqueue_type_died"),
-            models.Index(fields=["smtp_code", "-died_at"], name="emailqueue_code_died"),
-            models.Index(fields=["recipient_domain", "-died_at"], name="emailqueue_domain_died"),
+            models.Index(fields=["status", "-dead_lettered_at"], name="emailqueue_dead_status"),
+            models.Index(fields=["reason", "-dead_lettered_at"], name="emailqueue_dead_reason"),
+            models.Index(fields=["verdict", "-dead_lettered_at"], name="emailqueue_dead_verdict"),
+            models.Index(fields=["email_type", "-dead_lettered_at"], name="emailqueue_dead_type"),
+            models.Index(fields=["smtp_code", "-dead_lettered_at"], name="emailqueue_dead_code"),
+            models.Index(fields=["recipient_domain", "-dead_lettered_at"], name="emailqueue_dead_domain"),
             # The classes are PostgreSQL's, for LIKE; the other databases ignore them.
             models.Index(
-                fields=["recipient_key", "-died_at"],
-                name="emailqueue_recipient_died",
+                fields=["recipient_key", "-dead_lettered_at"],
+                name="emailqueue_dead_recipient",
                 opclasses=["varchar_pattern_ops", "timestamptz_ops"],
             ),
             models.Index(fields=["error_key"], name="emailqueue_error", opclasses=["varchar_pattern_ops"]),
@@ -133,7 +133,7 @@ class DeadLetter(FailureFields):
         and `priority` of a mail; what they change makes it a new job. One that came through the e-mail backend has
         no context, and keeps its Message-ID. Raises NotRetryable, or what queue_email() raises for wrong edits.
         """
-        with self._held(NotRetryable, "retried") as alias:
+        with self._locked(NotRetryable, "retried") as alias:
             changes = changes_of(self, edits)
             if not changes:
                 require_runnable(self)
@@ -156,11 +156,11 @@ class DeadLetter(FailureFields):
         """Close the dead letter unsent, for a reason that stays with it. Raises NotDiscardable."""
         if not reason.strip():
             raise NotDiscardable(f"Dead letter {self.pk} is not discarded without a reason. Say in a few words why.")
-        with self._held(NotDiscardable, "discarded"):
+        with self._locked(NotDiscardable, "discarded"):
             self._become(Status.DISCARDED, discard_reason=reason.strip(), closed_at=timezone.now())
 
     @contextmanager
-    def _held(self, error_class: type[EmailQueueError], participle: str) -> Iterator[str]:
+    def _locked(self, error_class: type[EmailQueueError], participle: str) -> Iterator[str]:
         """Lock the row for a transaction of the database whose alias this gives. Raises `error_class` unless open."""
         alias = router.db_for_write(DeadLetter, instance=self)
         with transaction.atomic(using=alias):

@@ -74,7 +74,7 @@ def failing_domains_panel(_snapshot: Snapshot) -> Panel:
 
 
 def _top(field: str, *, title: str, column: str) -> Panel:
-    newest: Any = DeadLetter.objects.order_by("-died_at").values("pk")[:RECENT]
+    newest: Any = DeadLetter.objects.order_by("-dead_lettered_at").values("pk")[:RECENT]
     rows: Iterable[Any] = (
         DeadLetter.objects.filter(pk__in=newest)
         .exclude(**{field: ""})

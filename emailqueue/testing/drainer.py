@@ -170,7 +170,7 @@ class Drainer:
             retries=sum(entry.verb == "retry" for entry in settled),
             held=sum(map(_is_held, settled)),
             events=len(sent) - len(mails),
-            dead=list(DeadLetter.objects.filter(pk__in=deaths).order_by("died_at")) if deaths else [],
+            dead=list(DeadLetter.objects.filter(pk__in=deaths).order_by("dead_lettered_at")) if deaths else [],
         )
 
     def _store_letters(self) -> None:

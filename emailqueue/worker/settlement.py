@@ -152,7 +152,7 @@ def _record(job: Job, reason: str, history: list[Attempt]) -> dict[str, Any]:
         "reason": reason,
         "history": history,
         "created_at": job.created_at,
-        "died_at": timestamp(),
+        "dead_lettered_at": timestamp(),
         "letter": job.letter,
         "cause": job.cause,
     }

@@ -97,7 +97,7 @@ def test_a_subscriber_that_fails_for_ever_fails_alone_and_is_retried_alone_from_
     assert letter.label == f"door.opened → {__name__}.unlock"
     assert letter.arguments is not None
     assert letter.arguments["event"]["payload"] == {"door": 7}
-    assert letter.tries == 4
+    assert letter.attempts_charged == 4
     assert page.count("<p>PermissionError: door 7 is locked</p>") == 4
     assert f"door.opened → {__name__}.unlock" in page
     assert "&quot;door&quot;: 7" in page

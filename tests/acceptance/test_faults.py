@@ -188,7 +188,7 @@ def test_a_dead_letter_reaches_its_table_although_the_worker_dies_on_the_way(
     start_worker()
 
     eventually(lambda: DeadLetter.objects.exists() and not valkey.hlen("emailqueue:dead"), timeout=30)
-    assert DeadLetter.objects.get().tries == 1
+    assert DeadLetter.objects.get().attempts_charged == 1
     assert get_queue_stats().dlq.count == 1
     assert len(mailbox.attempts) == 1
 

@@ -101,7 +101,7 @@ def test_a_mail_that_the_server_does_not_bear_does_not_keep_the_others(mailbox: 
 
     assert Counter(mail.recipient for mail in mailbox.messages) == Counter(addresses[1:])
     letter = DeadLetter.objects.get()
-    assert (letter.recipient, letter.reason, letter.tries) == ("poison@example.com", "exhausted", 3)
+    assert (letter.recipient, letter.reason, letter.attempts_charged) == ("poison@example.com", "exhausted", 3)
 
 
 def test_a_mail_that_outwaits_its_age_in_an_outage_becomes_a_dead_letter_without_a_try(
@@ -121,7 +121,7 @@ def test_a_mail_that_outwaits_its_age_in_an_outage_becomes_a_dead_letter_without
         time.sleep(0.2)
 
     letters = DeadLetter.objects.order_by("recipient")
-    assert [(letter.recipient, letter.reason, letter.tries) for letter in letters] == [
+    assert [(letter.recipient, letter.reason, letter.attempts_charged) for letter in letters] == [
         ("ada@example.com", "expired", 0),
         ("bo@example.com", "expired", 0),
     ]

@@ -44,7 +44,7 @@ def test_a_refusal_for_good_is_a_dead_letter_after_one_try(mailbox: MailServer, 
     work(seconds=1)
 
     letter = DeadLetter.objects.get()
-    assert (letter.recipient, letter.reason, letter.tries) == ("ada@example.com", "permanent", 1)
+    assert (letter.recipient, letter.reason, letter.attempts_charged) == ("ada@example.com", "permanent", 1)
     assert [(attempt.smtp_code, attempt.phase) for attempt in letter.attempts.all()] == [(550, "rcpt")]
     assert len(mailbox.attempts) == 1
     assert mailbox.messages == []
@@ -59,7 +59,7 @@ def test_a_mail_that_is_refused_for_now_for_ever_is_a_dead_letter_after_three_tr
     work(seconds=10)
 
     letter = DeadLetter.objects.get()
-    assert (letter.reason, letter.tries, letter.smtp_code) == ("exhausted", 3, 450)
+    assert (letter.reason, letter.attempts_charged, letter.smtp_code) == ("exhausted", 3, 450)
     assert [attempt.smtp_code for attempt in letter.attempts.all()] == [450, 450, 450]
     assert len(mailbox.attempts) == 3
 
@@ -71,7 +71,7 @@ def test_five_attempts_at_a_fixed_wait_are_five_tries(mailbox: MailServer, start
     queue_vote_confirmation("ada@example.com", VOTE, attempts=5, backoff={"type": "fixed", "delay": 0.2})
 
     eventually(DeadLetter.objects.exists, timeout=15)
-    assert DeadLetter.objects.get().tries == 5
+    assert DeadLetter.objects.get().attempts_charged == 5
     assert waits_between(mailbox.attempts) == pytest.approx([0.2] * 4, abs=0.3)
     assert min(waits_between(mailbox.attempts)) >= 0.2
 

@@ -39,7 +39,7 @@ def test_the_examples_of_the_page_work(
     snapshot = Snapshot.take(Store(valkey))
 
     panel = _makers["backlog"](snapshot)
-    dead_lettered.send(DeadLetter, letter=DeadLetter(label="offer", reason="permanent"))
+    dead_lettered.send(DeadLetter, dead_letter=DeadLetter(label="offer", reason="permanent"))
 
     assert panel.rows == [(2, 0)]
     assert capsys.readouterr().out == "offer permanent\n"

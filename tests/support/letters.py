@@ -37,17 +37,17 @@ def create(number: int = 1, **fields: Any) -> DeadLetter:
             "arguments": arguments,
             "attempts_allowed": 3,
             "reason": Reason.PERMANENT,
-            "tries": 1,
+            "attempts_charged": 1,
             "error_class": "emailqueue.delivery.smtp.Refused",
             "message": "550 no such mailbox",
             "smtp_code": 550,
             "smtp_reply": "no such mailbox",
-            "died_at": NOON + timedelta(seconds=number),
+            "dead_lettered_at": NOON + timedelta(seconds=number),
             **fields,
         }
     )
     Attempt.objects.create(
-        letter=letter,
+        dead_letter=letter,
         number=1,
         at=NOON,
         kind="permanent",
@@ -63,7 +63,7 @@ def create(number: int = 1, **fields: Any) -> DeadLetter:
 
 def create_many(count: int, **fields: Any) -> None:
     """Store letters that say little, quickly."""
-    letters = (DeadLetter(**{"id": f"f{number:031x}", "died_at": NOON, **fields}) for number in range(count))
+    letters = (DeadLetter(**{"id": f"f{number:031x}", "dead_lettered_at": NOON, **fields}) for number in range(count))
     DeadLetter.objects.bulk_create(letters, batch_size=500)
 
 

@@ -52,7 +52,7 @@ def shown(client: Client, **query: str) -> list[str]:
 )
 def test_filters_and_search_find_by_beginnings(query: dict[str, str], recipients: list[str]) -> None:
     create(1, recipient="Ada@one.example".lower())
-    create(2, recipient="", email_type="", label="vote.created", died_at=NOON + timedelta(days=1))
+    create(2, recipient="", email_type="", label="vote.created", dead_lettered_at=NOON + timedelta(days=1))
     create(
         3,
         recipient="bob@two.example",
@@ -62,7 +62,7 @@ def test_filters_and_search_find_by_beginnings(query: dict[str, str], recipients
         smtp_code=451,
         message="451 later",
         status=Status.DISCARDED,
-        died_at=timezone.now(),
+        dead_lettered_at=timezone.now(),
     )
 
     found = shown(staff("view"), **query)
@@ -124,12 +124,12 @@ def test_the_list_costs_a_fixed_number_of_queries(
     query: dict[str, str], django_assert_max_num_queries: DjangoAssertNumQueries
 ) -> None:
     client = staff("view", "retry", "discard", "export")
-    create(1, died_at=timezone.now())
+    create(1, dead_lettered_at=timezone.now())
     client.get(LIST, query)
     with CaptureQueriesContext(connection) as alone:
         client.get(LIST, query)
     for number in range(2, 40):
-        create(number, died_at=timezone.now())
+        create(number, dead_lettered_at=timezone.now())
 
     with django_assert_max_num_queries(len(alone)):
         answer = client.get(LIST, query)
@@ -158,5 +158,5 @@ def test_every_way_to_narrow_the_list_has_an_index() -> None:
     leading = {index.fields[0].lstrip("-") for index in DeadLetter._meta.indexes}
     leading |= {field.name for field in DeadLetter._meta.local_fields if getattr(field, "db_index", False)}
 
-    columns = {"status", "reason", "verdict", "email_type", "smtp_code", "recipient_domain", "died_at"}
+    columns = {"status", "reason", "verdict", "email_type", "smtp_code", "recipient_domain", "dead_lettered_at"}
     assert leading >= columns | {"recipient_key", "job_id", "error_key"}

@@ -31,7 +31,10 @@ def test_an_export_to_a_spreadsheet_holds_no_formula() -> None:
 def test_an_export_of_all_that_match_comes_in_pieces() -> None:
     letter = create(1, arguments=None)
     DeadLetter.objects.bulk_create(
-        [DeadLetter(id=f"{number:032x}", died_at=timezone.now(), recipient="x@y.example") for number in range(10, 1210)]
+        [
+            DeadLetter(id=f"{number:032x}", dead_lettered_at=timezone.now(), recipient="x@y.example")
+            for number in range(10, 1210)
+        ]
     )
     client = staff("view", "export", "view_body")
     query = {"action": "export_json", "_selected_action": letter.pk, "select_across": "1", "index": "0"}

@@ -29,7 +29,7 @@ def test_letters_that_were_closed_long_ago_are_deleted_and_no_others() -> None:
     for number, status in enumerate(Status.values):
         create(number, status=status, closed_at=LONG_AGO)
     create(10, status=Status.SENT, closed_at=timezone.now() - timedelta(days=89))
-    create(11, status=Status.OPEN, died_at=LONG_AGO)
+    create(11, status=Status.OPEN, dead_lettered_at=LONG_AGO)
     BulkAction.objects.create(action="retry", state="done", finished_at=LONG_AGO)
     BulkAction.objects.create(action="retry")
 

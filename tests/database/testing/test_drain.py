@@ -77,7 +77,7 @@ def test_attempts_are_used_up_without_a_wait(email_queue: EmailQueue) -> None:
     drained = email_queue.drain()
 
     (letter,) = drained.dead
-    assert (drained.sent, drained.retries, letter.tries, letter.recipient) == (0, 3, 4, "ada@example.com")
+    assert (drained.sent, drained.retries, letter.attempts_charged, letter.recipient) == (0, 3, 4, "ada@example.com")
     assert email_queue.assert_queued("reward-delivery").to == "ada@example.com"
 
 

@@ -105,7 +105,7 @@ def test_an_old_mail_is_retried_only_after_asking_and_shows_what_differs(valkey:
 
 @pytest.mark.django_db(transaction=True)
 def test_a_selection_asks_about_the_old_mails_in_it(valkey: Redis, stale_type: EmailType) -> None:
-    old, new = create(1), create(2, created_at=timezone.now(), died_at=timezone.now())
+    old, new = create(1), create(2, created_at=timezone.now(), dead_lettered_at=timezone.now())
     client = staff("view", "retry")
 
     asked = act(client, "retry", old, new)

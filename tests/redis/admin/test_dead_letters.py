@@ -66,7 +66,7 @@ def test_the_page_tells_what_happened() -> None:
 
     text = client.get(page(letter)).content.decode()
 
-    assert "Try 1 of 3 was refused for good, so no other followed. 550 no such mailbox" in text
+    assert "Attempt 1 of 3 was refused for good, so no other followed. 550 no such mailbox" in text
     assert "<code>550 no such mailbox</code>" in text
     assert "<details><summary>Traceback</summary><pre>Traceback …</pre></details>" in text
     assert "&quot;model_name&quot;: &quot;GPT&quot;" in text
@@ -194,7 +194,7 @@ def test_the_action_discards_what_was_selected_when_the_reason_was_asked() -> No
 
 @pytest.mark.django_db
 def test_an_action_refuses_more_than_a_thousand_letters() -> None:
-    letters = DeadLetter.objects.bulk_create([DeadLetter(id=f"{n:032x}", died_at=NOON) for n in range(1001)])
+    letters = DeadLetter.objects.bulk_create([DeadLetter(id=f"{n:032x}", dead_lettered_at=NOON) for n in range(1001)])
     client = staff("view", "retry", "discard")
     ids = " ".join(letter.pk for letter in letters)
 

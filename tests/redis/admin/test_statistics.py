@@ -201,7 +201,10 @@ def test_it_costs_a_fixed_number_of_queries(valkey: Redis, admin_client: Client)
 
     few = queries()
     DeadLetter.objects.bulk_create(
-        [DeadLetter(id=f"{n:032x}", died_at=NOON, label=f"type-{n}", recipient=f"a@{n}.example") for n in range(500)]
+        [
+            DeadLetter(id=f"{n:032x}", dead_lettered_at=NOON, label=f"type-{n}", recipient=f"a@{n}.example")
+            for n in range(500)
+        ]
     )
 
     assert queries() == few <= 6

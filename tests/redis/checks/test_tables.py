@@ -18,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("only_built_in_types")
 
 @pytest.mark.django_db(transaction=True)
 def test_open_dead_letters_are_a_warning(valkey: Redis) -> None:
-    DeadLetter.objects.create(pk="a", label="offer", died_at=timezone.now())
+    DeadLetter.objects.create(pk="a", label="offer", dead_lettered_at=timezone.now())
     valkey.hset("emailqueue:dead", "b", "{}")
 
     findings = found()["dead letters"]

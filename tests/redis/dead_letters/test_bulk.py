@@ -36,7 +36,7 @@ def bulk_page(bulk: BulkAction, page: str = "change") -> str:
 
 
 def ask(client: Client, action: str, query: str = "", **fields: str) -> Any:
-    letter = DeadLetter.objects.order_by("-died_at", "pk").values_list("pk", flat=True)[0]
+    letter = DeadLetter.objects.order_by("-dead_lettered_at", "pk").values_list("pk", flat=True)[0]
     content = {"action": action, "_selected_action": letter, "select_across": "1", "index": "0"}
     return client.post(LIST + query, {**content, **fields})
 
@@ -162,7 +162,7 @@ def test_a_worker_that_died_in_a_step_leaves_the_rest_to_another(admin: User, va
 def test_letters_that_die_later_are_not_part_of_it(admin: User, valkey: Redis) -> None:
     create(1)
     bulk = begun(admin)
-    create(2, died_at=timezone.now() + timedelta(seconds=1))
+    create(2, dead_lettered_at=timezone.now() + timedelta(seconds=1))
 
     work_off()
 
@@ -192,7 +192,7 @@ def test_mails_that_are_out_of_date_wait_for_a_word(
 ) -> None:
     monkeypatch.setitem(_registry, "vote-confirmation", replace(VOTE_CONFIRMATION, stale_after=timedelta(hours=1)))
     create(1)
-    create(2, died_at=timezone.now())
+    create(2, dead_lettered_at=timezone.now())
     bulk = begun(admin, stale_too=stale_too)
 
     work_off()

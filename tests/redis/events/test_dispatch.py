@@ -74,7 +74,7 @@ def test_a_subscriber_that_was_removed_meanwhile_is_a_dead_letter_at_once(valkey
 
     letter = DeadLetter.objects.get()
     assert calls == []
-    assert letter.tries == 1
+    assert letter.attempts_charged == 1
     assert "has no subscriber" in letter.message
 
 

@@ -37,8 +37,8 @@ def managers(settings: Settings) -> None:
 def heard() -> Iterator[list[DeadLetter]]:
     letters: list[DeadLetter] = []
 
-    def hear(*, letter: DeadLetter, **kwargs: object) -> None:
-        letters.append(letter)
+    def hear(*, dead_letter: DeadLetter, **kwargs: object) -> None:
+        letters.append(dead_letter)
 
     dead_lettered.connect(hear)
     yield letters

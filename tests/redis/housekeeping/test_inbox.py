@@ -43,7 +43,7 @@ def test_a_death_becomes_a_letter_with_every_attempt(valkey: Redis) -> None:
     assert moved == 1
     assert (letter.pk, letter.job_id, letter.reason, letter.status) == (DEATH, "a" * 32, "exhausted", "open")
     assert (letter.email_type, letter.recipient, letter.priority) == ("vote-confirmation", "ada@example.com", 3)
-    assert (letter.smtp_code, letter.smtp_reply, letter.tries) == (550, "no such mailbox", 2)
+    assert (letter.smtp_code, letter.smtp_reply, letter.attempts_charged) == (550, "no such mailbox", 2)
     assert letter.arguments == record()["arguments"]
     assert letter.backoff["delay"] == 0.5
     assert [entry.smtp_code for entry in letter.attempts.all()] == [450, 550]

@@ -102,7 +102,7 @@ def test_a_mail_whose_attachment_is_gone_becomes_a_letter_at_once(
 
     letter = DeadLetter.objects.get()
     assert letter.error_class == "emailqueue.errors.AttachmentGone"
-    assert letter.tries == 1
+    assert letter.attempts_charged == 1
     assert mailbox.messages == []
 
 

@@ -44,7 +44,7 @@ def test_one_screen_tells_of_queues_workers_letters_and_what_holds_mail(
     valkey.hset("emailqueue:counters", "low:completed", 12345)
     valkey.hset(f"emailqueue:minute:{int(timezone.now().timestamp() // 60)}", mapping={"sent": 60, "latency:30": 60})
     valkey.hset("emailqueue:flow", "outage:mail.example:25", f"{timezone.now().timestamp()} 9999999999")
-    DeadLetter.objects.create(pk="a", label="offer", died_at=timezone.now())
+    DeadLetter.objects.create(pk="a", label="offer", dead_lettered_at=timezone.now())
     flow.pause("high")
 
     lines = stats().splitlines()

@@ -67,7 +67,7 @@ def test_a_scrape_tells_what_the_queues_hold_and_what_holds_them(client: Client,
     )
     valkey.hset("emailqueue:flow", "outage:mail.example:25", f"{now - 60} {now}")
     valkey.hset(f"emailqueue:minute:{int(now // 60)}", mapping={"sent": 1, "latency:30": 1})
-    DeadLetter.objects.create(pk="a", label="offer", died_at=timezone.now())
+    DeadLetter.objects.create(pk="a", label="offer", dead_lettered_at=timezone.now())
     OutboxRow.objects.create(job_id="d", job={})
     flow.pause("normal")
 

@@ -27,7 +27,7 @@ def settle(store: Store, verb: str, job: Job, **fields: Any) -> None:
 
 
 def letter(death: str, status: str) -> None:
-    DeadLetter.objects.create(id=death, reason="permanent", died_at=timezone.now(), status=status)
+    DeadLetter.objects.create(id=death, reason="permanent", dead_lettered_at=timezone.now(), status=status)
 
 
 @pytest.mark.django_db
