@@ -20,7 +20,7 @@ from emailqueue.enqueue.relay import relay
 from emailqueue.housekeeping import attachments as attachment_sweep
 from emailqueue.housekeeping import inbox as housekeeping
 from emailqueue.mail.attachments import KeptFiles
-from emailqueue.models.database_report import told
+from emailqueue.models.database_report import explain
 from emailqueue.store import Store
 
 logger = logging.getLogger("emailqueue.worker")
@@ -116,7 +116,7 @@ class Housekeeper(threading.Thread):
             # Nothing is lost: the inbox and the outbox keep what was not moved.
             if not self._failing:
                 foreseen = isinstance(error, DatabaseError | RedisError | OSError)
-                extra = {"error": told(error) if isinstance(error, DatabaseError) else str(error).strip()}
+                extra = {"error": explain(error) if isinstance(error, DatabaseError) else str(error).strip()}
                 logger.error("housekeeping waits", extra=extra, exc_info=not foreseen)  # noqa: TRY400
             self._failing = True
         else:

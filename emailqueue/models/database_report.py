@@ -7,15 +7,15 @@ import re
 from django.db import DatabaseError
 
 _ABSENT = ("42P01", "42703")
-"""PostgreSQL's codes of a table and of a column that do not exist; its words may be in any language."""
+"""PostgreSQL's codes of a table and of a column that do not exist; its messages may be in any language."""
 
 
-def told(error: DatabaseError) -> str:
-    """Return what is wrong, and the way out where tables of the queue are missing or of an old version."""
-    words = " ".join(str(error).split("\n")[0].split()).rstrip(".")
+def explain(error: DatabaseError) -> str:
+    """Return what is wrong, and what to do where tables of the queue are missing or of an old version."""
+    text = " ".join(str(error).split("\n")[0].split()).rstrip(".")
     if _lacks_tables(error):
-        return f"The tables of the queue are missing or old ({words}). Run: manage.py migrate"
-    return f"The database did not do what was asked: {words or type(error).__name__}."
+        return f"The tables of the queue are missing or old ({text}). Run: manage.py migrate"
+    return f"The database did not do what was asked: {text or type(error).__name__}."
 
 
 def _lacks_tables(error: DatabaseError) -> bool:

@@ -126,7 +126,7 @@ def age(path: str, *, clock: Callable[[], float] = time.time) -> float | None:
         return None
 
 
-def tell(path: str, *, stale_after: float = STALE_AFTER) -> tuple[bool, str]:
+def describe(path: str, *, stale_after: float = STALE_AFTER) -> tuple[bool, str]:
     """Return whether the worker of that file lives, and a sentence about it."""
     seconds = age(path)
     if seconds is None:
@@ -141,7 +141,7 @@ def main(arguments: list[str]) -> int:
     if len(arguments) not in (1, 2):
         sys.stderr.write("Use: python -m emailqueue.worker.heartbeat FILE [SECONDS]\n")
         return 2
-    lives, sentence = tell(arguments[0], stale_after=float(arguments[1]) if len(arguments) > 1 else STALE_AFTER)
+    lives, sentence = describe(arguments[0], stale_after=float(arguments[1]) if len(arguments) > 1 else STALE_AFTER)
     sys.stdout.write(f"{sentence}\n")
     return 0 if lives else 1
 

@@ -1,4 +1,4 @@
-"""Tell whether the worker on this machine lives; exits with 1 when it does not."""
+"""Report whether the worker on this machine lives; exits with 1 when it does not."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from redis import RedisError
 
 from emailqueue.conf import get_settings
 from emailqueue.errors import RedisUnavailable
-from emailqueue.management.answer import Answer
+from emailqueue.management.command import Answer
 from emailqueue.redis import connect
 from emailqueue.statistics import presence
 from emailqueue.statistics.snapshot import Snapshot
@@ -19,7 +19,7 @@ from emailqueue.worker import heartbeat
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Take whether Redis is asked, too, and how old the file may be."""
-    parser.add_argument("--ready", action="store_true", help="ask Redis, too, whether it has heard of this worker")
+    parser.add_argument("--ready", action="store_true", help="ask Redis, too, whether this worker has reported")
     parser.add_argument(
         "--stale-after",
         type=float,
@@ -30,12 +30,13 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(*, ready: bool, stale_after: float, **options: Any) -> Answer:
-    """Look at the heartbeat file, and where there is none, or --ready is given, at what Redis has heard."""
+    """Look at the heartbeat file, and where there is none, or --ready is given, at what Redis knows."""
     path = get_settings().heartbeat_file
-    told = [heartbeat.tell(path, stale_after=stale_after)] if path else []
+    answers = [heartbeat.describe(path, stale_after=stale_after)] if path else []
     if ready or not path:
-        told.append(_by_redis(path))
-    return Answer(text="\n".join(sentence for _, sentence in told), status=int(not all(lives for lives, _ in told)))
+        answers.append(_by_redis(path))
+    sentences = [sentence for _lives, sentence in answers]
+    return Answer(text="\n".join(sentences), status=int(not all(lives for lives, _sentence in answers)))
 
 
 def _by_redis(path: str) -> tuple[bool, str]:
@@ -47,4 +48,4 @@ def _by_redis(path: str) -> tuple[bool, str]:
     except (RedisError, RedisUnavailable, OSError) as error:
         return False, f"Redis does not answer: {type(error).__name__}."
     settings = get_settings()
-    return presence.tell_of(name, snapshot, settings) if name else presence.tell(snapshot, settings)
+    return presence.describe_worker(name, snapshot, settings) if name else presence.describe_host(snapshot, settings)

@@ -10,7 +10,7 @@ from typing import Any
 from django.core.checks import ERROR, INFO, WARNING, CheckMessage
 
 from emailqueue.checks.doctor import examine
-from emailqueue.management.answer import Answer
+from emailqueue.management.command import Answer
 
 MARKS = {"ok": "ok     ", "warning": "warning", "error": "ERROR  "}
 

@@ -47,12 +47,11 @@ def _rendered(email_type: EmailType, language: str | None) -> Preview:
         return render_sample(email_type, language=language)
     except EmailQueueError:
         raise
-    except TemplateDoesNotExist as error:
-        told = f"the template {str(error)!r} does not exist"
-        raise CommandError(f"The e-mail type {email_type.name!r} cannot be shown: {told}.") from error
     except Exception as error:  # templates raise anything
-        told = f"{type(error).__name__}: {error}".rstrip(".")
-        raise CommandError(f"The e-mail type {email_type.name!r} cannot be shown: {told}.") from error
+        reason = f"{type(error).__name__}: {error}".rstrip(".")
+        if isinstance(error, TemplateDoesNotExist):
+            reason = f"the template {str(error)!r} does not exist"
+        raise CommandError(f"The e-mail type {email_type.name!r} cannot be shown: {reason}.") from error
 
 
 def _as_text(mail: Preview) -> str:

@@ -49,7 +49,7 @@ def run(*, watch: float | None, json: bool, out: Any = None, **options: Any) -> 
     try:
         _watch(text, figures, seconds=watch, out=out or sys.stdout)
     except BrokenPipeError:
-        # Who read has gone, as `head` does. Python would complain once more when it flushes at its end.
+        # The reader has gone, as `head` does. Python would complain once more when it flushes at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
         pass

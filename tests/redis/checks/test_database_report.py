@@ -13,7 +13,7 @@ from redis import Redis
 
 from emailqueue.housekeeping.thread import Housekeeper
 from emailqueue.models import DeadLetter
-from emailqueue.models.database_report import told
+from emailqueue.models.database_report import explain
 from emailqueue.store import INBOX
 from tests.conftest import eventually
 
@@ -62,7 +62,7 @@ def test_a_missing_column_is_an_old_table() -> None:
     with pytest.raises(DatabaseError) as refusal, database.cursor() as cursor:
         cursor.execute("SELECT emailqueue_colour FROM emailqueue_deadletter")
 
-    words = told(refusal.value)
+    words = explain(refusal.value)
 
     assert words.startswith("The tables of the queue are missing or old (")
     assert words.endswith("). Run: manage.py migrate")
@@ -76,4 +76,4 @@ def test_a_missing_column_is_an_old_table() -> None:
     ],
 )
 def test_another_error_is_passed_on(error: DatabaseError, words: str) -> None:
-    assert told(error) == words
+    assert explain(error) == words

@@ -21,9 +21,9 @@ from emailqueue.errors import EmailQueueError
 from emailqueue.events import Event, Topic, publish, subscribe, subscribe_email
 from emailqueue.events.errors import InvalidPayload
 from emailqueue.events.field_types import Address
-from emailqueue.events.report import REAL
 from emailqueue.events.simulation import simulate
 from emailqueue.events.trail import read_trail
+from emailqueue.management.event_verbs.simulate import REAL
 from emailqueue.models import DeadLetter
 from emailqueue.redis import rq_queues
 from emailqueue.testing.mailserver import MailServer

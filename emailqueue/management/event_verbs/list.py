@@ -1,0 +1,68 @@
+"""Topics with their fields, subscribers, filters and figures."""
+
+from __future__ import annotations
+
+import json as json_module
+from argparse import ArgumentParser
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from emailqueue.conf import get_settings
+from emailqueue.errors import RedisUnavailable
+from emailqueue.events.stats import SubscriberStats, TopicStats, get_event_stats
+from emailqueue.events.subscriptions import Subscription, subscribers_of
+from emailqueue.events.topics import Receiver, Topic, all_topics
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Take the form of the answer."""
+    parser.add_argument("--json", action="store_true", help="print one JSON value")
+
+
+def run(*, json: bool, **options: Any) -> str:
+    """Return all topics that are defined; without figures while Redis does not answer."""
+    try:
+        figures = get_event_stats().topics
+    except RedisUnavailable:
+        figures = {}
+    topics = [_topic(topic, figures.get(topic.name)) for topic in all_topics().values()]
+    return json_module.dumps(topics) if json else "\n".join(line for topic in topics for line in _lines(topic))
+
+
+def _topic(topic: Topic, figures: TopicStats | None) -> dict[str, Any]:
+    needed = topic.schema.needed
+    per_subscriber = figures.subscribers if figures else {}
+    return {
+        "name": topic.name,
+        "fields": {name if name in needed else f"{name}?": kind.words for name, kind in topic.schema.types.items()},
+        "published": figures.published if figures else None,
+        "subscribers": [
+            _subscriber(name, receiver, per_subscriber.get(name)) for name, receiver in subscribers_of(topic).items()
+        ],
+    }
+
+
+def _subscriber(name: str, receiver: Receiver, figures: SubscriberStats | None) -> dict[str, Any]:
+    plan = receiver if isinstance(receiver, Subscription) else Subscription(name=name, handler=receiver)
+    return {
+        "name": name,
+        "filter": str(plan.filter or ""),
+        "attempts": plan.attempts or get_settings().attempts,
+        "queue": plan.queue,
+        "figures": asdict(figures) if figures else None,
+    }
+
+
+def _lines(topic: Mapping[str, Any]) -> Iterator[str]:
+    yield topic["name"] + ("" if topic["published"] is None else f" · {topic['published']} published")
+    for name, must_be in topic["fields"].items():
+        yield f"    {name}: {must_be}"
+    for subscriber in topic["subscribers"]:
+        parts = [subscriber["name"]]
+        parts += [f"when {subscriber['filter']}"] if subscriber["filter"] else []
+        parts += [f"{subscriber['attempts']} attempts", f"queue {subscriber['queue']}"]
+        parts += [f"{name} {figure}" for name, figure in (subscriber["figures"] or {}).items()]
+        yield f"  → {' · '.join(parts)}"
+    if not topic["subscribers"]:
+        yield "  → nobody"
