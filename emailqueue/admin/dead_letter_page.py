@@ -13,19 +13,20 @@ from emailqueue.admin.actions import ACTIONS
 from emailqueue.dead_letters.origins import origins_of
 from emailqueue.dead_letters.permissions import may
 from emailqueue.dead_letters.preview import is_stale, render_now
-from emailqueue.dead_letters.summary import advice, story, verdict_of
+from emailqueue.dead_letters.summary import hint, summary
 from emailqueue.mail.messages import MESSAGE, readable
 from emailqueue.models import DeadLetter
+from emailqueue.verdict.judge import sentence
 
 
 def page_context(request: HttpRequest, letter: DeadLetter) -> dict[str, Any]:
     """Return what the template shows: what happened, the attempts, the content, and what this user may do."""
     may_read = may(request.user, "view_body")
     return {
-        "summary": story(letter),
-        "hint": advice(letter),
+        "summary": summary(letter),
+        "hint": hint(letter),
         "stale": is_stale(letter),
-        "attempts": [(attempt, verdict_of(attempt)) for attempt in letter.attempts.all()],
+        "attempts": [(attempt, sentence(attempt.rule)) for attempt in letter.attempts.all()],
         "offered": [each for each in ACTIONS if each.is_offered(letter) and may(request.user, each.permission)],
         "may_read": may_read,
         "mail": render_now(letter) if may_read and letter.email_type else None,

@@ -32,7 +32,7 @@ from emailqueue.dead_letters.permissions import may
 from emailqueue.dead_letters.preview import render_now
 from emailqueue.dead_letters.sandbox import sandboxed
 from emailqueue.dead_letters.selection import PARAMETERS, Selection
-from emailqueue.dead_letters.summary import error_line, plain_words
+from emailqueue.dead_letters.summary import error_line, headline
 from emailqueue.models import DeadLetter, Status
 
 UNLISTED = ("arguments", "raw", "rendered", "smtp_reply", "edits", "backoff", "discard_reason")
@@ -104,7 +104,7 @@ class DeadLetterAdmin(ReadOnlyAdmin[DeadLetter]):
     @admin.display(description=_("what happened"))
     def what_happened(self, letter: DeadLetter) -> str:
         """Return why it is dead, and below that the last error."""
-        return _two_lines(plain_words(letter), error_line(letter))
+        return _two_lines(headline(letter), error_line(letter))
 
     @admin.display(description=_("age"), ordering="dead_lettered_at")
     def age(self, letter: DeadLetter) -> str:

@@ -20,7 +20,7 @@ from emailqueue.delivery.mailers import has_mailers, new_backend
 from emailqueue.delivery.smtp import Mailer
 from emailqueue.enqueue.call import valid_address
 from emailqueue.errors import InvalidAddress
-from emailqueue.jobs.outcome import Kind
+from emailqueue.jobs.ends import End
 from emailqueue.verdict.judge import judge, sentence
 
 PATIENCE = 10.0
@@ -87,7 +87,7 @@ def test_mail(settings: Settings, address: str) -> CheckMessage:
     mailer = Mailer(settings, connect=impatient_backend)
     outcome = mailer.send(message, fence=lambda: True)
     mailer.close()
-    if outcome.kind is Kind.SENT:
+    if outcome.end is End.SENT:
         text = "The mail server has accepted the test mail. See whether it arrives, and not as spam."
         return Info(text, obj="test mail", id="test-mail.sent")
     assert outcome.failure is not None
@@ -162,7 +162,7 @@ def _hint(failure: Exception) -> str:
         )
     code, reply = getattr(failure, "smtp_code", None), getattr(failure, "smtp_error", b"")
     text = reply.decode("utf-8", "replace") if isinstance(reply, bytes) else str(reply)
-    return sentence(judge("connect", code, text, error=failure).rule)
+    return str(judge("connect", code, text, error=failure).sentence)
 
 
 def _option(name: str) -> str:

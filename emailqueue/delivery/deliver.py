@@ -12,8 +12,9 @@ from emailqueue.delivery.mailers import is_smtp
 from emailqueue.email_types import get_email_type
 from emailqueue.enqueue.submit import submit
 from emailqueue.errors import AttachmentGone, InvalidContext, StorageUnavailable, Suppressed, UnknownEmailType
+from emailqueue.jobs.ends import End
 from emailqueue.jobs.job import Job, MalformedJob, Run, job_function
-from emailqueue.jobs.outcome import SKIPPED, Kind, Outcome
+from emailqueue.jobs.outcome import SKIPPED, Outcome
 from emailqueue.jobs.priority import Priority
 from emailqueue.mail.attachments import KeptFiles
 from emailqueue.mail.edits import split
@@ -27,9 +28,9 @@ def deliver(job: Job, run: Run) -> Outcome:
     """
     Render the mail and send it.
 
-    A type that nobody registers any more, or a context that does not fit it, cannot heal by
-    waiting: the mail becomes a dead letter at once. Other errors of rendering are retried. A mail of a
-    subscribed type is skipped when its recipient has left, and waits while the database is away that says so.
+    A type that nobody registers any more, or a context that does not fit it, makes a dead letter at once. Other
+    errors of rendering are retried. A mail of a subscribed type is skipped when its recipient has left, and waits
+    while the database is away that says so.
     """
     arguments = job.arguments()
     try:
@@ -37,12 +38,12 @@ def deliver(job: Job, run: Run) -> Outcome:
     except KeyError as error:
         raise MalformedJob(f"Job {job.id} is a mail without {error}.") from error
     try:
-        kind = get_email_type(name)
-        subscription = Subscription.objects.of(to, name) if kind.subscribed else None
+        email_type = get_email_type(name)
+        subscription = Subscription.objects.of(to, name) if email_type.subscribed else None
         if subscription and subscription.is_suppressed:
             return _skip(job, subscription)
         message = render(
-            kind,
+            email_type,
             to,
             context,
             message_id=message_id(job.id),
@@ -50,9 +51,9 @@ def deliver(job: Job, run: Run) -> Outcome:
             unsubscribe_url=subscription.url() if subscription else "",
         )
     except (OperationalError, InterfaceError) as error:
-        return Outcome.failed(Kind.AWAY, error)
+        return Outcome.failed(End.AWAY, error)
     except (UnknownEmailType, InvalidContext) as error:
-        return Outcome.failed(Kind.PERMANENT, error)
+        return Outcome.failed(End.PERMANENT, error)
     return run.mailer().send(message, fence=run.fence)
 
 
@@ -61,8 +62,8 @@ def deliver_message(job: Job, run: Run) -> Outcome:
     """
     Send a message that came through the e-mail backend.
 
-    An attachment that is gone does not come back: the mail becomes a dead letter at once. A storage that is away is
-    waited for. A message to several that was queued while an API delivered becomes a job a recipient by SMTP.
+    An attachment that is gone makes a dead letter at once; the mail waits for a storage that is away. A message to
+    several that was queued while an API delivered becomes one job for each recipient by SMTP.
     """
     arguments, by_smtp = job.arguments(), is_smtp(get_settings())
     try:
@@ -70,16 +71,16 @@ def deliver_message(job: Job, run: Run) -> Outcome:
             return _split(job, arguments)
         message = message_of(arguments, apart=by_smtp)
     except AttachmentGone as error:
-        return Outcome.failed(Kind.PERMANENT, error)
+        return Outcome.failed(End.PERMANENT, error)
     except (StorageUnavailable, InterfaceError, OperationalError) as error:
-        return Outcome.failed(Kind.AWAY, error)
+        return Outcome.failed(End.AWAY, error)
     except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise MalformedJob(f"Job {job.id} holds no message: {error!r}.") from error
     return run.mailer().send(message, fence=run.fence)
 
 
 def _split(job: Job, arguments: Mapping[str, Any]) -> Outcome:
-    """Queue the jobs of the recipients, who show up when this one is settled."""
+    """Queue the jobs of the recipients, which show up when this one is settled."""
     jobs = split(arguments, priority=Priority.parse(job.queue))
     for one in jobs:
         KeptFiles.objects.hand_on(job.id, one.id)
@@ -88,7 +89,7 @@ def _split(job: Job, arguments: Mapping[str, Any]) -> Outcome:
 
 
 def _skip(job: Job, subscription: Subscription) -> Outcome:
-    """End the job without a mail. Staff who have retried a letter are told so by another letter."""
+    """End the job without a mail. The retry of a dead letter becomes another one, so that staff see why."""
     subscription.count_skipped()
     if not job.letter:
         return SKIPPED
@@ -96,4 +97,4 @@ def _skip(job: Job, subscription: Subscription) -> Outcome:
         f"The recipient gets no mails of this type: {subscription.get_state_display()}. Whoever gets them again is "
         "chosen among the subscriptions, in the admin."
     )
-    return Outcome.failed(Kind.PERMANENT, error)
+    return Outcome.failed(End.PERMANENT, error)

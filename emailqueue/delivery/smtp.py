@@ -11,7 +11,6 @@ from email.generator import BytesGenerator
 from email.utils import parseaddr
 from io import BytesIO
 from typing import Any
-from urllib.error import HTTPError
 
 from django.core.mail import EmailMessage
 from django.core.mail.backends.base import BaseEmailBackend
@@ -19,10 +18,11 @@ from django.core.mail.backends.smtp import EmailBackend as SMTPBackend
 from django.utils.encoding import punycode
 
 from emailqueue.conf import Settings
+from emailqueue.delivery.failures import as_text, judged, place
 from emailqueue.delivery.mailers import new_backend
 from emailqueue.errors import RedisUnavailable
-from emailqueue.jobs.outcome import LOST, SENT, Kind, Outcome
-from emailqueue.verdict.judge import Verdict, judge
+from emailqueue.jobs.ends import End
+from emailqueue.jobs.outcome import LOST, SENT, Outcome
 
 Fence = Callable[[], bool]
 
@@ -54,12 +54,10 @@ class Mailer:
         self,
         settings: Settings,
         *,
-        connect: Callable[[Settings], BaseEmailBackend] | None = None,
+        connect: Callable[[Settings], BaseEmailBackend] = new_backend,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._settings = settings
-        self._connect = connect or new_backend
-        self._clock = clock
+        self._settings, self._connect, self._clock = settings, connect, clock
         self._backend: BaseEmailBackend | None = None
         self._opened = self._used = 0.0
         self._sent = 0
@@ -71,24 +69,21 @@ class Mailer:
         A connection that the server closed while it was idle is replaced before the fence, so
         that the mail does not notice. Errors become outcomes; what `fence` raises passes through.
         """
-        fresh = self._prepare()
-        if isinstance(fresh, Outcome):
-            return fresh
-        assert self._backend is not None
-        connection = _smtp(self._backend)
-        if connection is None or _sends_itself(self._backend):
-            outcome = self._send_by_backend(self._backend, message, fence)
-            # What a foreign dialogue left of the connection is not known.
-            broken = connection is not None and outcome.failure is not None
-        else:
-            dialogue = _Dialogue(connection, message, fence)
-            outcome, broken = dialogue.run(), dialogue.broken
-            if not fresh and broken and dialogue.phase == "mail":
-                self.close()
-                return self.send(message, fence=fence)
+        if self._backend is not None and self._is_worn():
+            self.close()
+        is_kept = self._backend is not None
+        try:
+            backend = self._backend or self._open()
+        except Exception as error:  # noqa: BLE001  a backend's errors are of any kind; wrong settings are no mail's fault
+            code, reply = getattr(error, "smtp_code", None), as_text(getattr(error, "smtp_error", b""))
+            return judged(error, phase="connect", code=code, reply=reply)
+        outcome, broken_in = _send(backend, message, fence)
+        if is_kept and broken_in == "mail":
+            self.close()
+            return self.send(message, fence=fence)
         self._used = self._clock()
         self._sent += 1
-        if broken:
+        if broken_in:
             self.close()
         return outcome
 
@@ -102,35 +97,23 @@ class Mailer:
     def close(self) -> None:
         """Close the connection, if there is one."""
         backend, self._backend = self._backend, None
-        if backend is not None:
-            with contextlib.suppress(OSError):
-                backend.close()
+        _close(backend)
 
-    def _prepare(self) -> bool | Outcome:
-        """Have an open connection: True when it is new, False when it was kept, or the outage that prevents it."""
-        if self._backend is not None and self._worn():
-            self.close()
-        if self._backend is not None:
-            return False
-        backend = None
+    def _open(self) -> BaseEmailBackend:
+        backend = self._connect(self._settings)
         try:
-            backend = self._connect(self._settings)
             backend.open()
             if (connection := _smtp(backend)) is not None:
                 connection.ehlo_or_helo_if_needed()
-        except Exception as error:  # noqa: BLE001  a foreign backend's errors are of any kind; wrong settings are no mail's fault
-            if backend is not None:
-                with contextlib.suppress(OSError):
-                    backend.close()  # it may have failed after it had connected
-            code, reply = getattr(error, "smtp_code", None), _text(getattr(error, "smtp_error", b""))
-            verdict = judge("connect", code, reply, error=error)
-            return _failed(verdict, error, phase="connect", code=code, reply=reply)
+        except BaseException:
+            _close(backend)  # it may have failed after it had connected
+            raise
         self._backend = backend
         self._opened = self._used = self._clock()
         self._sent = 0
-        return True
+        return backend
 
-    def _worn(self) -> bool:
+    def _is_worn(self) -> bool:
         now = self._clock()
         if self._sent >= RECYCLE_AFTER or now - self._opened > RECYCLE_SECONDS:
             return True
@@ -142,18 +125,6 @@ class Mailer:
         except OSError:
             return True
 
-    def _send_by_backend(self, backend: BaseEmailBackend, message: EmailMessage, fence: Fence) -> Outcome:
-        if not fence():
-            return LOST
-        try:
-            backend.send_messages([message])
-        except Exception as error:  # noqa: BLE001  a foreign backend's errors are of any kind
-            if (said := _said(error)) is None:
-                return _failed(judge("api", _http_status(error), str(error), error=error), error)
-            phase, code, reply = said
-            return _failed(judge(phase, code, reply, error=error), error, phase=phase, code=code, reply=reply)
-        return SENT
-
 
 class _Dialogue:
     """One mail on an open connection: MAIL, RCPT, the fence, DATA, the message."""
@@ -161,27 +132,27 @@ class _Dialogue:
     def __init__(self, connection: smtplib.SMTP, message: EmailMessage, fence: Fence) -> None:
         self._connection, self._message, self._fence = connection, message, fence
         self.phase = "mail"
-        self.broken = False
-        """Whether the connection is of no use any more."""
+        self.broken_in = ""
+        """The phase in which the connection became useless."""
 
     def run(self) -> Outcome:
-        sender, recipient = self._envelope()
+        sender, recipient = _envelope(self._message)
         content = _as_bytes(self._message)
         try:
             return self._speak(sender, recipient, content)
         except Refused as error:
-            verdict = judge(error.phase, error.code, error.reply)
-            if error.code == 421 or verdict.kind is Kind.OUTAGE:
-                self.broken = True
+            outcome = judged(error, phase=error.phase, code=error.code, reply=error.reply)
+            if error.code == 421 or outcome.end is End.WAIT:
+                self.broken_in = self.phase
             else:
                 self._reset()
-            return _failed(verdict, error, phase=error.phase, code=error.code, reply=error.reply)
+            return outcome
         except RedisUnavailable:  # from the fence, and a ConnectionError by its class: not the mail server's fault
             self._reset()
             raise
         except OSError as error:  # smtplib's own errors are OSErrors, too
-            self.broken = True
-            return _failed(judge(self.phase, error=error), error, phase=self.phase)
+            self.broken_in = self.phase
+            return judged(error, phase=self.phase)
         except BaseException:
             self._reset()
             raise
@@ -215,19 +186,39 @@ class _Dialogue:
         try:
             self._connection.rset()
         except OSError:
-            self.broken = True
+            self.broken_in = self.phase
 
-    def _envelope(self) -> tuple[str, str]:
-        recipients = self._message.recipients()
-        if len(recipients) != 1:  # queued where another mailer was configured; see mailers.is_smtp()
-            raise ValueError(f"A mail goes to one recipient by SMTP, and this one has {len(recipients)}.")
-        recipient = recipients[0]
-        return _envelope_address(self._message.from_email), _envelope_address(recipient)
+
+def _send(backend: BaseEmailBackend, message: EmailMessage, fence: Fence) -> tuple[Outcome, str]:
+    """Return the outcome, and the phase in which the connection became useless; empty: it is as good as before."""
+    connection = _smtp(backend)
+    if connection is not None and not _sends_itself(backend):
+        dialogue = _Dialogue(connection, message, fence)
+        return dialogue.run(), dialogue.broken_in
+    outcome = _send_by_backend(backend, message, fence)
+    # What the backend's own dialogue left of the connection is not known.
+    return outcome, "body" if connection is not None and outcome.failure is not None else ""
+
+
+def _send_by_backend(backend: BaseEmailBackend, message: EmailMessage, fence: Fence) -> Outcome:
+    if not fence():
+        return LOST
+    try:
+        backend.send_messages([message])
+    except Exception as error:  # noqa: BLE001  a backend's errors are of any kind
+        return judged(error, **place(error))
+    return SENT
 
 
 def _smtp(backend: BaseEmailBackend | None) -> smtplib.SMTP | None:
     """Return the connection of what mailers.is_smtp() says delivers by SMTP; None for other backends."""
     return backend.connection if isinstance(backend, SMTPBackend) else None
+
+
+def _close(backend: BaseEmailBackend | None) -> None:
+    if backend is not None:
+        with contextlib.suppress(OSError):
+            backend.close()
 
 
 def _sends_itself(backend: BaseEmailBackend) -> bool:
@@ -236,42 +227,15 @@ def _sends_itself(backend: BaseEmailBackend) -> bool:
     return any(getattr(kind, name, None) is not getattr(SMTPBackend, name) for name in ("send_messages", "_send"))
 
 
-def _failed(verdict: Verdict, error: BaseException, **where: Any) -> Outcome:
-    return Outcome.failed(verdict.kind, error, verdict=verdict.action.value, rule=verdict.rule, **where)
+def _envelope(message: EmailMessage) -> tuple[str, str]:
+    """Return the addresses of sender and recipient."""
+    recipients = message.recipients()
+    if len(recipients) != 1:  # queued where another mailer was configured; see mailers.is_smtp()
+        raise ValueError(f"A mail goes to one recipient by SMTP, and this one has {len(recipients)}.")
+    return _plain(message.from_email), _plain(recipients[0])
 
 
-def _said(error: Exception) -> tuple[str, int, str] | None:
-    """Return phase, code and reply of an error that smtplib raised in another backend; None for any other."""
-    if isinstance(error, smtplib.SMTPRecipientsRefused) and error.recipients:
-        code, reply = next(iter(error.recipients.values()))
-        return "rcpt", code, _text(reply)
-    if not isinstance(error, smtplib.SMTPResponseException):
-        return None
-    phases = {
-        smtplib.SMTPConnectError: "connect",
-        smtplib.SMTPHeloError: "connect",
-        smtplib.SMTPAuthenticationError: "connect",
-        smtplib.SMTPSenderRefused: "mail",
-    }
-    return phases.get(type(error), "body"), error.smtp_code, _text(error.smtp_error)
-
-
-def _http_status(error: BaseException | None) -> int | None:
-    """Return the HTTP status that an API answered, from where anymail, requests, urllib and botocore keep it."""
-    while error is not None:
-        response = getattr(error, "response", None)
-        if isinstance(response, dict):
-            response = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
-        for status in (getattr(error, "status_code", None), response, getattr(response, "status_code", None)):
-            if isinstance(status, int):
-                return status
-        if isinstance(error, HTTPError):
-            return error.code
-        error = error.__cause__
-    return None
-
-
-def _envelope_address(address: str) -> str:
+def _plain(address: str) -> str:
     """Return the plain address, its domain in ASCII."""
     local, at, domain = parseaddr(address)[1].rpartition("@")
     return f"{local}@{punycode(domain)}" if at else domain
@@ -291,7 +255,3 @@ def _dot_stuffed(content: bytes) -> bytes:
     if content.startswith(b"."):
         content = b"." + content
     return content.replace(b"\r\n.", b"\r\n..") + b".\r\n"
-
-
-def _text(reply: Any) -> str:
-    return reply.decode("utf-8", "replace") if isinstance(reply, bytes) else str(reply)

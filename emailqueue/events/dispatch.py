@@ -9,8 +9,9 @@ from emailqueue.events.recording import DISPATCH, Result, record, told
 from emailqueue.events.subscribers import subscriber_job
 from emailqueue.events.subscriptions import subscribers_of
 from emailqueue.events.topics import get_topic
+from emailqueue.jobs.ends import End
 from emailqueue.jobs.job import Job, Run, event_function
-from emailqueue.jobs.outcome import SENT, Kind, Outcome
+from emailqueue.jobs.outcome import SENT, Outcome
 
 
 @event_function
@@ -25,7 +26,7 @@ def dispatch(job: Job, _run: Run) -> Outcome:
         subscribers = subscribers_of(get_topic(event.topic))
     except UnknownTopic as error:
         record(event, DISPATCH, job, result=Result.FAILED, reason=told(error))
-        return Outcome.failed(Kind.TRANSIENT, error)
+        return Outcome.failed(End.RETRY, error)
     jobs = [subscriber_job(event, name, receiver) for name, receiver in subscribers.items()]
     submit(jobs)
     record(event, DISPATCH, job, result=Result.RAN, queued=jobs)

@@ -10,8 +10,9 @@ from emailqueue.events.event import Event
 from emailqueue.events.recording import Result, record, told
 from emailqueue.events.subscriptions import Subscription, subscribers_of
 from emailqueue.events.topics import Receiver, Topic, get_topic
+from emailqueue.jobs.ends import End
 from emailqueue.jobs.job import Job, NewJob, Run, event_function, new_id, path_of
-from emailqueue.jobs.outcome import SENT, Kind, Outcome
+from emailqueue.jobs.outcome import SENT, Outcome
 
 ARROW = " → "
 """Between topic and subscriber in the label of a subscriber's job."""
@@ -45,7 +46,7 @@ def run_subscriber(job: Job, _run: Run) -> Outcome:
     except (Exception, SystemExit) as error:  # noqa: BLE001
         record(event, name, job, result=Result.FAILED, reason=told(error))
         # All of it, also a RedisError: to the worker that would mean that its own Redis was away.
-        return Outcome.failed(Kind.PERMANENT if isinstance(error, MissingSubscriber) else Kind.TRANSIENT, error)
+        return Outcome.failed(End.PERMANENT if isinstance(error, MissingSubscriber) else End.RETRY, error)
     if skipped:
         record(event, name, job, result=Result.SKIPPED, reason=skipped)
     else:

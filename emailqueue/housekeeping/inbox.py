@@ -22,13 +22,13 @@ from emailqueue.enqueue.relay import YOUNG, in_doubt
 from emailqueue.errors import EmailQueueError
 from emailqueue.housekeeping import alerts
 from emailqueue.housekeeping.rows import Rows, rows
-from emailqueue.housekeeping.stock_workers import import_foreign_failures
+from emailqueue.housekeeping.stock_workers import import_stock_worker_failures
 from emailqueue.jobs.job import NewJob
 from emailqueue.models import Attempt, DeadLetter, OutboxRow, Status
 from emailqueue.signals import dead_lettered
 from emailqueue.store import INBOX, REDELIVERED, Added, Store
 
-__all__ = ["close_redelivered", "import_foreign_failures", "move_inbox", "open_letters", "push_retries", "tell"]
+__all__ = ["close_redelivered", "import_stock_worker_failures", "move_inbox", "open_letters", "push_retries", "tell"]
 
 logger = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""How a death, as Redis tells of it, becomes rows of the database."""
+"""How an entry of the inbox in Redis becomes rows of the database: a dead letter and its attempts."""
 
 from __future__ import annotations
 
@@ -20,65 +20,57 @@ from emailqueue.models import Attempt, DeadLetter, Reason
 Rows = tuple[DeadLetter, list[Attempt]]
 
 
-def rows(death: str, entry: bytes) -> Rows:
-    """Return letter and attempts of one inbox entry; one that cannot be read becomes a letter that holds its text."""
+def rows(pk: str, entry: bytes) -> Rows:
+    """Return dead letter and attempts of an entry, see jobs/record.py; one that cannot be read is kept as its text."""
     try:
-        return _read(death, _storable(json.loads(entry)))
+        return _read(pk, _storable(json.loads(entry)))
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         failure = Failure.of(error)
         letter = DeadLetter(
-            id=death,
+            id=pk,
             raw=_storable(entry.decode("utf-8", "backslashreplace")),
             reason=Reason.MALFORMED,
             error_class=failure.error_class,
-            message=f"The entry of this death in Redis cannot be read: {failure.message}",
+            message=f"The entry of this dead letter in Redis cannot be read: {failure.message}",
             dead_lettered_at=timezone.now(),
         )
         return letter, []
 
 
-def _read(death: str, record: Mapping[str, Any]) -> Rows:
-    arguments = record["arguments"]
+def _read(pk: str, record: Mapping[str, Any]) -> Rows:
+    arguments, history = record["arguments"], record["history"]
     mail = _mail(arguments, function=record["function"])
-    history = record["history"]
     last = history[-1] if history else {}
     letter = DeadLetter(
-        id=death,
-        job_id=_text(record, "job_id", 200),
-        queue=_text(record, "queue", 100),
-        label=_text(record, "label", 200),
-        email_type=_text(mail, "email_type", 200),
+        id=pk,
+        **_texts(record, job_id=200, queue=100, label=200, function=300, raw=None, reason=20, cause=64),
+        **_texts(mail, email_type=200),
         recipient=_text(mail, "to", 320),
         priority=Priority.parse(record["queue"]) if record["queue"] in EMAIL_QUEUES else None,
-        function=_text(record, "function", 300),
         arguments=arguments,
-        raw=_text(record, "raw"),
         attempts_allowed=int(record["attempts"]),
         backoff=record["backoff"],
-        reason=_text(record, "reason", 20),
         attempts_charged=sum(1 for attempt in history if attempt.get("charged", True)),
         created_at=_moment(record.get("created_at")),
         dead_lettered_at=_moment(record["dead_lettered_at"]) or timezone.now(),
         redrives=_text(record, "letter", 64),
-        cause=_text(record, "cause", 64),
+        verdict=_text(last, "kind", 20) if last.get("rule") else "",
         **_failure(last),
     )
     letter.rendered = record_of(letter)
-    return letter, [
-        Attempt(
-            dead_letter=letter,
-            number=number,
-            at=_moment(attempt.get("at")) or letter.dead_lettered_at,
-            kind=_text(attempt, "kind", 20),
-            charged=bool(attempt.get("charged", True)),
-            times=int(attempt.get("times", 1)),
-            worker=_text(attempt, "worker", 200),
-            phase=_text(attempt, "phase", 20),
-            traceback=_text(attempt, "traceback"),
-            **_failure(attempt),
-        )
-        for number, attempt in enumerate(history, start=1)
-    ]
+    return letter, [_attempt(letter, number, attempt) for number, attempt in enumerate(history, start=1)]
+
+
+def _attempt(letter: DeadLetter, number: int, attempt: Mapping[str, Any]) -> Attempt:
+    return Attempt(
+        dead_letter=letter,
+        number=number,
+        at=_moment(attempt.get("at")) or letter.dead_lettered_at,
+        charged=bool(attempt.get("charged", True)),
+        times=int(attempt.get("times", 1)),
+        **_texts(attempt, kind=20, worker=200, phase=20, traceback=None),
+        **_failure(attempt),
+    )
 
 
 def _mail(arguments: Any, *, function: Any) -> Mapping[str, Any]:
@@ -91,17 +83,16 @@ def _mail(arguments: Any, *, function: Any) -> Mapping[str, Any]:
 
 
 def _failure(attempt: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "error_class": _text(attempt, "error_class", 200),
-        "message": _text(attempt, "message"),
-        "smtp_code": attempt.get("smtp_code"),
-        "smtp_reply": _text(attempt, "smtp_reply"),
-        "verdict": _text(attempt, "verdict", 20),
-        "rule": _text(attempt, "rule", 100),
-    }
+    texts = _texts(attempt, error_class=200, message=None, smtp_reply=None, rule=100)
+    return {**texts, "smtp_code": attempt.get("smtp_code")}
 
 
-def _text(record: Mapping[str, Any], name: str, length: int | None = None) -> str:
+def _texts(record: Mapping[str, Any], **lengths: int | None) -> dict[str, Any]:
+    """Return fields of a record as texts of these lengths at most."""
+    return {name: _text(record, name, length) for name, length in lengths.items()}
+
+
+def _text(record: Mapping[str, Any], name: str, length: int | None) -> str:
     value = record.get(name)
     return "" if value is None else str(value)[:length]
 

@@ -14,20 +14,23 @@ from redis import Redis
 from redis.client import Pipeline
 from rq.defaults import RQ_KEY_PREFIX
 
-from emailqueue.jobs.job import Job, MalformedJob, timestamp
+from emailqueue.jobs.ends import End, Reason
+from emailqueue.jobs.job import Job, history_of, timestamp
 from emailqueue.jobs.outcome import Failure, shorten
 from emailqueue.jobs.priority import QUEUES
+from emailqueue.jobs.record import past_attempt, record_of
 from emailqueue.store import COUNTERS, INBOX
-from emailqueue.verdict.rule import Action
 from emailqueue.verdict.table import STOCK_WORKER
+
+Fields = Mapping[bytes, bytes]
 
 AT_ONCE = 100
 """Failures of one queue that one call imports."""
 
 
-def import_foreign_failures(connection: Redis) -> int:
+def import_stock_worker_failures(connection: Redis) -> int:
     """
-    Turn what stands in RQ's registries of failed jobs of our queues into deaths in the inbox, and return how many.
+    Move what stands in RQ's registries of failed jobs of our queues into the inbox, and return how many.
 
     Any number of workers may call this at the same time.
     """
@@ -51,9 +54,9 @@ def _import_failure(connection: Redis, queue: str, job_id: str) -> bool:
         pipeline.zrem(registry, job_id)
         if score is None or fields.get(b"place") == b"lease":  # one of our workers has it: its outcome counts
             return
-        death = hashlib.sha256(f"{job_id}:{score}".encode()).hexdigest()[:32]
-        record = _foreign_record(queue, job_id, fields, newest[0][1] if newest else {})
-        pipeline.hset(INBOX, death, json.dumps(record))
+        pk = hashlib.sha256(f"{job_id}:{score}".encode()).hexdigest()[:32]
+        record = _record(_job(queue, job_id, fields), fields, newest[0][1] if newest else {})
+        pipeline.hset(INBOX, pk, json.dumps(record))
         pipeline.delete(job_key, results)
         pipeline.hincrby(COUNTERS, f"{queue}:failed", 1)
 
@@ -61,63 +64,35 @@ def _import_failure(connection: Redis, queue: str, job_id: str) -> bool:
     return len(replies) > 1
 
 
-def _foreign_record(
-    queue: str, job_id: str, fields: Mapping[bytes, bytes], result: Mapping[bytes, bytes]
-) -> dict[str, Any]:
-    label = _decoded(fields.get(b"description", b""))
-    job = Job(
+def _job(queue: str, job_id: str, fields: Fields) -> Job:
+    return Job(
         id=job_id,
         queue=queue,
         token="",
-        label=label,
+        label=_decoded(fields.get(b"description", b"")),
         data=fields.get(b"data", b""),
         plan=fields.get(b"plan", b""),
-        history=_history(fields.get(b"history", b"[]")),
+        history=history_of(fields.get(b"history")),
+        letter=_decoded(fields.get(b"letter", b"")),
+        created_at=_decoded(fields.get(b"created_at", b"")),
+        cause=_decoded(fields.get(b"cause", b"")),
     )
+
+
+def _record(job: Job, fields: Fields, result: Fields) -> dict[str, Any]:
     failed_at = _decoded(fields.get(b"ended_at", b"")) or timestamp()
-    call = _call(job)
-    failure = _foreign_failure(fields, result)
-    if call["function"]:  # what staff need to know; a job of another kind is told of as malformed
-        failure = replace(failure, verdict=Action.DEAD_LETTER.value, rule=STOCK_WORKER)
-    attempt = {
-        "at": failed_at,
-        "kind": "permanent",
-        "charged": True,
-        "times": 1,
-        "worker": _decoded(result.get(b"worker_name", b"")),
-        **failure.as_json(),
-    }
-    return {
-        **call,
-        "job_id": job_id,
-        "queue": queue,
-        "label": label,
-        "history": [*job.history, attempt],
-        "created_at": _decoded(fields.get(b"created_at", b"")),
-        "dead_lettered_at": failed_at,
-        "letter": _decoded(fields.get(b"letter", b"")),
-        "cause": _decoded(fields.get(b"cause", b"")),
-    }
+    failure = _failure(fields, result)
+    worker = _decoded(result.get(b"worker_name", b""))
+    record = record_of(job, reason=Reason.EXHAUSTED, history=(), dead_lettered_at=failed_at)
+    if record["function"]:  # what staff need to know; a job that cannot be read is one of another kind
+        failure = replace(failure, rule=STOCK_WORKER)
+    else:
+        record["reason"] = Reason.MALFORMED.value
+    attempt = past_attempt(End.PERMANENT, failure, worker=worker, at=failed_at)
+    return {**record, "history": [*job.history, attempt]}
 
 
-def _history(text: bytes) -> tuple[Mapping[str, Any], ...]:
-    try:
-        return tuple(entry for entry in json.loads(text) if isinstance(entry, dict))
-    except (ValueError, TypeError):
-        return ()
-
-
-def _call(job: Job) -> dict[str, Any]:
-    try:
-        function, arguments = job.call()
-        plan = {"attempts": job.attempts(), "backoff": job.backoff().as_json()}
-    except (MalformedJob, ValueError, TypeError):
-        raw = shorten(_decoded(job.data))
-        return {"function": "", "arguments": None, "raw": raw, "attempts": 1, "backoff": {}, "reason": "malformed"}
-    return {"function": function, "arguments": arguments, "raw": "", **plan, "reason": "exhausted"}
-
-
-def _foreign_failure(fields: Mapping[bytes, bytes], result: Mapping[bytes, bytes]) -> Failure:
+def _failure(fields: Fields, result: Fields) -> Failure:
     """Return the error as RQ stores it: in the newest result, or in the job itself before RQ 1.16."""
     try:
         packed = base64.b64decode(result[b"exc_string"]) if b"exc_string" in result else fields[b"exc_info"]

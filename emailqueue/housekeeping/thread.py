@@ -51,7 +51,7 @@ class Housekeeper(threading.Thread):
         self._connection = connection
         self._poked = threading.Event()
         self._stopped = False
-        self._foreign = False
+        self._stock_worker_failed = False
         self._rows_stay = get_settings().outbox == "always"
         self._sent: SimpleQueue[str] = SimpleQueue()
         self._failing = False
@@ -72,9 +72,9 @@ class Housekeeper(threading.Thread):
             for job_id in job_ids:
                 self._sent.put(job_id)
 
-    def import_foreign(self) -> None:
+    def import_stock_worker_failures_soon(self) -> None:
         """Look now: there is a failure of a stock worker in one of our queues."""
-        self._foreign = True
+        self._stock_worker_failed = True
         self._poked.set()
 
     def run_errand(self, errand: Callable[[], object]) -> None:
@@ -107,9 +107,9 @@ class Housekeeper(threading.Thread):
             if not self._began:
                 Store(self._connection).outbox_state()  # from here on Redis remembers; see relay.py
                 self._began = True
-            if self._foreign:
-                self._foreign = False
-                housekeeping.import_foreign_failures(self._connection)
+            if self._stock_worker_failed:
+                self._stock_worker_failed = False
+                housekeeping.import_stock_worker_failures(self._connection)
             for chore in self._chores():
                 chore()
         except Exception as error:  # whatever it is: without this thread no dead letter is stored

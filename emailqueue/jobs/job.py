@@ -15,7 +15,7 @@ from django.core.mail import EmailMessage
 
 from emailqueue.errors import EmailQueueError, InvalidBackoff
 from emailqueue.jobs.backoff import Backoff
-from emailqueue.jobs.outcome import Attempt, Outcome
+from emailqueue.jobs.outcome import Outcome, PastAttempt
 from emailqueue.jobs.priority import EVENT_QUEUE
 
 
@@ -72,6 +72,11 @@ def new_id(idempotency_key: str | None = None) -> str:
     if idempotency_key is None:
         return uuid.uuid4().hex
     return hashlib.sha256(b"emailqueue:" + idempotency_key.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def history_of(text: bytes | None) -> tuple[PastAttempt, ...]:
+    """Return the attempts that a job's hash holds; nothing of what somebody else has written."""
+    return tuple(attempt for attempt in _json_or(text, []) if isinstance(attempt, dict))
 
 
 def timestamp(moment: datetime | None = None) -> str:
@@ -159,8 +164,8 @@ class Job:
     label: str = ""
     data: bytes = b""
     plan: bytes = b""
-    history: tuple[Attempt, ...] = ()
-    """The attempts before this one, see outcome.Attempt."""
+    history: tuple[PastAttempt, ...] = ()
+    """The attempts before this one, see outcome.PastAttempt."""
 
     crashes: int = 0
     """How many workers died with this job in their hands."""
@@ -194,7 +199,7 @@ class Job:
             label=_text(label),
             data=data or b"",
             plan=plan or b"",
-            history=tuple(attempt for attempt in _json_or(history, []) if isinstance(attempt, dict)),
+            history=history_of(history),
             crashes=int(crashes),
             ambiguous=bool(ambiguous),
             letter=_text(letter),

@@ -5,7 +5,8 @@ from __future__ import annotations
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from emailqueue.verdict.judge import Action
+from emailqueue.jobs.ends import End
+from emailqueue.models.choices import ChoiceField
 
 
 class FailureFields(models.Model):
@@ -15,7 +16,6 @@ class FailureFields(models.Model):
     message = models.TextField(_("error message"), blank=True)
     smtp_code = models.IntegerField(_("SMTP code"), null=True)
     smtp_reply = models.TextField(_("SMTP reply"), blank=True)
-    verdict = models.CharField(_("verdict"), max_length=20, blank=True, choices=Action.choices)
     rule = models.CharField(_("rule of the verdict"), max_length=100, blank=True)
 
     class Meta:
@@ -30,19 +30,7 @@ class Attempt(FailureFields):
     )
     number = models.IntegerField(_("number"))
     at = models.DateTimeField(_("at"))
-    kind = models.CharField(
-        _("outcome"),
-        max_length=20,
-        choices=[
-            ("transient", _("failed for now")),
-            ("permanent", _("refused for good")),
-            ("outage", _("mail server away")),
-            ("slowed", _("asked to go slower")),
-            ("away", _("a part of ours away")),
-            ("ambiguous", _("maybe sent")),
-            ("unsent", _("not sent")),
-        ],
-    )
+    kind = ChoiceField(_("outcome"), max_length=20, choices=End.choices)
     charged = models.BooleanField(_("counts as an attempt"), default=True)
     times = models.IntegerField(_("times"), default=1)
     worker = models.CharField(_("worker"), max_length=200, blank=True)

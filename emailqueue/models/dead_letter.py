@@ -13,23 +13,15 @@ from django.utils.translation import gettext_lazy as _
 
 from emailqueue.enqueue.submit import submit
 from emailqueue.errors import EmailQueueError, NotDiscardable, NotRetryable
+from emailqueue.jobs.ends import Reason
 from emailqueue.jobs.job import NewJob
 from emailqueue.jobs.priority import Priority
 from emailqueue.mail.attachments import KeptFiles
 from emailqueue.models.attempt import FailureFields
+from emailqueue.models.choices import ChoiceField
 from emailqueue.models.derived import KEY, DerivedField, domain_of, text_key
 from emailqueue.models.retry import changes_of, job_of, require_runnable
-
-
-class Reason(models.TextChoices):
-    """Why a job was given up."""
-
-    PERMANENT = "permanent", _("refused for good")
-    EXHAUSTED = "exhausted", _("all tries failed")
-    AMBIGUOUS = "ambiguous", _("maybe sent")
-    CRASHED = "crashed", _("its workers crashed")
-    EXPIRED = "expired", _("waited too long")
-    MALFORMED = "malformed", _("unreadable job")
+from emailqueue.verdict.judge import verdicts
 
 
 class Status(models.TextChoices):
@@ -71,7 +63,9 @@ class DeadLetter(FailureFields):
     raw = models.TextField(_("raw job"), blank=True)
     attempts_allowed = models.IntegerField(_("attempts allowed"), default=1)
     backoff = models.JSONField(_("backoff"), default=dict)
-    reason = models.CharField(_("reason"), max_length=20, choices=Reason.choices)
+    reason = ChoiceField(_("reason"), max_length=20, choices=Reason.choices)
+    verdict = ChoiceField(_("verdict"), max_length=20, blank=True, choices=verdicts())
+    """How the last attempt ended, if a rule of emailqueue.verdict said so."""
     attempts_charged = models.IntegerField(_("attempts"), default=0)
     created_at = models.DateTimeField(_("queued at"), null=True)
     dead_lettered_at = models.DateTimeField(_("dead-lettered at"), db_index=True)

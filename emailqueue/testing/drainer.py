@@ -15,7 +15,7 @@ from emailqueue.conf import Settings, get_settings
 from emailqueue.delivery.smtp import Mailer
 from emailqueue.housekeeping.inbox import close_redelivered, move_inbox
 from emailqueue.jobs.job import Job, timestamp
-from emailqueue.jobs.outcome import UNSENT
+from emailqueue.jobs.outcome import BACK
 from emailqueue.jobs.priority import EMAIL_QUEUES, EVENT_QUEUE, QUEUES
 from emailqueue.models import DeadLetter, OutboxRow
 from emailqueue.store import THROTTLED, Settled, Settlement, Store
@@ -136,7 +136,7 @@ class Drainer:
         settlement = before_run(job, self._settings, worker=NAME)
         if settlement is None:
             outcome = attempt(job, self, self._store, before_end=self.commit, caught=CAUGHT)
-            if outcome is UNSENT:
+            if outcome is BACK:
                 raise RuntimeError(f"Job {job.id} ({job.label}) could not run: the Redis of the tests failed it.")
             settlement = after_run(job, outcome, self._settings, worker=NAME, seconds=0.0)
         answer = (

@@ -1,54 +1,27 @@
-"""What a failed attempt means: what is done about it, and what staff should know."""
+"""Which rule judges a failed attempt, and what that tells staff."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from functools import cache
+from typing import Any
 
 from emailqueue.errors import InvalidRule
-from emailqueue.jobs.outcome import Kind
-from emailqueue.verdict.rule import PHASES, Action, Answer, Rule
+from emailqueue.jobs.ends import End
+from emailqueue.verdict.rule import PHASES, Evidence, Rule
 from emailqueue.verdict.table import RULES
-
-__all__ = ["RULES", "Action", "Rule", "Verdict", "judge", "register_rule", "sentence"]
 
 project_rules: list[Rule] = []
 """Rules that a project has registered, in its order."""
 
-_kinds = {
-    Action.RETRY: Kind.TRANSIENT,
-    Action.HOLD_ALL: Kind.OUTAGE,
-    Action.SLOW_DOMAIN: Kind.SLOWED,
-    Action.DEAD_LETTER: Kind.PERMANENT,
-    Action.BAD_ADDRESS: Kind.PERMANENT,
-    Action.MAYBE_SENT: Kind.AMBIGUOUS,
-}
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
-    """What is done about one failed attempt, and by which rule."""
-
-    action: Action
-    rule: str
-    """Name of the rule; sentence() has its words."""
-
-    @property
-    def kind(self) -> Kind:
-        """How the attempt counts."""
-        return _kinds[self.action]
-
-
-def judge(phase: str, code: int | None = None, reply: str = "", *, error: BaseException | None = None) -> Verdict:
+def judge(phase: str, code: int | None = None, reply: str = "", *, error: BaseException | None = None) -> Rule:
     """
-    Return what a failed attempt means.
+    Return the rule that says what a failed attempt means.
 
     Phases are those of Failure.phase, and api for a backend that is not SMTP, whose code is the HTTP status.
     """
-    answer = Answer.of(phase, code, reply, error)
-    rule = next(rule for rule in (*project_rules, *RULES) if rule.fits(answer))  # the last one fits everything
-    return Verdict(action=rule.action, rule=rule.name)
+    evidence = Evidence.of(phase, code, reply, error)
+    return next(rule for rule in all_rules() if rule.fits(evidence))  # the last one fits everything
 
 
 def register_rule(rule: Rule) -> None:
@@ -58,7 +31,7 @@ def register_rule(rule: Rule) -> None:
     The place for the call is the ready() of an AppConfig, so that it is done once in each process.
     Raises InvalidRule for a name that is taken, a phase that does not exist, and a text that is no regular expression.
     """
-    if not rule.name or rule.name in {known.name for known in (*project_rules, *RULES)}:
+    if not rule.name or rule.name in {known.name for known in all_rules()}:
         raise InvalidRule(f"A rule named {rule.name!r} exists already, or the name is empty. Give it one of its own.")
     if unknown := [phase for phase in rule.phases if phase not in PHASES]:
         raise InvalidRule(f"Rule {rule.name!r} names the phase {unknown[0]!r}. There are {', '.join(PHASES)}.")
@@ -69,16 +42,17 @@ def register_rule(rule: Rule) -> None:
     project_rules.append(rule)
 
 
+def all_rules() -> tuple[Rule, ...]:
+    """Return the rules in the order in which they are asked."""
+    return (*project_rules, *RULES)
+
+
 def sentence(name: str) -> str:
-    """Return what staff read about a rule or an action, in their language; "" for a name that is neither."""
-    for rule in project_rules:
-        if rule.name == name:
-            return str(rule.sentence)
-    if name in _ours():
-        return str(_ours()[name].sentence)
-    return str(Action(name).label) if name in Action else ""
+    """Return what staff read about the rule of that name, in their language; "" when there is none."""
+    return next((str(rule.sentence) for rule in all_rules() if rule.name == name), "")
 
 
-@cache
-def _ours() -> dict[str, Rule]:
-    return {rule.name: rule for rule in RULES}
+def verdicts() -> list[tuple[Any, Any]]:
+    """Return the ends that rules name, with their labels."""
+    named = {rule.end for rule in all_rules()}
+    return [(end.value, end.label) for end in End if end in named]

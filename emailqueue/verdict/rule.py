@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
 
-from django.db.models import TextChoices
 from django.utils.functional import Promise
-from django.utils.translation import gettext_lazy as _
+
+from emailqueue.jobs.ends import End
 
 PHASES = ("connect", "mail", "rcpt", "data", "body", "api")
 """Where an attempt can fail. connect: up to and with EHLO, STARTTLS and AUTH; api: in a backend that is not SMTP."""
@@ -18,19 +18,8 @@ MOST_TEXT = 4000
 """Characters of a reply that are looked at; what matters stands at the beginning."""
 
 
-class Action(TextChoices):
-    """What is done about a failed attempt. The labels tell staff what that means."""
-
-    RETRY = "retry", _("tried again after the backoff")
-    HOLD_ALL = "hold all", _("all mails wait, none is charged a try")
-    SLOW_DOMAIN = "slow domain", _("mails to the recipient's domain wait, none is charged a try")
-    DEAD_LETTER = "dead letter", _("given up at once")
-    BAD_ADDRESS = "bad address", _("given up at once: the address is bad")
-    MAYBE_SENT = "maybe sent", _("it may have been delivered")
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class Evidence:
     """What is known of a failed attempt: the server's reply, or the error that came in its place."""
 
     phase: str
@@ -44,8 +33,8 @@ class Answer:
     """Names of the error's classes and of their bases, and of the errors that caused it."""
 
     @classmethod
-    def of(cls, phase: str, code: int | None, reply: str, error: BaseException | None) -> Answer:
-        """Return the answer that a reply and an error make up."""
+    def of(cls, phase: str, code: int | None, reply: str, error: BaseException | None) -> Evidence:
+        """Return what a reply and an error tell."""
         # RFC 2034, section 4: the status begins the text of each line. Some put # or brackets around it.
         reply = reply[:MOST_TEXT]
         begin = re.match(r"[\s#(\[]*([245]\.\d{1,3}\.\d{1,3})(?![\d.]*\d)", reply)
@@ -57,10 +46,11 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """Judges the answers that fit all of what it names; what it leaves empty fits every answer."""
+    """Judges the failed attempts that fit all of what it names; what it leaves empty fits every one."""
 
     name: str
-    action: Action
+    end: End
+    """How the attempt ended, and so what becomes of the mail."""
     sentence: str | Promise = field(compare=False)
     """What staff read: what is wrong, and what to do."""
     phases: tuple[str, ...] = ()
@@ -72,15 +62,19 @@ class Rule:
     """A regular expression, searched in the words of the reply; upper and lower case are the same."""
     errors: tuple[str, ...] = ()
     """Names of error classes, one of which is enough."""
+    before_contact: bool = False
+    """Whether the server was never spoken to. Always so in the phase connect."""
+    about_account: bool = False
+    """Whether the server refuses our account, which staff must hear of at once."""
 
-    def fits(self, answer: Answer) -> bool:
-        """Return whether the rule judges that answer."""
+    def fits(self, evidence: Evidence) -> bool:
+        """Return whether the rule judges that attempt."""
         return (
-            (not self.phases or answer.phase in self.phases)
-            and (not self.codes or _codes(self.codes).fullmatch(str(answer.code)) is not None)
-            and (not self.status or _codes(self.status).fullmatch(answer.status) is not None)
-            and (not self.errors or not answer.errors.isdisjoint(self.errors))
-            and (not self.text or re.search(self.text, answer.text, re.IGNORECASE) is not None)
+            (not self.phases or evidence.phase in self.phases)
+            and (not self.codes or _codes(self.codes).fullmatch(str(evidence.code)) is not None)
+            and (not self.status or _codes(self.status).fullmatch(evidence.status) is not None)
+            and (not self.errors or not evidence.errors.isdisjoint(self.errors))
+            and (not self.text or re.search(self.text, evidence.text, re.IGNORECASE) is not None)
         )
 
 

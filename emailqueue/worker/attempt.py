@@ -9,13 +9,10 @@ from redis import RedisError
 
 from emailqueue.enqueue.staging import Staging
 from emailqueue.errors import RedisUnavailable
+from emailqueue.jobs.ends import End
 from emailqueue.jobs.job import Job, MalformedJob, Run
-from emailqueue.jobs.outcome import UNSENT, Kind, Outcome
+from emailqueue.jobs.outcome import BACK, Outcome
 from emailqueue.store import Store
-
-
-def nothing() -> None:
-    """Do nothing."""
 
 
 def attempt(
@@ -23,7 +20,7 @@ def attempt(
     run: Run,
     store: Store,
     *,
-    before_end: Callable[[], None] = nothing,
+    before_end: Callable[[], None] = lambda: None,
     caught: tuple[type[BaseException], ...] = (BaseException,),
 ) -> Outcome:
     """
@@ -36,11 +33,11 @@ def attempt(
         with staging.collecting():
             outcome = job.function()(job, run)
             before_end()
-        is_done = outcome.kind in (Kind.SENT, Kind.SKIPPED)
-        return replace(outcome, staged=staging.store(store)) if is_done else outcome
+        is_sent = outcome.end.meaning.verb == "sent"
+        return replace(outcome, staged=staging.store(store)) if is_sent else outcome
     except MalformedJob as error:
-        return Outcome.failed(Kind.MALFORMED, error)
+        return Outcome.failed(End.MALFORMED, error)
     except (RedisUnavailable, RedisError):  # no fault of the job, which has done nothing that counts
-        return UNSENT
+        return BACK
     except caught as error:  # also SystemExit in a handler: a worker reports and lives on
-        return Outcome.failed(Kind.TRANSIENT, error)
+        return Outcome.failed(End.RETRY, error)

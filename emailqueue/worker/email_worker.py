@@ -154,7 +154,7 @@ class EmailWorker(Worker):
         rates = {"rate": f"{rate:.1f}/s", "limit": f"{figures['rate']:g}/s" if figures["rate"] else "none"}
         logger.info("statistics", extra={**mails, **letters, **events, **rates, **_held_back(figures)})
         if any(queue["foreign"] for queue in queues.values()):
-            self._housekeeper.import_foreign()
+            self._housekeeper.import_stock_worker_failures_soon()
 
 
 def _usable_redis() -> RedisReport:

@@ -2,10 +2,10 @@
 The life of a worker, round by round.
 
 1. Claim: one script hands out the next jobs and says how long to wait for more.
-2. Run: the jobs go to the slots (threads); each renders, asks for its fence and speaks to the mail server.
+2. Run: the jobs go to the threads; each renders, asks for its fence and speaks to the mail server.
 3. Settle: what came of them is written in one script, several at a time.
 4. Renew: every few seconds the leases of all jobs in hand are prolonged.
-5. Stop: nothing new is claimed, jobs that wait for a slot go back to the head, running ones end.
+5. Stop: nothing new is claimed, jobs that wait for a thread go back to the head, running ones end.
 
 One thread, the main one, does all of this and waits on one in-process queue, so that nothing can block a signal
 or a renewal for longer than a Redis call.
@@ -25,8 +25,9 @@ from redis import Redis, RedisError
 
 from emailqueue.conf import Settings
 from emailqueue.errors import RedisUnavailable
+from emailqueue.jobs.ends import End
 from emailqueue.jobs.job import Job, timestamp
-from emailqueue.jobs.outcome import UNSENT, Kind
+from emailqueue.jobs.outcome import BACK
 from emailqueue.jobs.priority import EMAIL_QUEUES, EVENT_QUEUE
 from emailqueue.redis import revive
 from emailqueue.store import Settled, Settlement, Store
@@ -35,7 +36,7 @@ from emailqueue.worker.heartbeat import Heartbeat
 from emailqueue.worker.listener import Listener, Woken
 from emailqueue.worker.outage import server_name
 from emailqueue.worker.settlement import after_run, before_run
-from emailqueue.worker.thread import Done, Slot, Work
+from emailqueue.worker.thread import Ended, Work, WorkerThread
 
 logger = logging.getLogger("emailqueue.worker")
 
@@ -98,12 +99,14 @@ class Rounds:
         self._server = server_name(settings)
         self._heartbeat = Heartbeat(settings.heartbeat_file, worker=name, clock=clock)
 
-        self.inbox: SimpleQueue[Done | Woken | Stop] = SimpleQueue()
+        self.inbox: SimpleQueue[Ended | Woken | Stop] = SimpleQueue()
         self._work = Work()
         self._fencer = Fencer(self._store)
         self._listener = Listener(listening, self.inbox)
-        self._slots = [
-            Slot(number, work=self._work, inbox=self.inbox, fencer=self._fencer, store=self._store, settings=settings)
+        self._threads = [
+            WorkerThread(
+                number, work=self._work, inbox=self.inbox, fencer=self._fencer, store=self._store, settings=settings
+            )
             for number in range(settings.concurrency)
         ]
         self._held: dict[str, Job] = {}
@@ -120,7 +123,7 @@ class Rounds:
 
     def run(self) -> bool:
         """Work until stopped; see the module's docstring."""
-        for thread in (self._fencer, self._listener, *self._slots):
+        for thread in (self._fencer, self._listener, *self._threads):
             thread.start()
         while not (self._stopping and not self._held) and not self._stuck() and not self._drained:
             self._receive()
@@ -172,10 +175,10 @@ class Rounds:
             return 0.0
         return min(max(min(moments), self._redis_again), self._heartbeat.next) - now
 
-    def _take(self, message: Done | Woken | Stop) -> None:
+    def _take(self, message: Ended | Woken | Stop) -> None:
         match message:
-            case Done():
-                self._done(message)
+            case Ended():
+                self._has_run(message)
             case Woken():
                 if self._room() > 0 and not self._stopping:
                     self._next_claim = 0.0
@@ -184,15 +187,15 @@ class Rounds:
             case Stop(force=force):
                 self._stop(force=force)
 
-    def _done(self, done: Done) -> None:
-        if done.job.queue != EVENT_QUEUE and done.outcome.kind is Kind.SENT:
-            self._pace = done.seconds if self._pace == float("inf") else 0.9 * self._pace + 0.1 * done.seconds
-        if done.outcome is not UNSENT:
+    def _has_run(self, ended: Ended) -> None:
+        if ended.job.queue != EVENT_QUEUE and ended.outcome.end is End.SENT:
+            self._pace = ended.seconds if self._pace == float("inf") else 0.9 * self._pace + 0.1 * ended.seconds
+        if ended.outcome is not BACK:
             self.jobs_done += 1
-            self._log(done)
-        settlement = after_run(done.job, done.outcome, self._settings, worker=self._name, seconds=done.seconds)
+            self._log(ended)
+        settlement = after_run(ended.job, ended.outcome, self._settings, worker=self._name, seconds=ended.seconds)
         if settlement is None:
-            self._held.pop(_lease(done.job), None)
+            self._held.pop(_lease(ended.job), None)
         else:
             self._to_settle(settlement)
 
@@ -205,14 +208,14 @@ class Rounds:
     def _room(self) -> int:
         if self._stopping or (self._alone and self._held):
             return 0
-        ahead = int(len(self._slots) * AHEAD / self._pace) if self._pace else MAX_HANDS
-        room = min(len(self._slots) + ahead, MAX_HANDS) - len(self._held)
+        ahead = int(len(self._threads) * AHEAD / self._pace) if self._pace else MAX_HANDS
+        room = min(len(self._threads) + ahead, MAX_HANDS) - len(self._held)
         if self._limits.max_jobs is not None:
             room = min(room, self._limits.max_jobs - self.jobs_done - len(self._held))
         return room
 
     def _event_room(self) -> int:
-        most = max(1, len(self._slots) // 2) if self._mail_queues else len(self._slots)
+        most = max(1, len(self._threads) // 2) if self._mail_queues else len(self._threads)
         return most - sum(job.queue == EVENT_QUEUE for job in self._held.values())
 
     def _claim(self) -> None:
@@ -334,16 +337,16 @@ class Rounds:
 
     def _break_overdue(self) -> None:
         now = self._clock()
-        for slot in self._slots:
-            running = slot.running
+        for thread in self._threads:
+            running = thread.running
             if running is not None and now - running[1] > self._settings.job_timeout:
-                slot.abort()
+                thread.abort()
 
     def _stuck(self) -> bool:
         """Whether all that is left to wait for are jobs that do not end although their connection was broken."""
         now = self._clock()
         patience = self._settings.job_timeout + GRACE
-        running = [slot.running for slot in self._slots]
+        running = [thread.running for thread in self._threads]
         stuck = {_lease(job) for job, began in filter(None, running) if now - began > patience}
         if stuck and not self._stopping:
             logger.critical("a job does not end, the worker gives up", extra={"job_ids": ",".join(sorted(stuck))})
@@ -361,29 +364,29 @@ class Rounds:
 
     def _end(self) -> None:
         self._listener.stop()
-        for _slot in self._slots:
+        for _thread in self._threads:
             self._work.end()
         if not self._held:
-            for slot in self._slots:
-                slot.join(timeout=GRACE)
+            for thread in self._threads:
+                thread.join(timeout=GRACE)
         self._fencer.stop()
         self._pass_on()  # a wake-up that this worker took with it
         self._heartbeat.end()
 
-    def _log(self, done: Done) -> None:
-        outcome, job = done.outcome, done.job
+    def _log(self, ended: Ended) -> None:
+        outcome, job = ended.outcome, ended.job
         extra: dict[str, Any] = {
             "job_id": job.id,
             "label": job.label,
             "queue": job.queue,
             "attempt": job.charged() + 1,
-            "ms": round(done.seconds * 1000),
+            "ms": round(ended.seconds * 1000),
         }
         if outcome.failure is not None:
             extra |= {"error": outcome.failure.error_class, "phase": outcome.failure.phase}
             extra["smtp_code"] = outcome.failure.smtp_code
         level = logging.INFO if outcome.failure is None else logging.WARNING
-        word = "done" if outcome.kind is Kind.SENT and job.counted_in() == EVENT_QUEUE else outcome.kind.value
+        word = "done" if outcome.end is End.SENT and job.counted_in() == EVENT_QUEUE else outcome.end.value
         logger.log(level, "%s", word, extra=extra)
 
 

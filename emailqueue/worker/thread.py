@@ -1,4 +1,4 @@
-"""One thread of a worker: runs one job at a time and reports what came of it."""
+"""The threads of a worker: each runs one job at a time and reports what came of it."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from django.db import close_old_connections, connections
 
 from emailqueue.conf import Settings
 from emailqueue.delivery.smtp import Mailer
+from emailqueue.jobs.ends import End
 from emailqueue.jobs.job import Job
-from emailqueue.jobs.outcome import UNSENT, Kind, Outcome
+from emailqueue.jobs.outcome import BACK, Outcome
 from emailqueue.jobs.priority import EMAIL_QUEUES, EVENT_QUEUE
 from emailqueue.store import Store
 from emailqueue.worker.attempt import attempt
@@ -23,8 +24,8 @@ from emailqueue.worker.fence import Fencer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Done:
-    """What a slot reports about a job."""
+class Ended:
+    """What a thread reports about a job."""
 
     job: Job
     outcome: Outcome
@@ -32,7 +33,7 @@ class Done:
 
 
 class Work:
-    """The jobs in hand that wait for a slot: in the order of priority, as claims take them; then as they came."""
+    """The jobs in hand that wait for a thread: in the order of priority, as claims take them; then as they came."""
 
     def __init__(self) -> None:
         self._jobs: PriorityQueue[tuple[int, int, Job | None]] = PriorityQueue()
@@ -44,7 +45,7 @@ class Work:
         self._jobs.put((rank, next(self._numbers), job))
 
     def end(self) -> None:
-        """Have one slot end when no job waits any more."""
+        """Have one thread end when no job waits any more."""
         self._jobs.put((len(_ranks), next(self._numbers), None))
 
     def get(self) -> Job | None:
@@ -53,16 +54,15 @@ class Work:
 
     def withdraw_mail(self) -> list[Job]:
         """Take back the mails that wait; events stay."""
-        waiting: list[tuple[int, int, Job | None]] = []
+        mails, others = [], []
         with suppress(Empty):
-            while True:
-                waiting.append(self._jobs.get_nowait())
-        mails = []
-        for rank, number, job in waiting:
-            if job is None or job.queue == EVENT_QUEUE:
-                self._jobs.put((rank, number, job))
-            else:
-                mails.append(job)
+            while entry := self._jobs.get_nowait():
+                if entry[2] is None or entry[2].queue == EVENT_QUEUE:
+                    others.append(entry)
+                else:
+                    mails.append(entry[2])
+        for entry in others:
+            self._jobs.put(entry)
         return mails
 
     def get_nowait(self) -> Job | None:
@@ -73,12 +73,8 @@ class Work:
 _ranks = {queue: rank for rank, queue in enumerate((EVENT_QUEUE, *EMAIL_QUEUES))}
 
 
-class Slot(threading.Thread):
-    """
-    Takes jobs from `work` until that ends, and reports to `inbox`.
-
-    It is the Run that job functions see.
-    """
+class WorkerThread(threading.Thread):
+    """Takes jobs from `work` until that ends, and reports to `inbox`. It is the Run that job functions see."""
 
     def __init__(
         self,
@@ -90,7 +86,7 @@ class Slot(threading.Thread):
         store: Store,
         settings: Settings,
     ) -> None:
-        super().__init__(name=f"slot-{number}", daemon=True)
+        super().__init__(name=f"worker-thread-{number}", daemon=True)
         self._work, self._inbox, self._fencer, self._store = work, inbox, fencer, store
         self._mailer = Mailer(settings)
         self.running: tuple[Job, float] | None = None
@@ -103,10 +99,10 @@ class Slot(threading.Thread):
             self.running = (job, began)
             outcome = self._attempt(job)
             self.running = None
-            self._inbox.put(Done(job=job, outcome=outcome, seconds=time.monotonic() - began))
-            if outcome.kind is Kind.OUTAGE:  # at once, and not by way of the main thread: each would try to connect
+            self._inbox.put(Ended(job=job, outcome=outcome, seconds=time.monotonic() - began))
+            if outcome.end is End.WAIT:  # at once, and not by way of the main thread: each would try to connect
                 for mail in self._work.withdraw_mail():
-                    self._inbox.put(Done(job=mail, outcome=UNSENT, seconds=0.0))
+                    self._inbox.put(Ended(job=mail, outcome=BACK, seconds=0.0))
         self._mailer.close()
         connections.close_all()
 

@@ -26,9 +26,9 @@ def test_each_line_of_a_worker_is_one_json_object_without_an_address(
     printed = worker.log.read_text()
     lines = [json.loads(line) for line in printed.splitlines()]
     words = [line["message"] for line in lines]
-    assert {"worker started", "statistics", "sent", "permanent", "worker stopped"} <= set(words)
-    [permanent] = [line for line in lines if line["message"] == "permanent"]
-    assert (permanent["job_id"], permanent["smtp_code"], permanent["level"]) == (refused, 550, "WARNING")
+    assert {"worker started", "statistics", "sent", "bad address", "worker stopped"} <= set(words)
+    [refusal] = [line for line in lines if line["message"] == "bad address"]
+    assert (refusal["job_id"], refusal["smtp_code"], refusal["level"]) == (refused, 550, "WARNING")
     assert "@" not in printed
 
 

@@ -89,7 +89,7 @@ def test_mails_wait_uncharged_while_the_mail_server_is_away(
     mailbox.wait_for(1)
     eventually(lambda: get_queue_stats().main.completed == 1)
     (outage,) = json.loads(valkey.hget(f"rq:job:{job_id}", "history") or "[]")
-    assert (outage["kind"], outage["charged"], outage["phase"]) == ("outage", False, "connect")
+    assert (outage["kind"], outage["charged"], outage["phase"]) == ("wait", False, "connect")
     assert get_queue_stats().main.retried == 0
     assert not DeadLetter.objects.exists()
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from emailqueue.verdict.judge import RULES, Rule
+from emailqueue.verdict.rule import Rule
+from emailqueue.verdict.table import RULES
 
 
 def test_the_documentation_has_the_rules_as_they_are() -> None:
@@ -19,4 +20,4 @@ def row(rule: Rule) -> str:
     when = [", ".join(rule.phases), rule.codes, rule.status and f"status {rule.status}"]
     when += [rule.text and f"words `{rule.text}`", ", ".join(rule.errors)]
     conditions = "; ".join(filter(None, when)).replace("|", r"\|") or "anything else"
-    return f"| `{rule.name}` | {conditions} | {rule.action.value} | {rule.sentence} |"
+    return f"| `{rule.name}` | {conditions} | {rule.end.value} | {rule.sentence} |"

@@ -19,7 +19,7 @@ VOTE = {"model_name": "GPT", "profile_url": "https://front.example/models/7"}
 def attempt(**changes: Any) -> dict[str, Any]:
     return {
         "at": "2026-05-04T10:00:02.500000Z",
-        "kind": "transient",
+        "kind": "retry",
         "charged": True,
         "times": 1,
         "worker": "worker-1",

@@ -9,7 +9,8 @@ from django.core.mail import EmailMessage
 from pytest_django import Settings as DjangoSettings
 
 from emailqueue.delivery.smtp import Mailer
-from emailqueue.jobs.outcome import Kind, Outcome
+from emailqueue.jobs.ends import End
+from emailqueue.jobs.outcome import Outcome
 
 
 class Clock:
@@ -40,6 +41,6 @@ def send(mailer: Mailer, to: str = "ada@example.com") -> Outcome:
     return mailer.send(message(to), fence=lambda: True)
 
 
-def failure(outcome: Outcome) -> tuple[Kind, str, int | None]:
+def failure(outcome: Outcome) -> tuple[End, str, int | None]:
     assert outcome.failure is not None
-    return outcome.kind, outcome.failure.phase, outcome.failure.smtp_code
+    return outcome.end, outcome.failure.phase, outcome.failure.smtp_code

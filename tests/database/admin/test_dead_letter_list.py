@@ -29,7 +29,7 @@ def shown(client: Client, **query: str) -> list[str]:
     [
         ({"status__exact": "discarded"}, ["bob@two.example"]),
         ({"reason__exact": "exhausted"}, ["bob@two.example"]),
-        ({"verdict__exact": "slow domain"}, ["bob@two.example"]),
+        ({"verdict__exact": "throttle"}, ["bob@two.example"]),
         ({"email_type__exact": "rank-update"}, ["bob@two.example"]),
         ({"email_type__exact": "-"}, [""]),
         ({"smtp_code__exact": "451"}, ["bob@two.example"]),
@@ -58,7 +58,7 @@ def test_filters_and_search_find_by_beginnings(query: dict[str, str], recipients
         recipient="bob@two.example",
         email_type="rank-update",
         reason="exhausted",
-        verdict="slow domain",
+        verdict="throttle",
         smtp_code=451,
         message="451 later",
         status=Status.DISCARDED,

@@ -79,7 +79,7 @@ def test_the_page_tells_what_happened() -> None:
     [
         ({"verdict": "bad address", "rule": "no-address"}, "This address does not exist or is closed."),
         ({"verdict": "bad address", "rule": "of-a-project-that-dropped-it"}, "550 no such mailbox"),
-        ({"verdict": "bad address"}, "given up at once: the address is bad"),
+        ({"verdict": "bad address"}, "refused for good: the address is bad"),
     ],
 )
 def test_a_letter_says_what_is_wrong_and_what_to_do(fields: dict[str, Any], words: str) -> None:

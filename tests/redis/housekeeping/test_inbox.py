@@ -13,9 +13,9 @@ from redis import Redis
 
 from emailqueue.email_types import _registry
 from emailqueue.housekeeping.inbox import move_inbox, open_letters
+from emailqueue.jobs.ends import End
 from emailqueue.models import DeadLetter, Reason, Status
 from emailqueue.store import INBOX
-from emailqueue.verdict.judge import Action
 from events.emails import VOTE_CONFIRMATION
 from tests.support.deaths import DEATH, attempt, die, letter_of, record
 
@@ -53,16 +53,16 @@ def test_a_death_becomes_a_letter_with_every_attempt(valkey: Redis) -> None:
 
 @pytest.mark.django_db
 def test_a_letter_tells_whether_its_address_is_bad(valkey: Redis) -> None:
-    busy = attempt(verdict="retry", rule="later")
-    gone = attempt(kind="permanent", smtp_code=550, verdict="bad address", rule="no-address")
+    busy = attempt(kind="retry", rule="later")
+    gone = attempt(kind="bad address", smtp_code=550, rule="no-address")
     letter = letter_of(valkey, history=[attempt(), busy, gone])
 
-    bad = DeadLetter.objects.filter(verdict=Action.BAD_ADDRESS)
+    bad = DeadLetter.objects.filter(verdict=End.BAD_ADDRESS)
 
     assert list(bad) == [letter]
     assert (letter.verdict, letter.rule) == ("bad address", "no-address")
-    assert [(entry.verdict, entry.rule) for entry in letter.attempts.all()] == [
-        ("", ""),  # of a worker that knew no verdicts yet
+    assert [(entry.kind, entry.rule) for entry in letter.attempts.all()] == [
+        ("retry", ""),  # that no rule has judged
         ("retry", "later"),
         ("bad address", "no-address"),
     ]

@@ -10,11 +10,11 @@ from redis import Redis
 from rq import SimpleWorker
 from rq.serializers import DefaultSerializer, JSONSerializer
 
-from emailqueue.dead_letters.summary import plain_words, story
-from emailqueue.housekeeping.inbox import import_foreign_failures, move_inbox
+from emailqueue.dead_letters.summary import headline, summary
+from emailqueue.housekeeping.inbox import import_stock_worker_failures, move_inbox
+from emailqueue.jobs.ends import End
 from emailqueue.models import DeadLetter, Reason
 from emailqueue.store import INBOX
-from emailqueue.verdict.judge import Action
 from events.emails import queue_vote_confirmation
 from tests.support.deaths import VOTE
 
@@ -25,14 +25,14 @@ def test_the_letter_of_a_mail_that_a_stock_worker_failed_says_so(valkey: Redis, 
     queue_vote_confirmation("ada@example.com", VOTE)
     queue = django_rq.get_queue("normal", connection=valkey)
     SimpleWorker([queue], connection=valkey, serializer=serializer).work(burst=True, logging_level="CRITICAL")
-    import_foreign_failures(valkey)
+    import_stock_worker_failures(valkey)
 
     move_inbox(valkey)
 
     letter = DeadLetter.objects.get()
-    assert plain_words(letter) == "A worker of RQ's own class took this job, which it cannot run"
-    assert "--worker-class" in story(letter)
-    assert letter.verdict == Action.DEAD_LETTER
+    assert headline(letter) == "A worker of RQ's own class took this job, which it cannot run"
+    assert "--worker-class" in summary(letter)
+    assert letter.verdict == End.PERMANENT
     assert letter.attempts.get().rule == "stock-worker"
 
 
@@ -42,7 +42,7 @@ def test_a_mail_that_a_stock_worker_failed_is_a_dead_letter_and_gone_from_rq(val
     queue = django_rq.get_queue("normal", connection=valkey)
     SimpleWorker([queue], connection=valkey, serializer=JSONSerializer).work(burst=True, logging_level="CRITICAL")
 
-    counts = [import_foreign_failures(valkey), import_foreign_failures(valkey)]
+    counts = [import_stock_worker_failures(valkey), import_stock_worker_failures(valkey)]
 
     move_inbox(valkey)
     letter = DeadLetter.objects.get()
@@ -60,7 +60,7 @@ def test_a_foreign_failure_that_cannot_be_read_is_kept_raw(valkey: Redis) -> Non
     valkey.zadd("rq:failed:low", {"strange": 4_000_000_000, "gone": 4_000_000_000})
     valkey.hset("rq:job:strange", mapping={"data": "\x80pickle", "history": "?", "exc_info": "?"})
 
-    imported = import_foreign_failures(valkey)
+    imported = import_stock_worker_failures(valkey)
 
     move_inbox(valkey)
     letters = {letter.job_id: letter for letter in DeadLetter.objects.all()}
@@ -74,7 +74,7 @@ def test_a_job_that_our_worker_holds_is_only_taken_off_the_registry(valkey: Redi
     valkey.zadd("rq:failed:low", {"held": 4_000_000_000})
     valkey.hset("rq:job:held", mapping={"place": "lease", "data": "[]"})
 
-    imported = import_foreign_failures(valkey)
+    imported = import_stock_worker_failures(valkey)
 
     assert imported == 0
     assert valkey.exists("rq:job:held") == 1

@@ -19,7 +19,8 @@ from pytest_django import Settings as DjangoSettings
 
 from emailqueue.conf import Settings
 from emailqueue.delivery.smtp import Mailer
-from emailqueue.jobs.outcome import LOST, SENT, Kind, Outcome
+from emailqueue.jobs.ends import End
+from emailqueue.jobs.outcome import LOST, SENT, Outcome
 
 ACCEPTED = {"ErrorCode": 0, "Message": "OK", "MessageID": "1", "To": "ada@example.com", "SubmittedAt": "now"}
 INACTIVE = {
@@ -98,9 +99,9 @@ def send(mailer: Mailer) -> Outcome:
     return mailer.send(message, fence=lambda: True)
 
 
-def judged(outcome: Outcome) -> tuple[Kind, str]:
+def judged(outcome: Outcome) -> tuple[End, str]:
     assert outcome.failure is not None
-    return outcome.kind, outcome.failure.rule
+    return outcome.end, outcome.failure.rule
 
 
 def test_a_mail_is_handed_to_the_api_once(api: Api, mailer: Mailer) -> None:
@@ -113,22 +114,22 @@ def test_a_mail_is_handed_to_the_api_once(api: Api, mailer: Mailer) -> None:
 @pytest.mark.parametrize(
     ("status", "answer", "expected"),
     [
-        (401, {"ErrorCode": 10, "Message": "Bad or missing API token"}, (Kind.OUTAGE, "api-login")),
-        (403, {}, (Kind.OUTAGE, "api-login")),
-        (404, {}, (Kind.OUTAGE, "api-login")),
-        (429, {"Message": "Rate limit exceeded"}, (Kind.OUTAGE, "api-limit")),
-        (500, {"Message": "Internal error"}, (Kind.OUTAGE, "api-away")),
-        (503, {}, (Kind.OUTAGE, "api-away")),
-        (409, {}, (Kind.TRANSIENT, "api-conflict")),
-        (413, {}, (Kind.PERMANENT, "api-refused")),
-        (422, {"ErrorCode": 701, "Message": "Unknown template"}, (Kind.PERMANENT, "api-refused")),
-        (422, STOPPED, (Kind.OUTAGE, "our-account")),
-        (422, INACTIVE, (Kind.PERMANENT, "api-no-address")),
-        (200, "accepted, but this is no JSON", (Kind.AMBIGUOUS, "api-unclear")),
+        (401, {"ErrorCode": 10, "Message": "Bad or missing API token"}, (End.WAIT, "api-login")),
+        (403, {}, (End.WAIT, "api-login")),
+        (404, {}, (End.WAIT, "api-login")),
+        (429, {"Message": "Rate limit exceeded"}, (End.WAIT, "api-limit")),
+        (500, {"Message": "Internal error"}, (End.WAIT, "api-away")),
+        (503, {}, (End.WAIT, "api-away")),
+        (409, {}, (End.RETRY, "api-conflict")),
+        (413, {}, (End.PERMANENT, "api-refused")),
+        (422, {"ErrorCode": 701, "Message": "Unknown template"}, (End.PERMANENT, "api-refused")),
+        (422, STOPPED, (End.WAIT, "our-account")),
+        (422, INACTIVE, (End.BAD_ADDRESS, "api-no-address")),
+        (200, "accepted, but this is no JSON", (End.AMBIGUOUS, "api-unclear")),
     ],
 )
 def test_the_answer_of_an_api_is_judged(
-    api: Api, mailer: Mailer, status: int, answer: object, expected: tuple[Kind, str]
+    api: Api, mailer: Mailer, status: int, answer: object, expected: tuple[End, str]
 ) -> None:
     api.status, api.answer = status, answer if isinstance(answer, str) else json.dumps(answer)
 
@@ -145,7 +146,7 @@ def test_a_refused_address_is_told_from_other_refusals(api: Api, mailer: Mailer)
     outcome = send(mailer)
 
     assert outcome.failure is not None
-    assert outcome.failure.verdict == "bad address"
+    assert outcome.end is End.BAD_ADDRESS
 
 
 def test_an_api_that_is_away_is_an_outage(api: Api, mailer: Mailer) -> None:
@@ -154,7 +155,7 @@ def test_an_api_that_is_away_is_an_outage(api: Api, mailer: Mailer) -> None:
 
     outcome = send(mailer)
 
-    assert judged(outcome) == (Kind.OUTAGE, "not-reached")
+    assert judged(outcome) == (End.WAIT, "not-reached")
 
 
 def test_an_api_that_does_not_answer_may_have_taken_the_mail(api: Api, mailer: Mailer) -> None:
@@ -162,7 +163,7 @@ def test_an_api_that_does_not_answer_may_have_taken_the_mail(api: Api, mailer: M
 
     outcome = send(mailer)
 
-    assert judged(outcome) == (Kind.AMBIGUOUS, "api-lost")
+    assert judged(outcome) == (End.AMBIGUOUS, "api-lost")
     assert api.requests == 1
 
 
@@ -173,7 +174,7 @@ def test_a_mail_that_the_api_cannot_express_is_given_up(api: Api, mailer: Mailer
 
     outcome = mailer.send(message, fence=lambda: True)
 
-    assert judged(outcome) == (Kind.PERMANENT, "api-message")
+    assert judged(outcome) == (End.PERMANENT, "api-message")
     assert api.requests == 0
 
 
@@ -183,7 +184,7 @@ def test_a_mailer_without_its_settings_is_an_outage(settings: DjangoSettings) ->
 
     outcome = send(mailer)
 
-    assert judged(outcome) == (Kind.OUTAGE, "not-configured")
+    assert judged(outcome) == (End.WAIT, "not-configured")
     assert outcome.failure is not None
     assert "server_token" in outcome.failure.message.lower()
 
@@ -220,17 +221,17 @@ class FailingBackend(BaseEmailBackend):
 @pytest.mark.parametrize(
     ("subject", "phase", "expected"),
     [
-        ("recipients", "rcpt", (Kind.PERMANENT, "no-address-said")),
-        ("sender", "mail", (Kind.OUTAGE, "closing-at-mail")),
-        ("login", "connect", (Kind.OUTAGE, "login")),
-        ("connect", "connect", (Kind.OUTAGE, "server-refuses-us")),
-        ("nobody", "", (Kind.TRANSIENT, "unknown")),
-        ("botocore", "", (Kind.OUTAGE, "api-limit")),
-        ("urllib", "", (Kind.OUTAGE, "api-login")),
+        ("recipients", "rcpt", (End.BAD_ADDRESS, "no-address-said")),
+        ("sender", "mail", (End.WAIT, "closing-at-mail")),
+        ("login", "connect", (End.WAIT, "login")),
+        ("connect", "connect", (End.WAIT, "server-refuses-us")),
+        ("nobody", "", (End.RETRY, "unknown")),
+        ("botocore", "", (End.WAIT, "api-limit")),
+        ("urllib", "", (End.WAIT, "api-login")),
     ],
 )
 def test_other_backends_are_judged_by_what_their_errors_tell(
-    settings: DjangoSettings, subject: str, phase: str, expected: tuple[Kind, str]
+    settings: DjangoSettings, subject: str, phase: str, expected: tuple[End, str]
 ) -> None:
     mailer = through(f"{__name__}.FailingBackend", settings)
 

@@ -15,7 +15,8 @@ from pytest_django import Settings as DjangoSettings
 
 from emailqueue.conf import Settings
 from emailqueue.delivery.smtp import CHECK_AFTER, Mailer
-from emailqueue.jobs.outcome import LOST, SENT, Kind
+from emailqueue.jobs.ends import End
+from emailqueue.jobs.outcome import LOST, SENT
 from emailqueue.testing import MailServer
 from tests.support.mailer import Clock, failure, message, send
 
@@ -82,13 +83,13 @@ def test_another_backend_is_called_once_for_each_mail(settings: DjangoSettings, 
 @pytest.mark.parametrize(
     ("subject", "expected"),
     [
-        ("refused", (Kind.PERMANENT, "body", 554)),
-        ("later", (Kind.TRANSIENT, "body", 451)),
-        ("broken", (Kind.TRANSIENT, "", None)),
+        ("refused", (End.PERMANENT, "body", 554)),
+        ("later", (End.RETRY, "body", 451)),
+        ("broken", (End.RETRY, "", None)),
     ],
 )
 def test_what_another_backend_raises_becomes_an_outcome(
-    settings: DjangoSettings, subject: str, expected: tuple[Kind, str, int | None]
+    settings: DjangoSettings, subject: str, expected: tuple[End, str, int | None]
 ) -> None:
     mailer = Mailer(through(f"{__name__}.FailingBackend", settings))
 
@@ -126,12 +127,12 @@ def test_a_subclass_that_changes_how_one_mail_is_sent_is_not_gone_round(
 @pytest.mark.parametrize(
     ("phase", "reply", "expected"),
     [
-        ("rcpt", "550 no such mailbox", (Kind.PERMANENT, "rcpt", 550)),
-        ("body", "drop", (Kind.AMBIGUOUS, "", None)),
+        ("rcpt", "550 no such mailbox", (End.BAD_ADDRESS, "rcpt", 550)),
+        ("body", "drop", (End.AMBIGUOUS, "", None)),
     ],
 )
 def test_what_fails_in_a_subclass_is_judged_and_the_next_mail_has_a_good_connection(
-    mailbox: MailServer, settings: DjangoSettings, phase: str, reply: str, expected: tuple[Kind, str, int | None]
+    mailbox: MailServer, settings: DjangoSettings, phase: str, reply: str, expected: tuple[End, str, int | None]
 ) -> None:
     mailbox.script(phase, [reply])
     redirecting = Mailer(through_our(RedirectingBackend, settings))

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from pytest_django import Settings as DjangoSettings
 
 from emailqueue.delivery.smtp import Mailer
-from emailqueue.jobs.outcome import LOST, SENT, Kind
+from emailqueue.jobs.ends import End
+from emailqueue.jobs.outcome import LOST, SENT
 from emailqueue.testing import MailServer
 from emailqueue.worker.fence import FenceUnanswered
 from tests.support.mailer import configure, failure, message, send
@@ -26,38 +27,38 @@ def test_a_mail_is_sent(mailbox: MailServer, mailer: Mailer) -> None:
 
 
 @pytest.mark.parametrize(
-    ("phase", "reply", "kind"),
+    ("phase", "reply", "end"),
     [
-        ("connect", "421 busy", Kind.OUTAGE),
-        ("connect", "554 not you", Kind.OUTAGE),
-        ("connect", "drop", Kind.OUTAGE),
-        ("ehlo", "550 who?", Kind.OUTAGE),
-        ("ehlo", "drop", Kind.OUTAGE),
-        ("mail", "421 closing", Kind.OUTAGE),
-        ("mail", "530 authenticate first", Kind.OUTAGE),
-        ("mail", "535 no", Kind.OUTAGE),
-        ("mail", "drop", Kind.OUTAGE),
-        ("mail", "451 later", Kind.TRANSIENT),
-        ("mail", "552 too large", Kind.PERMANENT),
-        ("rcpt", "450 greylisted", Kind.TRANSIENT),
-        ("rcpt", "421 too many", Kind.SLOWED),
-        ("rcpt", "450 4.7.1 not now", Kind.SLOWED),
-        ("rcpt", "550 no such mailbox", Kind.PERMANENT),
-        ("rcpt", "550 5.7.1 too many mails from you", Kind.SLOWED),
-        ("rcpt", "530 authenticate first", Kind.OUTAGE),
-        ("rcpt", "drop", Kind.OUTAGE),
-        ("data", "451 later", Kind.TRANSIENT),
-        ("data", "554 no", Kind.PERMANENT),
-        ("data", "drop", Kind.OUTAGE),
-        ("body", "451 later", Kind.TRANSIENT),
-        ("body", "421 later", Kind.SLOWED),
-        ("body", "554 spam", Kind.PERMANENT),
-        ("body", "drop", Kind.AMBIGUOUS),
-        ("body", "drop-after-accept", Kind.AMBIGUOUS),
+        ("connect", "421 busy", End.WAIT),
+        ("connect", "554 not you", End.WAIT),
+        ("connect", "drop", End.WAIT),
+        ("ehlo", "550 who?", End.WAIT),
+        ("ehlo", "drop", End.WAIT),
+        ("mail", "421 closing", End.WAIT),
+        ("mail", "530 authenticate first", End.WAIT),
+        ("mail", "535 no", End.WAIT),
+        ("mail", "drop", End.WAIT),
+        ("mail", "451 later", End.RETRY),
+        ("mail", "552 too large", End.PERMANENT),
+        ("rcpt", "450 greylisted", End.RETRY),
+        ("rcpt", "421 too many", End.THROTTLE),
+        ("rcpt", "450 4.7.1 not now", End.THROTTLE),
+        ("rcpt", "550 no such mailbox", End.BAD_ADDRESS),
+        ("rcpt", "550 5.7.1 too many mails from you", End.THROTTLE),
+        ("rcpt", "530 authenticate first", End.WAIT),
+        ("rcpt", "drop", End.WAIT),
+        ("data", "451 later", End.RETRY),
+        ("data", "554 no", End.PERMANENT),
+        ("data", "drop", End.WAIT),
+        ("body", "451 later", End.RETRY),
+        ("body", "421 later", End.THROTTLE),
+        ("body", "554 spam", End.PERMANENT),
+        ("body", "drop", End.AMBIGUOUS),
+        ("body", "drop-after-accept", End.AMBIGUOUS),
     ],
 )
 def test_an_outcome_follows_from_phase_and_code(
-    mailbox: MailServer, mailer: Mailer, phase: str, reply: str, kind: Kind
+    mailbox: MailServer, mailer: Mailer, phase: str, reply: str, end: End
 ) -> None:
     mailbox.script(phase, [reply])
 
@@ -65,7 +66,7 @@ def test_an_outcome_follows_from_phase_and_code(
 
     where = "connect" if phase == "ehlo" else phase
     code, _, words = reply.partition(" ")
-    assert failure(outcome) == (kind, where, int(code) if words else None)
+    assert failure(outcome) == (end, where, int(code) if words else None)
     assert outcome.failure is not None
     assert words in outcome.failure.smtp_reply
     assert send(mailer) == SENT, "the next mail goes out"
@@ -74,11 +75,11 @@ def test_an_outcome_follows_from_phase_and_code(
 def test_a_failure_names_the_verdict_and_its_rule(mailbox: MailServer, mailer: Mailer) -> None:
     mailbox.replies = ["552 5.2.2 mailbox full", "550 5.1.1 no such user"]
 
-    failures = [send(mailer).failure for _ in range(2)]
+    outcomes = [send(mailer) for _ in range(2)]
 
-    assert [failure and (failure.verdict, failure.rule) for failure in failures] == [
-        ("dead letter", "mailbox-full"),
-        ("bad address", "no-address-said"),
+    assert [(outcome.end, outcome.failure and outcome.failure.rule) for outcome in outcomes] == [
+        (End.PERMANENT, "mailbox-full"),
+        (End.BAD_ADDRESS, "no-address-said"),
     ]
 
 
@@ -98,7 +99,7 @@ def test_no_server_is_an_outage(mailbox: MailServer, mailer: Mailer) -> None:
 
     outcome = send(mailer)
 
-    assert failure(outcome) == (Kind.OUTAGE, "connect", None)
+    assert failure(outcome) == (End.WAIT, "connect", None)
 
 
 def test_a_refused_login_is_an_outage(mailbox: MailServer, mailer: Mailer, settings: DjangoSettings) -> None:
@@ -107,7 +108,7 @@ def test_a_refused_login_is_an_outage(mailbox: MailServer, mailer: Mailer, setti
 
     outcome = send(mailer)
 
-    assert failure(outcome) == (Kind.OUTAGE, "connect", 535)
+    assert failure(outcome) == (End.WAIT, "connect", 535)
 
 
 def test_a_server_without_tls_is_an_outage_where_tls_is_wanted(
@@ -117,7 +118,7 @@ def test_a_server_without_tls_is_an_outage_where_tls_is_wanted(
 
     outcome = send(mailer)
 
-    assert failure(outcome) == (Kind.OUTAGE, "connect", None)
+    assert failure(outcome) == (End.WAIT, "connect", None)
     assert mailbox.messages == []
 
 

@@ -14,7 +14,8 @@ from pytest_django import Settings as DjangoSettings
 
 from emailqueue.conf import Settings
 from emailqueue.delivery.smtp import CHECK_AFTER, RECYCLE_AFTER, RECYCLE_SECONDS, Mailer
-from emailqueue.jobs.outcome import SENT, Kind
+from emailqueue.jobs.ends import End
+from emailqueue.jobs.outcome import SENT
 from emailqueue.testing import MailServer
 from tests.conftest import eventually
 from tests.support.mailer import Clock, configure, failure, message, send
@@ -154,7 +155,7 @@ def test_a_reply_that_makes_no_sense_breaks_the_connection(answering: Answering,
 
     outcome = send(mailer)
 
-    assert failure(outcome) == (Kind.OUTAGE, "rcpt", None)
+    assert failure(outcome) == (End.WAIT, "rcpt", None)
 
 
 def test_a_connection_that_is_lost_after_a_refusal_does_not_change_it(answering: Answering, mailer: Mailer) -> None:
@@ -162,16 +163,14 @@ def test_a_connection_that_is_lost_after_a_refusal_does_not_change_it(answering:
 
     outcomes = [send(mailer), send(mailer)]
 
-    assert [failure(outcome) for outcome in outcomes] == [(Kind.PERMANENT, "rcpt", 550)] * 2
+    assert [failure(outcome) for outcome in outcomes] == [(End.BAD_ADDRESS, "rcpt", 550)] * 2
 
 
 @pytest.mark.parametrize(
-    ("phase", "kind"),
-    [("mail", Kind.OUTAGE), ("rcpt", Kind.TRANSIENT), ("data", Kind.TRANSIENT), ("body", Kind.AMBIGUOUS)],
+    ("phase", "end"),
+    [("mail", End.WAIT), ("rcpt", End.RETRY), ("data", End.RETRY), ("body", End.AMBIGUOUS)],
 )
-def test_a_server_that_stalls_is_given_up(
-    mailbox: MailServer, settings: DjangoSettings, phase: str, kind: Kind
-) -> None:
+def test_a_server_that_stalls_is_given_up(mailbox: MailServer, settings: DjangoSettings, phase: str, end: End) -> None:
     configure(settings, timeout=0.2)
     mailbox.script(phase, ["stall 30"])
     mailer = Mailer(Settings())
@@ -179,7 +178,7 @@ def test_a_server_that_stalls_is_given_up(
 
     outcome = send(mailer)
 
-    assert failure(outcome) == (kind, phase, None)
+    assert failure(outcome) == (end, phase, None)
     assert time.monotonic() - began < 2
     mailer.close()
 
@@ -191,7 +190,7 @@ def test_where_django_would_wait_for_ever_our_time_out_holds(mailbox: MailServer
 
     outcome = send(mailer)
 
-    assert failure(outcome) == (Kind.TRANSIENT, "rcpt", None)
+    assert failure(outcome) == (End.RETRY, "rcpt", None)
     mailer.close()
 
 
@@ -204,7 +203,7 @@ def test_another_thread_breaks_the_connection(mailbox: MailServer, mailer: Maile
         mailer.abort()
         outcome = sending.result(5)
 
-    assert failure(outcome) == (Kind.OUTAGE, "rcpt", None)
+    assert failure(outcome) == (End.WAIT, "rcpt", None)
     assert send(mailer) == SENT
 
 

@@ -10,7 +10,8 @@ from emailqueue.events.errors import InvalidSubscriber
 from emailqueue.events.event import Event
 from emailqueue.events.subscribers import call_subscriber
 from emailqueue.events.subscriptions import Subscription, subscribe, subscribers_of
-from emailqueue.jobs.outcome import SENT, Kind
+from emailqueue.jobs.ends import End
+from emailqueue.jobs.outcome import SENT
 from tests.support.orders import HERE, ORDER_SHIPPED, run, shipped, stumble, take, taken
 
 
@@ -68,7 +69,7 @@ def test_a_filter_that_raises_is_a_failed_attempt() -> None:
 
     outcome = run(f"{HERE}.take")
 
-    assert (outcome.kind, taken) == (Kind.TRANSIENT, [])
+    assert (outcome.end, taken) == (End.RETRY, [])
 
 
 @pytest.mark.parametrize(

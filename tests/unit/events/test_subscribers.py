@@ -10,7 +10,8 @@ from redis import RedisError
 
 from emailqueue.events.event import Event
 from emailqueue.events.subscriptions import subscribe
-from emailqueue.jobs.outcome import SENT, Kind
+from emailqueue.jobs.ends import End
+from emailqueue.jobs.outcome import SENT
 from tests.support.orders import (
     HERE,
     ORDER_SHIPPED,
@@ -81,7 +82,7 @@ def test_whatever_a_subscriber_raises_is_a_failed_attempt_of_its_own(handler: An
 
     outcome = run(f"{handler.__module__}.{handler.__name__}")
 
-    assert outcome.kind is Kind.TRANSIENT
+    assert outcome.end is End.RETRY
     assert outcome.failure is not None
     assert outcome.failure.message == "the warehouse is away"
 
@@ -92,6 +93,6 @@ def test_a_subscriber_that_exists_no_longer_fails_for_good() -> None:
 
     outcome = run(f"{HERE}.take")
 
-    assert outcome.kind is Kind.PERMANENT
+    assert outcome.end is End.PERMANENT
     assert outcome.failure is not None
     assert f"'order.shipped' has no subscriber '{HERE}.take' any more. It has none." in outcome.failure.message

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from emailqueue.jobs.outcome import MAX_TEXT, Failure, Kind, Outcome, shorten
+from emailqueue.jobs.ends import End
+from emailqueue.jobs.outcome import MAX_TEXT, Failure, Outcome, shorten
 
 
 def test_a_failure_tells_class_message_and_traceback() -> None:
@@ -24,20 +25,19 @@ def test_an_error_of_a_library_is_named_with_its_module() -> None:
     assert failure.error_class == "json.decoder.JSONDecodeError"
 
 
-def test_a_failed_outcome_says_where_in_the_dialogue_it_failed() -> None:
-    outcome = Outcome.failed(Kind.PERMANENT, ValueError("no"), phase="rcpt", code=550, reply="550 no such mailbox")
+def test_a_failed_outcome_says_what_failed() -> None:
+    outcome = Outcome.failed(End.PERMANENT, ValueError("no"))
 
-    assert outcome.kind is Kind.PERMANENT
+    assert outcome.end is End.PERMANENT
     assert outcome.failure is not None
-    assert (outcome.failure.phase, outcome.failure.smtp_code) == ("rcpt", 550)
-    assert outcome.failure.as_json()["smtp_reply"] == "550 no such mailbox"
+    assert (outcome.failure.error_class, outcome.failure.message) == ("ValueError", "no")
 
 
-def test_a_failure_keeps_its_verdict() -> None:
-    outcome = Outcome.failed(Kind.PERMANENT, ValueError("no"), verdict="bad address", rule="no-address")
+def test_a_failure_says_where_in_the_dialogue_it_happened_and_which_rule_judged_it() -> None:
+    failure = Failure.of(ValueError("no"), phase="rcpt", code=550, reply="550 no such mailbox", rule="no-address")
 
-    assert outcome.failure is not None
-    assert outcome.failure.as_json() | {"verdict": "bad address", "rule": "no-address"} == outcome.failure.as_json()
+    assert (failure.phase, failure.smtp_code, failure.rule) == ("rcpt", 550, "no-address")
+    assert failure.as_json()["smtp_reply"] == "550 no such mailbox"
 
 
 def test_a_long_text_keeps_both_ends() -> None:

@@ -15,9 +15,10 @@ from django.utils.functional import Promise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emailqueue.jobs.outcome import Kind
-from emailqueue.verdict.judge import RULES, Action, judge, sentence
-from emailqueue.verdict.rule import PHASES, Answer
+from emailqueue.jobs.ends import End
+from emailqueue.verdict.judge import judge, sentence, verdicts
+from emailqueue.verdict.rule import PHASES, Evidence
+from emailqueue.verdict.table import RULES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +28,7 @@ class Said:
     provider: str
     source: str
     phase: str
-    action: str
+    end: str
     rule: str
     lines: tuple[str, ...]
 
@@ -46,12 +47,12 @@ REPLIES = [
         provider=page["provider"],
         source=page["source"],
         phase=phase,
-        action=action,
+        end=end,
         rule=rule,
         lines=tuple(reply.splitlines()),
     )
     for page in tomllib.loads(Path(__file__).with_name("smtp_replies.toml").read_text())["page"]
-    for phase, action, rule, reply in page["said"]
+    for phase, end, rule, reply in page["said"]
 ]
 
 
@@ -59,7 +60,7 @@ REPLIES = [
 def test_a_real_reply_is_judged_as_its_provider_means_it(said: Said) -> None:
     judged = judge(said.phase, said.code, said.reply)
 
-    assert (judged.action.value, judged.rule) == (said.action, said.rule)
+    assert (judged.end, judged.name) == (said.end, said.rule)
 
 
 def test_the_real_replies_are_many_and_each_is_there_once() -> None:
@@ -67,55 +68,55 @@ def test_the_real_replies_are_many_and_each_is_there_once() -> None:
 
     assert len(REPLIES) >= 100
     assert len({said.provider for said in REPLIES}) >= 30
-    assert {said.action for said in REPLIES} == {action.value for action in Action} - {"maybe sent"}
+    assert {said.end for said in REPLIES} == {value for value, _label in verdicts()} - {"ambiguous"}
     assert all(said.source.startswith(("http://", "https://")) for said in REPLIES)
     assert twice == []
 
 
 @pytest.mark.parametrize(
-    ("phase", "line", "action"),
+    ("phase", "line", "end"),
     [
-        ("rcpt", "451 4.7.1 <ada@example.com>: Recipient address rejected: User is over quota", Action.RETRY),
-        ("rcpt", "552 5.1.1 mailbox is full", Action.DEAD_LETTER),
-        ("body", "550 5.2.1 Content Filter agent quarantined this message", Action.DEAD_LETTER),
-        ("rcpt", "550 5.1.0 Sender denied", Action.HOLD_ALL),
-        ("rcpt", "550 5.1.1 too many connections from your host", Action.SLOW_DOMAIN),
-        ("body", "550 5.2.2 STOREDRV.Submission: submission quota exceeded", Action.HOLD_ALL),
-        ("rcpt", "550 5.7.1 RESOLVER.RST.AuthRequired; authentication required", Action.DEAD_LETTER),
-        ("rcpt", "550 5.7.1 user unknown", Action.BAD_ADDRESS),
-        ("rcpt", "550 5.1.1 connection limit exceeded", Action.SLOW_DOMAIN),
-        ("rcpt", "554 5.1.1 sorry, no mailbox here by that name", Action.BAD_ADDRESS),
-        ("body", "550 no address record for the domain of a link", Action.DEAD_LETTER),
-        ("api", "400 Failed to read 'from': invalid address", Action.DEAD_LETTER),
-        ("api", "400 Error parsing 'To': illegal email domain", Action.BAD_ADDRESS),
+        ("rcpt", "451 4.7.1 <ada@example.com>: Recipient address rejected: User is over quota", End.RETRY),
+        ("rcpt", "552 5.1.1 mailbox is full", End.PERMANENT),
+        ("body", "550 5.2.1 Content Filter agent quarantined this message", End.PERMANENT),
+        ("rcpt", "550 5.1.0 Sender denied", End.WAIT),
+        ("rcpt", "550 5.1.1 too many connections from your host", End.THROTTLE),
+        ("body", "550 5.2.2 STOREDRV.Submission: submission quota exceeded", End.WAIT),
+        ("rcpt", "550 5.7.1 RESOLVER.RST.AuthRequired; authentication required", End.PERMANENT),
+        ("rcpt", "550 5.7.1 user unknown", End.BAD_ADDRESS),
+        ("rcpt", "550 5.1.1 connection limit exceeded", End.THROTTLE),
+        ("rcpt", "554 5.1.1 sorry, no mailbox here by that name", End.BAD_ADDRESS),
+        ("body", "550 no address record for the domain of a link", End.PERMANENT),
+        ("api", "400 Failed to read 'from': invalid address", End.PERMANENT),
+        ("api", "400 Error parsing 'To': illegal email domain", End.BAD_ADDRESS),
     ],
 )
-def test_words_come_before_a_status_that_lies(phase: str, line: str, action: Action) -> None:
+def test_words_come_before_a_status_that_lies(phase: str, line: str, end: End) -> None:
     judged = judge(phase, int(line[:3]), line[4:])
 
-    assert judged.action == action
+    assert judged.end is end
 
 
 @pytest.mark.parametrize(
-    ("phase", "code", "reply", "kind"),
+    ("phase", "code", "reply", "end"),
     [
-        ("connect", 554, "no", Kind.OUTAGE),
-        ("mail", 421, "closing", Kind.OUTAGE),
-        ("mail", 451, "later", Kind.TRANSIENT),
-        ("mail", 552, "no", Kind.PERMANENT),
-        *((phase, 421, "closing", Kind.SLOWED) for phase in ("rcpt", "data", "body")),
-        *((phase, 450, "4.7.1 no", Kind.SLOWED) for phase in ("rcpt", "data", "body")),
-        *((phase, 450, "no", Kind.TRANSIENT) for phase in ("rcpt", "data", "body")),
-        *((phase, 550, "no", Kind.PERMANENT) for phase in ("rcpt", "data", "body")),
-        *((phase, 535, "no", Kind.OUTAGE) for phase in ("mail", "rcpt", "data", "body")),
-        *((phase, 530, "no", Kind.OUTAGE) for phase in ("mail", "rcpt", "data", "body")),
-        ("rcpt", 252, "who knows", Kind.TRANSIENT),
+        ("connect", 554, "no", End.WAIT),
+        ("mail", 421, "closing", End.WAIT),
+        ("mail", 451, "later", End.RETRY),
+        ("mail", 552, "no", End.PERMANENT),
+        *((phase, 421, "closing", End.THROTTLE) for phase in ("rcpt", "data", "body")),
+        *((phase, 450, "4.7.1 no", End.THROTTLE) for phase in ("rcpt", "data", "body")),
+        *((phase, 450, "no", End.RETRY) for phase in ("rcpt", "data", "body")),
+        *((phase, 550, "no", End.PERMANENT) for phase in ("rcpt", "data", "body")),
+        *((phase, 535, "no", End.WAIT) for phase in ("mail", "rcpt", "data", "body")),
+        *((phase, 530, "no", End.WAIT) for phase in ("mail", "rcpt", "data", "body")),
+        ("rcpt", 252, "who knows", End.RETRY),
     ],
 )
-def test_codes_without_words_are_judged_by_phase(phase: str, code: int, reply: str, kind: Kind) -> None:
+def test_codes_without_words_are_judged_by_phase(phase: str, code: int, reply: str, end: End) -> None:
     judged = judge(phase, code, reply)
 
-    assert judged.kind is kind
+    assert judged.end is end
 
 
 @pytest.mark.parametrize(
@@ -142,7 +143,7 @@ def test_codes_without_words_are_judged_by_phase(phase: str, code: int, reply: s
 def test_an_error_without_a_reply_is_judged_by_its_class_and_phase(phase: str, error: Exception, rule: str) -> None:
     judged = judge(phase, error=error)
 
-    assert judged.rule == rule
+    assert judged.name == rule
 
 
 def test_an_error_is_judged_by_what_caused_it() -> None:
@@ -151,7 +152,7 @@ def test_an_error_is_judged_by_what_caused_it() -> None:
 
     judged = judge("api", error=error)
 
-    assert judged.rule == "not-reached"
+    assert judged.name == "not-reached"
 
 
 def test_errors_that_caused_each_other_are_looked_at_once() -> None:
@@ -160,7 +161,7 @@ def test_errors_that_caused_each_other_are_looked_at_once() -> None:
 
     judged = judge("api", error=first)
 
-    assert judged.rule == "unknown"
+    assert judged.name == "unknown"
 
 
 @pytest.mark.parametrize(
@@ -177,15 +178,15 @@ def test_errors_that_caused_each_other_are_looked_at_once() -> None:
     ],
 )
 def test_the_enhanced_status_is_what_the_reply_begins_with(reply: str, status: str, text: str) -> None:
-    answer = Answer.of("rcpt", 550, reply, None)
+    evidence = Evidence.of("rcpt", 550, reply, None)
 
-    assert (answer.status, answer.text) == (status, text)
+    assert (evidence.status, evidence.text) == (status, text)
 
 
 def test_a_very_long_reply_is_judged_by_its_beginning() -> None:
     judged = judge("rcpt", 550, "5.1.1 no such user " + "mailbox " * 1_000_000)
 
-    assert judged.action is Action.BAD_ADDRESS
+    assert judged.end is End.BAD_ADDRESS
 
 
 @given(
@@ -196,11 +197,11 @@ def test_a_very_long_reply_is_judged_by_its_beginning() -> None:
 def test_every_answer_is_judged_and_every_verdict_has_a_sentence(phase: str, code: int | None, reply: str) -> None:
     judged = judge(phase, code, reply)
 
-    assert sentence(judged.rule).endswith(".")
-    assert judged.kind in Kind
+    assert sentence(judged.name).endswith(".")
+    assert judged.end in End
     if phase == "connect":
-        assert judged.kind is Kind.OUTAGE
-    if judged.kind in (Kind.PERMANENT, Kind.SLOWED):
+        assert judged.end is End.WAIT
+    if judged.end in (End.PERMANENT, End.THROTTLE):
         assert code is not None
 
 
@@ -220,7 +221,7 @@ def test_each_rule_is_shown_by_an_example(number: int) -> None:
     assert rule.name in shown
     if rule.name in UNSAID:
         phase, code, reply, error = UNSAID[rule.name]
-        assert judge(phase, code, reply, error=error).rule == rule.name
+        assert judge(phase, code, reply, error=error).name == rule.name
 
 
 def named(name: str) -> Exception:
@@ -267,7 +268,24 @@ UNSAID: dict[str, tuple[str, int | None, str, Exception | None]] = {
 """Rules that no reply of the table shows."""
 
 
-def test_an_action_has_a_sentence_too_and_an_unknown_name_has_none() -> None:
-    assert sentence(Action.BAD_ADDRESS) == "given up at once: the address is bad"
+@pytest.mark.parametrize(
+    ("phase", "code", "reply", "is_about_account"),
+    [
+        ("connect", 535, "no", True),
+        ("mail", 530, "no", True),
+        ("rcpt", 554, "authentication required", True),
+        ("api", 401, "no", True),
+        ("connect", 421, "busy", False),
+        ("connect", None, "", False),
+    ],
+)
+def test_a_refusal_of_our_account_is_marked(phase: str, code: int | None, reply: str, is_about_account: bool) -> None:
+    judged = judge(phase, code, reply)
+
+    assert judged.end is End.WAIT
+    assert judged.about_account is is_about_account
+
+
+def test_an_unknown_name_has_no_sentence() -> None:
     assert sentence("gone with an old version") == ""
     assert sentence("") == ""

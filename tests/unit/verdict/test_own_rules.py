@@ -8,8 +8,9 @@ from collections.abc import Iterator
 import pytest
 
 from emailqueue.errors import InvalidRule
+from emailqueue.verdict import End, Rule, register_rule
 from emailqueue.verdict import judge as verdict
-from emailqueue.verdict.judge import Action, Rule, judge, register_rule, sentence
+from emailqueue.verdict.judge import judge, sentence
 
 
 @pytest.fixture
@@ -19,7 +20,7 @@ def own_rules() -> Iterator[list[Rule]]:
 
 
 def own_rule(*, name: str = "own", phases: tuple[str, ...] = ("rcpt",), text: str = "maintenance") -> Rule:
-    return Rule(name=name, action=Action.HOLD_ALL, phases=phases, text=text, sentence="Wait for Ada.")
+    return Rule(name=name, end=End.WAIT, phases=phases, text=text, sentence="Wait for Ada.")
 
 
 def test_a_rule_of_the_project_comes_first(own_rules: list[Rule]) -> None:
@@ -28,9 +29,9 @@ def test_a_rule_of_the_project_comes_first(own_rules: list[Rule]) -> None:
 
     judged = judge("rcpt", 550, "5.1.1 user unknown during MAINTENANCE")
 
-    assert (judged.action, judged.rule) == (Action.HOLD_ALL, "own")
+    assert (judged.end, judged.name) == (End.WAIT, "own")
     assert sentence("own") == "Wait for Ada."
-    assert judge("data", 550, "5.1.1 user unknown during maintenance").rule == "no-address-said"
+    assert judge("data", 550, "5.1.1 user unknown during maintenance").name == "no-address-said"
 
 
 @pytest.mark.parametrize(
