@@ -81,7 +81,7 @@ class DeadLetterAction:
         question = self.run(request, chosen) if chosen else None
         if question is None:
             return None
-        hidden = self._hidden(request, chosen)
+        hidden = _hidden(request, chosen)
         return site.page(request, self.name, **{"dead_letters": chosen, "hidden": hidden, **question})
 
     def as_list_action(self) -> Callable[[Site, HttpRequest, Letters], HttpResponse | None]:
@@ -125,19 +125,9 @@ class DeadLetterAction:
             "selection": selection.describe(),
             "warning": self.warning(selection),
             "found": BoundedPaginator(letters, 1).described,
-            "hidden": [*self._hidden(request, ()), ("confirmed", "1")],
+            "hidden": [*_hidden(request, ()), ("confirmed", "1")],
         }
         return site.page(request, "bulk", **context)
-
-    def _hidden(self, request: HttpRequest, letters: Sequence[DeadLetter]) -> list[tuple[str, str]]:
-        """Return the fields by which the answer to a question gets back to the list."""
-        return [
-            ("action", self.name),
-            ("select_across", request.POST.get("select_across", "0")),
-            # One field for all: Django refuses a form of more than 1,000 fields.
-            ("letters", " ".join(letter.pk for letter in letters)),
-            *((ACTION_CHECKBOX_NAME, pk) for pk in request.POST.getlist(ACTION_CHECKBOX_NAME)),
-        ]
 
 
 def address_of(letter: DeadLetter, page: str = "change") -> str:
@@ -158,3 +148,11 @@ def _chosen(site: Site, request: HttpRequest, letters: Letters) -> list[DeadLett
         messages.error(request, text % {"most": AT_ONCE})
         return []
     return list(site.get_queryset(request).filter(pk__in=ids).order_by("-dead_lettered_at", "pk"))
+
+
+def _hidden(request: HttpRequest, letters: Sequence[DeadLetter]) -> list[tuple[str, str]]:
+    """Return the fields by which the answer to a question gets back to the list."""
+    names = ("action", "select_across", ACTION_CHECKBOX_NAME)
+    posted = [(name, value) for name in names for value in request.POST.getlist(name)]
+    # One field for all: Django refuses a form of more than 1,000 fields.
+    return [*posted, ("letters", " ".join(letter.pk for letter in letters))]

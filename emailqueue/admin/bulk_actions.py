@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.urls import URLPattern, path
-from django.utils.decorators import method_decorator
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
@@ -31,40 +28,40 @@ class BulkActionAdmin(ReadOnlyAdmin[BulkAction]):
     class Media:
         js = ["emailqueue/refresh.js"]
 
-    def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
+    def get_urls(self) -> list[URLPattern]:
+        """Put ours before Django's own addresses, whose last one takes everything."""
+        view = self.admin_site.admin_view
+        return [
+            path("<int:pk>/change/", view(self.progress_view), name="emailqueue_bulkaction_change"),
+            path("<int:pk>/stop/", view(require_POST(self.stop_view)), name="emailqueue_bulkaction_stop"),
+            *super().get_urls(),
+        ]
+
+    def progress_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Show how far it is; the script fetches the inner part again every second."""
         if not self.has_view_permission(request):
             raise PermissionDenied
-        bulk = get_object_or_404(BulkAction, pk=_number(object_id))
+        bulk = get_object_or_404(BulkAction, pk=pk)
         return self.page(
             request,
             "part" if "part" in request.GET else "change_form",
             title=_("Bulk action"),
             bulk=bulk,
-            selection=Selection.of_json(bulk.selection).describe(),
+            selection=Selection(**bulk.selection).describe(),
             may_stop=bulk.active and may(request.user, bulk.action),
         )
 
-    @method_decorator(require_POST)
-    def stop_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+    def stop_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Stop it before its next dead letter."""
-        bulk = get_object_or_404(BulkAction, pk=_number(object_id))
+        bulk = get_object_or_404(BulkAction, pk=pk)
         if not may(request.user, bulk.action):
             raise PermissionDenied
         if bulk.stop():
-            message = gettext("Bulk action %(number)s stopped.") % {"number": bulk.pk}
-            record(request.user.pk, message, about=str(bulk))
+            record(request.user.pk, gettext("Bulk action %(number)s stopped.") % {"number": pk}, about=str(bulk))
             messages.success(request, gettext("Stopped. Dead letters that it had not reached yet are unchanged."))
         else:
             messages.info(request, gettext("It had already ended."))
-        return redirect("admin:emailqueue_bulkaction_change", bulk.pk)
-
-    def get_urls(self) -> list[URLPattern]:
-        """Put Stop before Django's own addresses, whose last one takes everything."""
-        stop = self.admin_site.admin_view(self.stop_view)
-        return [path("<path:object_id>/stop/", stop, name="emailqueue_bulkaction_stop"), *super().get_urls()]
+        return redirect("admin:emailqueue_bulkaction_change", pk)
 
     def has_view_permission(self, request: HttpRequest, obj: BulkAction | None = None) -> bool:
         """Return whether the user may view dead letters: nothing else is shown here."""
@@ -72,7 +69,3 @@ class BulkActionAdmin(ReadOnlyAdmin[BulkAction]):
 
     def has_module_permission(self, request: HttpRequest) -> bool:
         return self.has_view_permission(request)
-
-
-def _number(object_id: str) -> int:
-    return int(object_id) if object_id.isascii() and object_id.isdigit() and len(object_id) < 19 else 0

@@ -38,6 +38,9 @@ from emailqueue.models import DeadLetter, Status
 UNLISTED = ("arguments", "raw", "rendered", "smtp_reply", "edits", "backoff", "discard_reason")
 """Columns that may be long and that the list does not show."""
 
+OUTCOME = ["discard_reason", "closed_at", "retried_job_id", "edits_of_the_retry", "retry_of"]
+JOB = ["status", "job_id", "label", "recipient", "queue", "function", "created_at", "dead_lettered_at"]
+
 
 def _requires(permission: str) -> Callable[[Any, HttpRequest], bool]:
     return lambda _site, request: may(request.user, permission)
@@ -57,25 +60,6 @@ class DeadLetterAdmin(ReadOnlyAdmin[DeadLetter]):
     search_fields = ["recipient"]  # shows the field; what is searched, Selection says
     search_help_text = _("Beginning of a recipient's address, of a job id or of an error's text")
     show_facets = admin.ShowFacets.NEVER
-    fieldsets = [
-        (None, {"fields": ["discard_reason", "closed_at", "retried_job_id", "edits_of_the_retry", "retry_of"]}),
-        (
-            _("Job"),
-            {
-                "fields": [
-                    "status",
-                    "job_id",
-                    "label",
-                    "recipient",
-                    "queue",
-                    "function",
-                    "created_at",
-                    "dead_lettered_at",
-                ]
-            },
-        ),
-        (_("Attempts"), {"fields": ["attempts_charged", "attempts_allowed", "waits"]}),
-    ]
 
     has_retry_permission = _requires("retry")
     has_discard_permission = _requires("discard")
@@ -85,40 +69,33 @@ class DeadLetterAdmin(ReadOnlyAdmin[DeadLetter]):
 
     @admin.display(description=_("recipient"))
     def address(self, letter: DeadLetter) -> str:
-        """Return the address, which may break at its dots; without one something to click on, too."""
-        parts = re.split(r"(?<=\.)|(?=@)", letter.recipient or "-")
-        inner = format_html_join(mark_safe("<wbr>"), "{}", ((part,) for part in parts))
+        """Return the address, which may break at its dots; without one, something to click on."""
+        parts = [(part,) for part in re.split(r"(?<=\.)|(?=@)", letter.recipient or "-")]
+        inner = format_html_join(mark_safe("<wbr>"), "{}", parts)
         return format_html('<span class="eq-address" title="{}">{}</span>', letter.recipient, inner)
 
     @admin.display(description=_("status"))
     def state(self, letter: DeadLetter) -> str:
-        """Return the status, marked so that the style sheet tells closed dead letters from open ones."""
         mark = "open" if letter.status == Status.OPEN else "closed"
         return format_html('<span class="eq-status eq-{}">{}</span>', mark, letter.get_status_display())
 
     @admin.display(description=_("type"))
     def mail(self, letter: DeadLetter) -> str:
-        """Return the type, and below that the priority."""
         return _two_lines(letter.label, letter.get_priority_display() or "")
 
     @admin.display(description=_("what happened"))
     def what_happened(self, letter: DeadLetter) -> str:
-        """Return why it is dead, and below that the last error."""
         return _two_lines(headline(letter), error_line(letter))
 
     @admin.display(description=_("age"), ordering="dead_lettered_at")
     def age(self, letter: DeadLetter) -> str:
         """Return roughly how old it is; the exact time is a hover away."""
-        return format_html(
-            '<time datetime="{}" title="{}">{}</time>',
-            letter.dead_lettered_at.isoformat(),
-            date(letter.dead_lettered_at, "DATETIME_FORMAT"),
-            timesince(letter.dead_lettered_at, depth=1),
-        )
+        at = letter.dead_lettered_at
+        exact, age = date(at, "DATETIME_FORMAT"), timesince(at, depth=1)
+        return format_html('<time datetime="{}" title="{}">{}</time>', at.isoformat(), exact, age)
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
-        """Allow the filters alone: a bulk action would ignore what Selection does not know."""
-        return lookup in PARAMETERS
+        return lookup in PARAMETERS  # a bulk action would ignore any other
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[DeadLetter], search_term: str
@@ -126,39 +103,32 @@ class DeadLetterAdmin(ReadOnlyAdmin[DeadLetter]):
         """Apply filters and search together."""
         return Selection.parse(request.GET.dict()).narrow(queryset).defer(*UNLISTED), False
 
-    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        """Say what "all" means, since their number is not known."""
-        extra = {"selection_note_all": _("All that match this filter are selected"), **(extra_context or {})}
-        return super().changelist_view(request, extra)
-
     # One dead letter
 
     @admin.display(description=_("waits between attempts"))
     def waits(self, letter: DeadLetter) -> str:
-        """Return the backoff as JSON."""
         return as_pre(letter.backoff)
 
     @admin.display(description=_("edits of the retry"))
     def edits_of_the_retry(self, letter: DeadLetter) -> str:
-        """Return what a retry changed as JSON."""
         return as_pre(letter.edits) if letter.edits else "-"
 
     @admin.display(description=_("retry of"))
     def retry_of(self, letter: DeadLetter) -> str:
-        """Return a link to the dead letter whose retry this is."""
         if not letter.redrives:
             return "-"
         return format_html('<a href="{}">{}</a>', address_of(DeadLetter(pk=letter.redrives)), letter.redrives)
 
     def get_fieldsets(self, request: HttpRequest, obj: DeadLetter | None = None) -> Any:
         """Leave out what became of it while nothing has, and edits for users who may not see the content they hold."""
-        became, *others = self.fieldsets
-        if obj and not (obj.redrives or obj.retried_job_id or obj.closed_at):
-            return others
-        if may(request.user, "view_body"):
-            return self.fieldsets
-        fields = [name for name in became[1]["fields"] if name != "edits_of_the_retry"]
-        return [(None, {"fields": fields}), *others]
+        hidden = "" if may(request.user, "view_body") else "edits_of_the_retry"
+        outcome = [name for name in OUTCOME if name != hidden]
+        ended = obj and (obj.redrives or obj.retried_job_id or obj.closed_at)
+        return [
+            *([(None, {"fields": outcome})] if ended else []),
+            (_("Job"), {"fields": JOB}),
+            (_("Attempts"), {"fields": ["attempts_charged", "attempts_allowed", "waits"]}),
+        ]
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
@@ -168,7 +138,6 @@ class DeadLetterAdmin(ReadOnlyAdmin[DeadLetter]):
         return super().render_change_form(request, context, *args, **kwargs)
 
     def action_view(self, request: HttpRequest, object_id: str, *, action: DeadLetterAction) -> HttpResponse:
-        """Answer an action's button."""
         return action.on_one(self, request, self._get(request, object_id, permission=action.permission))
 
     def preview_view(self, request: HttpRequest, object_id: str) -> HttpResponse:

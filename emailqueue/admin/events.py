@@ -12,7 +12,6 @@ from django.urls import URLPattern, path
 from django.utils.translation import gettext_lazy as _
 
 from emailqueue.admin.base import ReadOnlyAdmin
-from emailqueue.dead_letters.permissions import may
 from emailqueue.errors import RedisUnavailable
 from emailqueue.events.errors import UnknownEvent
 from emailqueue.events.trail import Trail, read_trail
@@ -42,7 +41,6 @@ class EventTrailAdmin(ReadOnlyAdmin[EventTrail]):
             trail=trail,
             payload=json.dumps(trail.payload, indent=2, ensure_ascii=False) if trail else "",
             problem=problem,
-            links_dead_letters=may(request.user, "view"),
         )
 
 

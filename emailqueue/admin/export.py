@@ -39,8 +39,7 @@ def _selected(request: HttpRequest, *, form: str) -> QuerySet[DeadLetter]:
     if all_that_match(request):
         selection = Selection.parse(request.GET.dict())
         letters = DeadLetter.objects.alias(fits=fits(selection.condition())).filter(fits=True)
-        described = [f"{label}: {value}" for label, value in selection.describe()]
-        about = "; ".join(described) or gettext("all dead letters")
+        about = str(selection) or gettext("all dead letters")
     else:
         ids = request.POST.getlist(ACTION_CHECKBOX_NAME)[:AT_ONCE]
         letters = DeadLetter.objects.filter(pk__in=ids)

@@ -16,35 +16,29 @@ from emailqueue.email_types import email_types
 from emailqueue.mail.messages import MESSAGE
 from emailqueue.models import DeadLetter
 
-Letters = QuerySet[DeadLetter]
 
-
-class ColumnFilter(ChoicesFieldListFilter):
-    """Offers the choices of a column."""
-
-    def queryset(self, request: HttpRequest, queryset: Letters) -> Letters:
+class _LeftToSelection:
+    def queryset(self, request: HttpRequest, queryset: QuerySet[DeadLetter]) -> QuerySet[DeadLetter]:
         """Return all: the selection narrows them, together with the search."""
         return queryset
 
 
-class TextFilter(FieldListFilter):
+class ColumnFilter(_LeftToSelection, ChoicesFieldListFilter):
+    """Offers the choices of a column."""
+
+
+class TextFilter(_LeftToSelection, FieldListFilter):
     """Asks for one exact value of a column."""
 
     template = "admin/emailqueue/deadletter/text_filter.html"
     examples = {"smtp_code": "550", "recipient_domain": "example.com"}
 
-    @property
-    def parameter(self) -> str:
-        """Its name in the address."""
-        return f"{self.field_path}__exact"
-
     def expected_parameters(self) -> list[str | None]:
-        """Return the one parameter."""
-        return [self.parameter]
+        return [f"{self.field_path}__exact"]
 
     def choices(self, changelist: ChangeList) -> Iterator[Any]:
         """Return what its form needs: the value, and the other parameters of the address."""
-        name = self.parameter
+        name = f"{self.field_path}__exact"
         yield {
             "name": name,
             "value": changelist.params.get(name, ""),
@@ -53,28 +47,17 @@ class TextFilter(FieldListFilter):
             "without": changelist.get_query_string(remove=[name]),
         }
 
-    def queryset(self, request: HttpRequest, queryset: Letters) -> Letters:
-        """Return all, as the other filters do."""
-        return queryset
 
-
-class AgeFilter(SimpleListFilter):
-    """How old the dead letter is."""
-
+class AgeFilter(_LeftToSelection, SimpleListFilter):
     title = _("age")
     parameter_name = "died"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, Any]]:
-        """Return the periods."""
         return [(name, period) for name, (_age, period) in AGES.items()]
 
-    def queryset(self, request: HttpRequest, queryset: Letters) -> Letters:
-        """Return all, as the other filters do."""
-        return queryset
 
-
-class TypeFilter(AgeFilter):
-    """The e-mail type, as registered: to read them from the table would read all of it."""
+class TypeFilter(_LeftToSelection, SimpleListFilter):
+    """The e-mail types, as registered: to read them from the table would read all of it."""
 
     title = _("e-mail type")
     parameter_name = "email_type__exact"
@@ -94,4 +77,3 @@ FILTERS: list[Any] = [
     ("smtp_code", TextFilter),
     ("recipient_domain", TextFilter),
 ]
-"""All, in the order in which they are offered."""

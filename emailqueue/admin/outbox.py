@@ -22,10 +22,8 @@ class OutboxRowAdmin(ReadOnlyAdmin[OutboxRow]):
 
     @admin.display(description=_("type"))
     def label(self, row: OutboxRow) -> str:
-        """Return the e-mail type or the topic."""
         return str(row.job.get("label", ""))
 
     @admin.display(description=_("queue"))
     def queue(self, row: OutboxRow) -> str:
-        """Return the queue that it is meant for."""
         return str(row.job.get("queue", ""))

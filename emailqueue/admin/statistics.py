@@ -9,7 +9,7 @@ from typing import Any
 
 from django.contrib import messages
 from django.contrib.admin import AdminSite
-from django.core.exceptions import PermissionDenied
+from django.contrib.auth.decorators import permission_required
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
@@ -22,7 +22,6 @@ from redis import RedisError
 from emailqueue import flow
 from emailqueue.conf import get_settings
 from emailqueue.dead_letters.actions import record
-from emailqueue.dead_letters.permissions import may_control
 from emailqueue.errors import EmailQueueError
 from emailqueue.jobs.priority import QUEUES
 from emailqueue.statistics.figures import COUNTED, as_json, open_letters, take
@@ -46,7 +45,7 @@ def urls(site: AdminSite) -> list[URLPattern]:
 
 def stats_page(request: HttpRequest, *, site: AdminSite) -> HttpResponse:
     """Return the page, or with ?part=1 its inner part, which the script fetches every few seconds."""
-    context: dict[str, Any] = {"title": _("E-mail queue: statistics"), "may_control": may_control(request.user)}
+    context: dict[str, Any] = {"title": _("E-mail queue: statistics")}
     try:
         context |= _shown(take())
     except (RedisError, OSError) as error:
@@ -68,10 +67,9 @@ def stats_json(request: HttpRequest, *, site: AdminSite) -> HttpResponse:
 
 
 @require_POST
+@permission_required("emailqueue.control_queues", raise_exception=True)
 def control(request: HttpRequest, *, site: AdminSite) -> HttpResponse:
     """Do what the button says, and write it into the admin's history."""
-    if not may_control(request.user):
-        raise PermissionDenied
     try:
         message = _press(request)
     except EmailQueueError as error:
@@ -123,13 +121,11 @@ def _shown(snapshot: Snapshot) -> dict[str, Any]:
 
 def _plot(periods: Sequence[Period], *, title: str, form: str, every: int) -> dict[str, Any]:
     moments = [timezone.localtime(datetime.fromtimestamp(period.begins, UTC)) for period in periods]
-    number = [moment.minute if every == 10 else moment.hour for moment in moments]
-    spans = [moment.strftime(form) for moment in moments]
+    numbers = [moment.minute if every == 10 else moment.hour for moment in moments]
+    names = {"sent": _("sent"), "retried": _("retried"), "dead": _("dead")}
     lines = [
-        Line(name=_("sent"), kind="sent", values=[period.sent for period in periods]),
-        Line(name=_("retried"), kind="retried", values=[period.retried for period in periods]),
-        Line(name=_("dead"), kind="dead", values=[period.dead for period in periods]),
+        Line(name=name, kind=kind, values=[getattr(period, kind) for period in periods]) for kind, name in names.items()
     ]
-    ticks = [(index, moments[index].strftime("%H:%M")) for index, each in enumerate(number) if each % every == 0]
-    svg = plot(title=title, ticks=ticks, spans=spans, lines=lines)
+    ticks = [(index, moments[index].strftime("%H:%M")) for index, each in enumerate(numbers) if each % every == 0]
+    svg = plot(title=title, ticks=ticks, spans=[moment.strftime(form) for moment in moments], lines=lines)
     return {"title": title, "svg": svg, "lines": [(line.kind, line.name, sum(line.values)) for line in lines]}

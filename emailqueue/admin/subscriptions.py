@@ -28,21 +28,19 @@ AT_ONCE = 1000
 """Subscriptions that one action changes."""
 
 
+def _subscribed_types() -> list[tuple[str, Any]]:
+    names = [name for name, email_type in email_types().items() if email_type.subscribed]
+    return [(ALL_TYPES, _("all subscribed types")), *((name, name) for name in names)]
+
+
 class BlockForm(ModelForm):
     """Asks which address gets no more mails, and of which type."""
 
-    email_type = forms.ChoiceField(label=_("E-mail type"), required=False)
+    email_type = forms.ChoiceField(label=_("E-mail type"), required=False, choices=_subscribed_types)
 
     class Meta:
         model = Subscription
         fields = ("address", "email_type", "detail")
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        subscribed = [(name, name) for name, kind in email_types().items() if kind.subscribed]
-        field = self.fields["email_type"]
-        assert isinstance(field, forms.ChoiceField)
-        field.choices = [(ALL_TYPES, _("all subscribed types")), *subscribed]
 
     def clean_address(self) -> str:
         """Return the address as it is compared."""
@@ -77,12 +75,8 @@ class SubscriptionAdmin(QueueAdmin[Subscription]):
         """Name the page after what it does."""
         return super().add_view(request, form_url, {"title": _("Block an address"), **(extra_context or {})})
 
-    def get_fieldsets(self, request: HttpRequest, obj: Subscription | None = None) -> Any:
-        """Show only what a new row asks for."""
-        if obj:
-            return super().get_fieldsets(request, obj)
-        text = _("From now on the address gets no more mails of this type, until staff allow them again in the list.")
-        return [(None, {"fields": BlockForm.Meta.fields, "description": text})]
+    def get_readonly_fields(self, request: HttpRequest, obj: Subscription | None = None) -> Any:
+        return self.readonly_fields if obj else ()
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Subscription], search_term: str
@@ -93,7 +87,6 @@ class SubscriptionAdmin(QueueAdmin[Subscription]):
 
     @admin.display(description=_("e-mail type"), ordering="email_type")
     def kind(self, subscription: Subscription) -> str:
-        """Return the type, or that it is all of them."""
         return subscription.email_type or str(_("all subscribed types"))
 
     def save_model(self, request: HttpRequest, obj: Subscription, form: Any, change: Any) -> None:
@@ -105,12 +98,10 @@ class SubscriptionAdmin(QueueAdmin[Subscription]):
 
     @admin.action(permissions=["change"], description=_("Send mails to the selected addresses again"))
     def allow(self, request: HttpRequest, queryset: QuerySet[Subscription]) -> None:
-        """Take suppressions back."""
         self._change(request, queryset, Subscription.State.ACTIVE)
 
     @admin.action(permissions=["change"], description=_("Send no more mails to the selected addresses"))
     def block(self, request: HttpRequest, queryset: QuerySet[Subscription]) -> None:
-        """Suppress addresses that get mails."""
         self._change(request, queryset, Subscription.State.BLOCKED)
 
     def _change(self, request: HttpRequest, queryset: QuerySet[Subscription], state: Subscription.State) -> None:

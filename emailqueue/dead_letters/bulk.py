@@ -9,7 +9,7 @@ from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.db import DataError, IntegrityError, router
-from django.db.models import F, Q
+from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext
 
@@ -44,9 +44,8 @@ def start(action: str, selection: Selection, *, user: Any, **options: Any) -> Bu
         created_at=now,
         next_step_at=now,
     )
-    selected = "; ".join(f"{label}: {value}" for label, value in selection.describe()) or gettext("all")
     message = gettext("Bulk action %(number)s started: %(action)s (%(filter)s)")
-    values = {"number": bulk.pk, "action": bulk.get_action_display(), "filter": selected}
+    values = {"number": bulk.pk, "action": bulk.get_action_display(), "filter": str(selection) or gettext("all")}
     record(user.pk, message % values, about=gettext("all that match a filter"))
     return bulk
 
@@ -73,21 +72,17 @@ class _Step:
     bulk: BulkAction
     left: int = field(default_factory=lambda: max(1, int(get_settings().bulk_rate or WINDOW)))
     until: float = field(default_factory=lambda: time.monotonic() + STEP)
-    scanned: int = 0
-    done: int = 0
-    refused: int = 0
-    error: str = ""
 
     def run(self) -> None:
         """Do it, and write how far it came."""
         if not self._permitted():
-            self.error = gettext("The user who started it no longer has the permission.")
+            self.bulk.last_error = gettext("The user who started it no longer has the permission.")
             self._end(BulkAction.State.FAILED)
             return
         ended = False
         while not ended and self._may_go_on():
             ended = self._go_through(self._window())
-            self._write()
+            self.bulk.save(update_fields=["cursor", "scanned", "done", "refused", "last_error"])
         if ended:
             self._end(BulkAction.State.DONE)
 
@@ -103,12 +98,10 @@ class _Step:
     def _window(self) -> list[tuple[str, bool]]:
         """Return the next ids in their order, each with whether it is selected; an index leads from one to the next."""
         using = router.db_for_read(DeadLetter)
-        selection = Selection.of_json(self.bulk.selection)
         letters = DeadLetter.objects.using(using).filter(pk__gt=self.bulk.cursor).order_by("pk")
         # As a value: in a WHERE, the status would be sought by its own index, again for each window.
-        condition = selection.condition() & Q(status=Status.OPEN)
-        rows = letters.annotate(selected=fits(condition)).values_list("pk", "selected")[:WINDOW]
-        return [(pk, bool(selected)) for pk, selected in rows]
+        condition = Selection(**self.bulk.selection).condition() & Q(status=Status.OPEN)
+        return list(letters.annotate(selected=fits(condition)).values_list("pk", "selected")[:WINDOW])
 
     def _go_through(self, window: list[tuple[str, bool]]) -> bool:
         """Change what is selected; return whether this was the end of the table."""
@@ -118,7 +111,7 @@ class _Step:
                     return False
                 self._change(pk)
             self.bulk.cursor = pk
-            self.scanned += 1
+            self.bulk.scanned += 1
         return len(window) < WINDOW
 
     def _change(self, pk: str) -> None:
@@ -126,25 +119,15 @@ class _Step:
         try:
             letter = DeadLetter.objects.get(pk=pk)
             ACTIONS[self.bulk.action](letter, user_pk=self.bulk.user_pk, **self.bulk.options)
-            self.done += 1
+            self.bulk.done += 1
         except DeadLetter.DoesNotExist:
             return
         except (EmailQueueError, DataError, IntegrityError, TypeError, ValueError) as error:
-            self.refused += 1
-            self.error = str(error)
+            self.bulk.refused += 1
+            self.bulk.last_error = str(error)
 
     def _active(self) -> Any:
         return BulkAction.objects.active().filter(pk=self.bulk.pk)
 
-    def _write(self) -> None:
-        BulkAction.objects.filter(pk=self.bulk.pk).update(
-            cursor=self.bulk.cursor,
-            scanned=F("scanned") + self.scanned,
-            done=F("done") + self.done,
-            refused=F("refused") + self.refused,
-            last_error=self.error or F("last_error"),
-        )
-        self.scanned = self.done = self.refused = 0
-
     def _end(self, state: BulkAction.State) -> None:
-        self._active().update(state=state, finished_at=timezone.now(), last_error=self.error or F("last_error"))
+        self._active().update(state=state, finished_at=timezone.now(), last_error=self.bulk.last_error)

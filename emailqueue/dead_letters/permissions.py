@@ -9,8 +9,3 @@ def may(user: Any, permission: str) -> bool:
     """Return whether `user` may view dead letters and has `permission`: view, view_body, retry, discard or export."""
     permissions = ("emailqueue.view_deadletter", f"emailqueue.{permission}_deadletter")
     return bool(user.is_active and user.has_perms(permissions))
-
-
-def may_control(user: Any) -> bool:
-    """Return whether `user` may pause queues and set the limit."""
-    return bool(user.is_active and user.has_perm("emailqueue.control_queues"))

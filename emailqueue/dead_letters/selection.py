@@ -65,11 +65,6 @@ class Selection:
             search=query.get("q", "").strip(),
         )
 
-    @classmethod
-    def of_json(cls, fields: Mapping[str, str]) -> Self:
-        """Read what as_json() has written."""
-        return cls(**fields)
-
     def as_json(self) -> dict[str, str]:
         """Return the fields that are set."""
         return {name: value for name, value in asdict(self).items() if value}
@@ -86,6 +81,9 @@ class Selection:
             (_("search"), self.search),
         ]
         return [(str(label), str(value)) for label, value in described if value]
+
+    def __str__(self) -> str:
+        return "; ".join(f"{label}: {value}" for label, value in self.describe())
 
     def condition(self) -> Q:
         """Return the condition for one dead letter; the search in a form that no index serves."""
