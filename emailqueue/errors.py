@@ -85,10 +85,6 @@ class InvalidRule(EmailQueueError, ValueError):
     """A rule for verdicts has no name of its own, an unknown phase, or a text that cannot be searched."""
 
 
-class ForeignQueue(EmailQueueError, ValueError):
-    """EmailWorker was given a queue that is not one of ours."""
-
-
 class InvalidAge(EmailQueueError, ValueError):
     """An age is not a number with a unit."""
 

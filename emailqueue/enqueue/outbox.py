@@ -32,7 +32,7 @@ class OutboxQuerySet(models.QuerySet["OutboxRow"]):
             self.filter(job_id__in=job_ids[start : start + 500]).delete()
 
     def reschedule(self, job_id: str, due: str) -> None:
-        """Have a row say what Redis was told: that its job is due at another time."""
+        """Change when the job of a row is due, as in Redis."""
         for row in self.filter(job_id=job_id):
             row.job["due"] = due
             row.save(update_fields=["job"])

@@ -22,7 +22,7 @@ def plain_address(address: Any) -> str:
     if not plain or not is_meant or not local.isascii() or re.search(r"[\s\x00-\x1f]", plain):
         raise InvalidAddress(f"{address!r} is not one address. Use 'ada@example.com' or 'Ada <ada@example.com>'.")
     if "@" in plain and not ascii_domain(plain):
-        raise InvalidAddress(f"{address!r} has a domain that no mail server can be told.")
+        raise InvalidAddress(f"{address!r} has a domain that cannot be written in ASCII.")
     return plain
 
 

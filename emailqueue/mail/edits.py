@@ -38,7 +38,7 @@ def edited_job(arguments: Mapping[str, Any], to: Any, *, priority: Priority | in
     """
     if to != arguments["to"]:
         local, _at, domain = valid_address(to).rpartition("@")
-        new = f"{local}@{punycode(domain)}"  # as formataddr() wants it
+        new = f"{local}@{punycode(domain)}"  # formataddr() takes ASCII only
         arguments = {**arguments, "to": new, "message": _readdressed(arguments["message"], arguments["to"], new)}
     urgency = get_settings().backend_priority if priority is None else Priority.parse(priority)
     return message_job(arguments, id=fresh_id(None, arguments), priority=urgency, **plan)

@@ -91,7 +91,7 @@ def _new_message(
 
 
 def message_id(job_id: str) -> str:
-    """Return the Message-ID of a job: always the same, so that a mail sent twice can be told by its receiver."""
+    """Return the Message-ID of a job: always the same, so that receivers recognize a mail that was sent twice."""
     domain = parseaddr(settings.DEFAULT_FROM_EMAIL)[1].rpartition("@")[2] or "localhost"
     return f"<{job_id}@{domain}>"
 

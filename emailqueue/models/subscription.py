@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import uuid
 from typing import Any, Self
 from urllib.parse import urlsplit, urlunsplit
@@ -21,10 +19,6 @@ from emailqueue.enqueue.call import ascii_domain
 from emailqueue.errors import NoUnsubscribePage
 
 ALL_TYPES = ""
-
-
-RANKS = ("active", "bounced", "blocked", "unsubscribed", "complained")
-"""States, by what they weigh: what a person asked for is not forgotten for what a mail server said."""
 
 
 class SubscriptionQuerySet(models.QuerySet["Subscription"]):
@@ -47,9 +41,8 @@ class SubscriptionQuerySet(models.QuerySet["Subscription"]):
     def by_token(self, token: str) -> Subscription | None:
         """Return the subscription that a link leads to; None for a token that we have not signed."""
         try:
-            value = _signer().unsign(token)
-            return self.written().filter(pk=uuid.UUID(bytes=base64.urlsafe_b64decode(value + "=="))).first()
-        except (BadSignature, ValueError, binascii.Error):
+            return self.written().filter(pk=_signer().unsign(token)).first()
+        except BadSignature:
             return None
 
     def suppress(
@@ -64,13 +57,17 @@ class Subscription(models.Model):
     """What one address gets of one subscribed e-mail type. Mails of other types go out whatever stands here."""
 
     class State(models.TextChoices):
-        """Whether mails go out, and if not, why."""
+        """
+        Whether mails go out, and if not, why.
+
+        In the order of their weight: what a person asked for is not forgotten for what a mail server said.
+        """
 
         ACTIVE = "active", _("gets mails")
-        UNSUBSCRIBED = "unsubscribed", _("has unsubscribed")
         BOUNCED = "bounced", _("mails bounced for good")
-        COMPLAINED = "complained", _("complained about mails")
         BLOCKED = "blocked", _("blocked by staff")
+        UNSUBSCRIBED = "unsubscribed", _("has unsubscribed")
+        COMPLAINED = "complained", _("complained about mails")
 
     # A random number, since links hold it: nothing about the address can be read from it.
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
@@ -110,9 +107,10 @@ class Subscription(models.Model):
         A reason is replaced by one that weighs more, so that what is done twice changes nothing; what was said of the
         earlier one stays.
         """
-        others = RANKS[1:] if state == self.State.ACTIVE else RANKS[: RANKS.index(state)]
-        said = "\n".join(filter(None, [self.detail if state != self.State.ACTIVE else "", detail]))
-        changes: dict[str, Any] = {"state": state, "detail": said, "changed_at": timezone.now()}
+        states, active = list(self.State), state == self.State.ACTIVE
+        others = states[1:] if active else states[: states.index(state)]
+        details = "\n".join(filter(None, ["" if active else self.detail, detail]))
+        changes: dict[str, Any] = {"state": state, "detail": details, "changed_at": timezone.now()}
         rows = Subscription.objects.written()
         changed = rows.filter(pk=self.pk, state__in=others).update(**changes)
         self.refresh_from_db(using=rows.db)
@@ -128,8 +126,7 @@ class Subscription(models.Model):
 
         Without a slash at its end, since mail programs follow no redirect.
         """
-        value = base64.urlsafe_b64encode(self.pk.bytes).decode().rstrip("=")
-        return unsubscribe_url(_signer().sign(value))
+        return unsubscribe_url(_signer().sign(self.pk.hex))
 
 
 def unsubscribe_url(token: str) -> str:

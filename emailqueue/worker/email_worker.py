@@ -19,7 +19,7 @@ from rq import Queue, Worker
 
 from emailqueue import logs
 from emailqueue.conf import get_settings
-from emailqueue.errors import ForeignQueue
+from emailqueue.errors import UnknownQueue
 from emailqueue.flow import outages_in, paused_in
 from emailqueue.housekeeping.thread import Housekeeper
 from emailqueue.jobs.priority import EMAIL_QUEUES, EVENT_QUEUE, QUEUES
@@ -44,7 +44,7 @@ class EmailWorker(Worker):
     Sends the e-mails and runs the event subscribers of our queues, several at once, in threads.
 
     Takes what rqworker gives it: burst, name, max_jobs, max_idle_time. It needs no scheduler and
-    no work horse; both options are ignored. Waits for a Redis that is away. Raises ForeignQueue for a queue that is
+    no work horse; both options are ignored. Waits for a Redis that is away. Raises UnknownQueue for a queue that is
     not ours, and RQ's own kind of error, a redis.ConnectionError, with a sentence where Redis cannot carry the queue.
     """
 
@@ -52,7 +52,7 @@ class EmailWorker(Worker):
         names = [queue.name if isinstance(queue, Queue) else str(queue) for queue in _listed(queues)]
         foreign = [name for name in names if name not in QUEUES]
         if foreign:
-            raise ForeignQueue(
+            raise UnknownQueue(
                 f"EmailWorker does not work on {', '.join(map(repr, foreign))}. It takes {', '.join(QUEUES)}; start "
                 "a worker of RQ's own class for other queues: manage.py rqworker --worker-class rq.Worker …"
             )

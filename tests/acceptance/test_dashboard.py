@@ -17,7 +17,7 @@ from redis import Redis
 from rq.worker import Worker
 
 from emailqueue import get_queue_stats, queue_bulk_emails
-from emailqueue.errors import ForeignQueue
+from emailqueue.errors import UnknownQueue
 from emailqueue.jobs.priority import QUEUES
 from emailqueue.models import DeadLetter
 from emailqueue.testing import MailServer
@@ -164,7 +164,7 @@ def test_a_planted_job_is_a_dead_letter_and_is_not_run(work: Work, tmp_path: Pat
 
 
 def test_a_queue_that_is_not_ours_is_refused_with_a_sentence(valkey: Redis) -> None:
-    with pytest.raises(ForeignQueue, match=r"EmailWorker does not work on 'reports'\. It takes critical, .*rq\.Worker"):
+    with pytest.raises(UnknownQueue, match=r"EmailWorker does not work on 'reports'\. It takes critical, .*rq\.Worker"):
         EmailWorker(["normal", "reports"], connection=valkey)
 
 

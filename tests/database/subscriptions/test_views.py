@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import re
+import uuid
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
@@ -27,7 +27,7 @@ def link_in(content: bytes) -> str:
     return str(line.decode("ascii"))
 
 
-@pytest.mark.parametrize("length", [120, 300])
+@pytest.mark.parametrize("length", [130, 300])
 def test_the_header_stays_in_one_piece_at_any_length(
     email_queue: EmailQueue, queue_settings: Callable[..., None], length: int
 ) -> None:
@@ -159,7 +159,7 @@ def test_nobody_can_make_a_link_or_read_one(settings: Settings) -> None:
     answers = [Client().post(address).status_code for address in forged]
 
     assert answers == [404] * 5
-    assert base64.urlsafe_b64decode(f"{value}==") == subscription.pk.bytes
+    assert uuid.UUID(value) == subscription.pk
     assert {row.state for row in Subscription.objects.all()} == {State.ACTIVE}
     settings.SECRET_KEY_FALLBACKS, settings.SECRET_KEY = [settings.SECRET_KEY], "another"
     assert Client().post(path).status_code == 200
