@@ -18,8 +18,7 @@ class EmailQueueConfig(AppConfig):
         from emailqueue.dead_letters.origins import register_origin
         from emailqueue.delivery import deliver  # noqa: F401  registers its job function
         from emailqueue.events import dispatch  # noqa: F401  likewise
-        from emailqueue.events.origin import event_of
-        from emailqueue.events.panel import events_panel
+        from emailqueue.events.staff import event_of, events_panel
         from emailqueue.statistics.builtin_panels import register_builtin_panels
         from emailqueue.statistics.panels import register_panel
         from emailqueue.subscriptions import tracking

@@ -5,7 +5,7 @@ from __future__ import annotations
 from emailqueue.enqueue.submit import submit
 from emailqueue.events.errors import UnknownTopic
 from emailqueue.events.event import Event
-from emailqueue.events.recording import DISPATCH, Result, record, told
+from emailqueue.events.recording import DISPATCH, Result, describe_error, record
 from emailqueue.events.subscribers import subscriber_job
 from emailqueue.events.subscriptions import subscribers_of
 from emailqueue.events.topics import get_topic
@@ -25,7 +25,7 @@ def dispatch(job: Job, _run: Run) -> Outcome:
     try:
         subscribers = subscribers_of(get_topic(event.topic))
     except UnknownTopic as error:
-        record(event, DISPATCH, job, result=Result.FAILED, reason=told(error))
+        record(event, DISPATCH, job, result=Result.FAILED, reason=describe_error(error))
         return Outcome.failed(End.RETRY, error)
     jobs = [subscriber_job(event, name, receiver) for name, receiver in subscribers.items()]
     submit(jobs)

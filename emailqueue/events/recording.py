@@ -63,7 +63,7 @@ def record(
         "queue": job.queue,
         "number": number,
         "allowed": job.attempts(),
-        "letter": job.letter,
+        "dead_letter": job.letter,
         "at": datetime.now(UTC).isoformat(),
         "result": result,
         "reason": reason[:SHOWN_TEXT],
@@ -83,7 +83,7 @@ def record(
         logger.warning("trail not written", extra={"event": event.id, "error_class": type(error).__name__})
 
 
-def told(error: BaseException) -> str:
+def describe_error(error: BaseException) -> str:
     """Return an error as the trail shows it."""
     return f"{type(error).__name__}: {error}"
 

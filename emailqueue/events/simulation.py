@@ -18,7 +18,7 @@ from django.db import connections, transaction
 from emailqueue.enqueue.staging import Staging
 from emailqueue.events.dispatch import dispatch
 from emailqueue.events.event import Event
-from emailqueue.events.recording import Result, told
+from emailqueue.events.recording import Result, describe_error
 from emailqueue.events.subscribers import call_subscriber, subscriber_job
 from emailqueue.events.subscriptions import subscribers_of
 from emailqueue.events.topics import Receiver, Topic, get_topic
@@ -87,7 +87,7 @@ def _run(name: str, receiver: Receiver, event: Event) -> tuple[SimulatedRun, lis
             reason = call_subscriber(receiver, event, topic=get_topic(event.topic))
         result, queued = Result.SKIPPED if reason else Result.RAN, staging.jobs
     except (Exception, SystemExit) as error:  # noqa: BLE001
-        result, reason, queued = Result.FAILED, told(error), []
+        result, reason, queued = Result.FAILED, describe_error(error), []
     run = SimulatedRun(
         topic=event.topic, subscriber=name, result=result, reason=reason, queued=[_simulated(job) for job in queued]
     )

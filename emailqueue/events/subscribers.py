@@ -7,7 +7,7 @@ from emailqueue.enqueue.staging import present_staging
 from emailqueue.events.asynchronous import awaited
 from emailqueue.events.errors import MissingSubscriber
 from emailqueue.events.event import Event
-from emailqueue.events.recording import Result, record, told
+from emailqueue.events.recording import Result, describe_error, record
 from emailqueue.events.subscriptions import Subscription, subscribers_of
 from emailqueue.events.topics import Receiver, Topic, get_topic
 from emailqueue.jobs.ends import End
@@ -44,7 +44,7 @@ def run_subscriber(job: Job, _run: Run) -> Outcome:
     try:
         skipped = _call(name, event)
     except (Exception, SystemExit) as error:  # noqa: BLE001
-        record(event, name, job, result=Result.FAILED, reason=told(error))
+        record(event, name, job, result=Result.FAILED, reason=describe_error(error))
         # All of it, also a RedisError: to the worker that would mean that its own Redis was away.
         return Outcome.failed(End.PERMANENT if isinstance(error, MissingSubscriber) else End.RETRY, error)
     if skipped:

@@ -1,26 +1,27 @@
-"""The trail of an event: who was told of it, what came of that, and where the mails are now."""
+"""The trail of an event: which subscribers it had, what came of each, and where the mails are now."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from redis import Redis, RedisError
 
 from emailqueue.events.errors import UnknownEvent
-from emailqueue.events.finding import find_job
+from emailqueue.events.places import JobPlace, Place, find_event, find_places
 from emailqueue.events.recording import DISPATCH, Result, shortened, trail_key
 from emailqueue.events.subscribers import ARROW
-from emailqueue.events.whereabouts import Place, Whereabouts, whereabouts
 from emailqueue.jobs.priority import EVENT_QUEUE
 from emailqueue.redis import connect
 from emailqueue.redis.problems import unavailable
 
 Entry = Mapping[str, Any]
 """What record() has written about one attempt."""
+StoredJob = Sequence[str]
+"""Id, label and queue of a job."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +37,7 @@ class Attempt:
     reason: str
     """Why it was skipped, or the error; empty when it ran."""
 
-    letter: str
+    dead_letter: str
     """Id of the dead letter that was retried; empty for what was published."""
 
 
@@ -48,7 +49,7 @@ class TrailJob:
     label: str
     queue: str
     place: Place
-    letter: str
+    dead_letter: str
     """Id of its dead letter, if it has one."""
 
 
@@ -103,16 +104,23 @@ def read_trail(given: str) -> Trail:
     """
     connection = connect()
     try:
-        return _read(given.strip(), connection)
+        event_id, stored = _stored(given.strip(), connection)
+        event = json.loads(stored[b"event"])
+        entries = [json.loads(entry) for name, entry in stored.items() if name != b"event"]
+        ids = [event_id, *(entry["job"] for entry in entries)]
+        ids += [job_id for entry in entries for job_id, _label, _queue in entry["queued"]]
+        places = find_places(ids, connection=connection)
     except (RedisError, OSError) as error:
         raise unavailable(error, effect="there is no trail") from error
+    return _trail(event_id, event, entries, places=places)
 
 
-def _read(given: str, connection: Redis) -> Trail:
+def _stored(given: str, connection: Redis) -> tuple[str, Mapping[bytes, bytes]]:
+    """Return the id of the event that an id leads to, and its trail; of an expired one only the event."""
     stored: Any = connection.hgetall(trail_key(given))
     if stored:
-        return _Reading(given, stored, connection=connection).trail()
-    found = find_job(given, connection=connection)
+        return given, stored
+    found = find_event(given, connection=connection)
     if not found or not found.event_id:
         raise UnknownEvent(
             f"{given!r} leads to no event: it is unknown, older than EMAIL_QUEUE['EVENT_TRAIL'], or a mail that no "
@@ -120,7 +128,7 @@ def _read(given: str, connection: Redis) -> Trail:
         )
     event_id = found.event_id
     stored = connection.hgetall(trail_key(event_id)) if event_id != given else {}
-    event = found.event or ((find_job(event_id, connection=connection) or found).event if not stored else {})
+    event = found.event or ((find_event(event_id, connection=connection) or found).event if not stored else {})
     if not stored and not event:
         raise UnknownEvent(
             f"{given!r} was queued by event {event_id}, whose trail is older than EMAIL_QUEUE['EVENT_TRAIL']."
@@ -128,70 +136,57 @@ def _read(given: str, connection: Redis) -> Trail:
     if b"event" not in stored:
         summary = {**event, "payload": shortened(event["payload"]), "cause": found.cause if event_id == given else ""}
         stored = {**stored, b"event": json.dumps(summary).encode()}
-    return _Reading(event_id, stored, connection=connection).trail()
+    return event_id, stored
 
 
-@dataclass(slots=True)
-class _Reading:
-    """One trail while it is put together."""
+def _trail(
+    event_id: str, event: Mapping[str, Any], entries: Sequence[Entry], *, places: Mapping[str, JobPlace]
+) -> Trail:
+    runs: dict[str, list[Entry]] = {}
+    for entry in entries:
+        runs.setdefault(entry["subscriber"], []).append(entry)
+    dispatched = runs.pop(DISPATCH, [])
+    job = _job((event_id, event["topic"], EVENT_QUEUE), after=Place.SENT, places=places)
+    label = f"{event['topic']}{ARROW}"
+    jobs = {name.removeprefix(label): (job_id, name, queue) for job_id, name, queue in _last_run(dispatched)["queued"]}
+    jobs |= {name: (run[-1]["job"], label + name, run[-1]["queue"]) for name, run in runs.items() if name not in jobs}
+    return Trail(
+        id=event_id,
+        topic=event["topic"],
+        payload=event["payload"],
+        published_at=datetime.fromisoformat(event["published_at"]),
+        cause=event["cause"],
+        job=job,
+        attempts=_attempts(dispatched),
+        subscribers=[
+            _subscriber(name, stored, runs.get(name, []), after=job.place, places=places)
+            for name, stored in jobs.items()
+        ],
+    )
 
-    event_id: str
-    stored: Mapping[bytes, bytes]
-    connection: Redis = field(kw_only=True)
-    _places: dict[str, Whereabouts] = field(default_factory=dict)
 
-    def trail(self) -> Trail:
-        event = json.loads(self.stored[b"event"])
-        entries = [json.loads(entry) for name, entry in self.stored.items() if name != b"event"]
-        dispatched = [entry for entry in entries if entry["subscriber"] == DISPATCH]
-        told = [entry for entry in entries if entry["subscriber"] != DISPATCH]
-        ids = [self.event_id, *(entry["job"] for entry in told)]
-        ids += [job_id for entry in entries for job_id, _label, _queue in entry["queued"]]
-        self._places = whereabouts(ids, connection=self.connection)
-        job = self._job([self.event_id, event["topic"], EVENT_QUEUE], after=Place.SENT)
-        return Trail(
-            id=self.event_id,
-            topic=event["topic"],
-            payload=event["payload"],
-            published_at=datetime.fromisoformat(event["published_at"]),
-            cause=event["cause"],
-            job=job,
-            attempts=_attempts(dispatched),
-            subscribers=list(self._subscribers(dispatched, told, label=f"{event['topic']}{ARROW}", after=job.place)),
-        )
+def _subscriber(
+    name: str, stored: StoredJob, entries: Sequence[Entry], *, after: Place, places: Mapping[str, JobPlace]
+) -> SubscriberTrail:
+    # What a worker has run was visible, whatever is known of the dispatch.
+    job = _job(stored, after=Place.SENT if entries else after, places=places)
+    last = _last_run(entries)
+    return SubscriberTrail(
+        name=name,
+        job=job,
+        attempts=_attempts(entries),
+        counts=last["counts"],
+        queued=[_job(queued, after=job.place, places=places) for queued in last["queued"]],
+    )
 
-    def _subscribers(
-        self, dispatched: Sequence[Entry], told: Sequence[Entry], *, label: str, after: Place
-    ) -> Iterator[SubscriberTrail]:
-        jobs = {
-            name.removeprefix(label): (job_id, name, queue) for job_id, name, queue in _last_run(dispatched)["queued"]
-        }
-        jobs |= {
-            entry["subscriber"]: (entry["job"], label + entry["subscriber"], entry["queue"])
-            for entry in told
-            if entry["subscriber"] not in jobs
-        }
-        for name, stored in jobs.items():
-            entries = [entry for entry in told if entry["subscriber"] == name]
-            # What a worker has run was visible, whatever is known of the dispatch.
-            job = self._job(stored, after=Place.SENT if entries else after)
-            last = _last_run(entries)
-            yield SubscriberTrail(
-                name=name,
-                job=job,
-                attempts=_attempts(entries),
-                counts=last["counts"],
-                queued=[self._job(queued, after=job.place) for queued in last["queued"]],
-            )
 
-    def _job(self, stored: Sequence[str], *, after: Place) -> TrailJob:
-        """Return a job of which Redis may know nothing yet, unless the one that queued it is done."""
-        job_id, label, queue = stored
-        found = self._places[job_id]
-        place = found.place
-        if place is Place.ENDED and after not in (Place.SENT, Place.ENDED):
-            place = Place.UNKNOWN
-        return TrailJob(id=job_id, label=label, queue=queue, place=place, letter=found.letter)
+def _job(stored: StoredJob, *, after: Place, places: Mapping[str, JobPlace]) -> TrailJob:
+    """Return a job of which Redis may know nothing yet, unless the one that queued it is done."""
+    job_id, label, queue = stored
+    found = places[job_id]
+    unknown = found.place is Place.ENDED and after not in (Place.SENT, Place.ENDED)
+    place = Place.UNKNOWN if unknown else found.place
+    return TrailJob(id=job_id, label=label, queue=queue, place=place, dead_letter=found.dead_letter)
 
 
 def _last_run(entries: Sequence[Entry]) -> Entry:
@@ -200,7 +195,7 @@ def _last_run(entries: Sequence[Entry]) -> Entry:
 
 
 def _attempts(entries: Sequence[Entry]) -> list[Attempt]:
-    names = ("number", "allowed", "reason", "letter")
+    names = ("number", "allowed", "reason", "dead_letter")
     attempts = [
         Attempt(
             at=datetime.fromisoformat(entry["at"]),

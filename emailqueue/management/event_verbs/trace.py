@@ -9,9 +9,9 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
+from emailqueue.events.places import Place
 from emailqueue.events.recording import Result
 from emailqueue.events.trail import Attempt, SubscriberTrail, Trail, TrailJob, read_trail
-from emailqueue.events.whereabouts import Place
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -54,10 +54,10 @@ def _subscriber(subscriber: SubscriberTrail) -> Iterator[str]:
 
 
 def _attempt(attempt: Attempt) -> str:
-    retried = f", dead letter {attempt.letter} retried" if attempt.letter else ""
+    retried = f", dead letter {attempt.dead_letter} retried" if attempt.dead_letter else ""
     reason = f": {attempt.reason}" if attempt.reason else ""
     return f"attempt {attempt.number} of {attempt.allowed}{retried} · {attempt.at:%H:%M:%S} {attempt.result}{reason}"
 
 
 def _place(job: TrailJob) -> str:
-    return f"{job.place.label}{f' {job.letter}' if job.letter else ''}"
+    return f"{job.place.label}{f' {job.dead_letter}' if job.dead_letter else ''}"

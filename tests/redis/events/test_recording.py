@@ -34,7 +34,7 @@ def test_a_dead_subscriber_that_is_retried_adds_to_the_trail(valkey: Redis, work
     work("events")
 
     attempts = of(stumble, read_trail(event_id)).attempts
-    assert [(attempt.number, attempt.result, attempt.letter) for attempt in attempts] == [
+    assert [(attempt.number, attempt.result, attempt.dead_letter) for attempt in attempts] == [
         (1, "failed", ""),
         (1, "failed", letter.pk),
     ]

@@ -10,11 +10,11 @@ from redis import Redis
 from emailqueue import Backoff, cancel_email, schedule_email
 from emailqueue.events import Event, get_event_stats, publish, subscribe
 from emailqueue.events import topics as bus
+from emailqueue.events.places import Place
 from emailqueue.events.recording import Result, record
 from emailqueue.events.stats import SubscriberStats
 from emailqueue.events.subscribers import subscriber_job
 from emailqueue.events.trail import SubscriberTrail, read_trail
-from emailqueue.events.whereabouts import Place
 from emailqueue.jobs.job import Job
 from emailqueue.models import DeadLetter
 from emailqueue.testing.mailserver import MailServer
@@ -68,7 +68,7 @@ def test_the_trail_tells_who_ran_who_was_skipped_who_failed_and_what_was_queued(
         ("reward-delivery", "high", Place.WAITING)
     ]
     assert (of(reward_all, trail).queued, of(stumble, trail).queued) == ([], [])
-    assert (of(stumble, trail).job.place, of(stumble, trail).job.letter) == (
+    assert (of(stumble, trail).job.place, of(stumble, trail).job.dead_letter) == (
         Place.DEAD,
         DeadLetter.objects.get(label__endswith="stumble").pk,
     )

@@ -12,7 +12,7 @@ from django.urls import reverse
 from redis import Redis
 
 from emailqueue import get_queue_stats, queue_email
-from emailqueue.events.whereabouts import Place, whereabouts
+from emailqueue.events.places import Place, find_places
 from emailqueue.models import DeadLetter, Subscription
 from emailqueue.redis import connect
 from emailqueue.testing import MailServer
@@ -30,7 +30,7 @@ def test_a_worker_skips_it_too(valkey: Redis, mailbox: MailServer, work: Work) -
 
     work()
 
-    places = whereabouts([job_id], connection=connect())
+    places = find_places([job_id], connection=connect())
     assert (mailbox.attempts, get_queue_stats().main.skipped) == ([], 1)
     assert (places[job_id].place, subscribe().skipped) == (Place.SKIPPED, 1)
     assert valkey.hget("emailqueue:counters", "skipped=newsletter") == b"1"

@@ -11,9 +11,9 @@ from redis import Redis
 from emailqueue import queue_email
 from emailqueue.events import Event, publish, subscribe
 from emailqueue.events.errors import UnknownEvent
+from emailqueue.events.places import Place
 from emailqueue.events.subscribers import subscriber_job
 from emailqueue.events.trail import read_trail
-from emailqueue.events.whereabouts import Place
 from emailqueue.models import OutboxRow
 from emailqueue.testing.mailserver import MailServer
 from tests.conftest import Work
@@ -30,7 +30,8 @@ def test_an_event_is_found_by_whatever_it_led_to(valkey: Redis, work: Work, mail
     trail = read_trail(event_id)
 
     [mail] = of(reward, trail).queued
-    ids = [mail.id, mail.letter, of(reward, trail).job.id, of(stumble, trail).job.id, of(stumble, trail).job.letter]
+    rewarded, stumbled = of(reward, trail).job, of(stumble, trail).job
+    ids = [mail.id, mail.dead_letter, rewarded.id, stumbled.id, stumbled.dead_letter]
     found = [read_trail(given).id for given in ids]
 
     assert (before.job.place, before.payload, before.subscribers) == (Place.WAITING, {"crate": 7}, [])

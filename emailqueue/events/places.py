@@ -1,0 +1,141 @@
+"""What is known of a job by its id: where it is now, and which event led to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db import models
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+from redis import Redis
+from rq.defaults import RQ_KEY_PREFIX
+
+from emailqueue.jobs.job import Job, MalformedJob
+from emailqueue.models import DeadLetter, OutboxRow, Status
+from emailqueue.store import COMMITTED, INBOX
+
+CHUNK = 500
+
+
+class Place(models.TextChoices):
+    """Where a job is."""
+
+    WAITING = "waiting", _("waiting")
+    SCHEDULED = "scheduled", _("scheduled, or waiting for a retry")
+    WORKER = "worker", _("with a worker")
+    SENT = "sent", _("done")
+    SKIPPED = "skipped", _("skipped, since the recipient gets no such mails")
+    DEAD = "dead letter", _("dead letter")
+    OUTBOX = "outbox", _("waiting in the outbox")
+    ENDED = "ended", _("done or cancelled, some minutes ago or more")
+    UNKNOWN = "unknown", _("unknown")
+
+
+_in_redis = {b"queue": Place.WAITING, b"scheduled": Place.SCHEDULED, b"lease": Place.WORKER, b"sent": Place.SENT}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobPlace:
+    """Where one job is."""
+
+    place: Place
+    dead_letter: str = ""
+    """Id of its dead letter, if it has one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobEvent:
+    """The event that a job carries, or that led to it."""
+
+    event: Mapping[str, Any] = field(default_factory=dict)
+    """As Event.as_json() has written it; empty for a mail."""
+
+    cause: str = ""
+
+    @property
+    def event_id(self) -> str:
+        """Id of the event that the job belongs to; empty for a mail that no event has led to."""
+        return str(self.event.get("id", self.cause))
+
+
+def find_places(job_ids: Iterable[str], *, connection: Redis) -> dict[str, JobPlace]:
+    """
+    Return where each of some jobs is: one round trip to Redis, two queries for each 500 of them.
+
+    Redis forgets a job some minutes after its end. One that it does not hold, and that is no dead letter, has
+    ended: the caller has to know that it was ever queued. While dead letters or queued mails are on their way,
+    that is not certain. Raises redis.RedisError.
+    """
+    wanted = list(dict.fromkeys(job_ids))
+    with connection.pipeline(transaction=False) as pipeline:
+        for job_id in wanted:
+            pipeline.hmget(f"{RQ_KEY_PREFIX}:job:{job_id}", ["place", "skipped"])
+        pipeline.exists(COMMITTED)
+        pipeline.hlen(INBOX)
+        *stored, committed, inbox = pipeline.execute()
+    dead_letters, kept = _dead_letters(wanted), _kept(wanted)
+    absent = Place.UNKNOWN if committed or inbox else Place.ENDED
+    return {
+        job_id: _place(fields, dead_letters.get(job_id), absent=Place.OUTBOX if job_id in kept else absent)
+        for job_id, fields in zip(wanted, stored, strict=True)
+    }
+
+
+def find_event(given: str, *, connection: Redis) -> JobEvent | None:
+    """Return the event of the job, or the dead letter, of that id; None for neither. Raises redis.RedisError."""
+    stored: Any = connection.hmget(f"{RQ_KEY_PREFIX}:job:{given}", ["data", "cause"])
+    data, cause = stored
+    if data is not None:
+        try:
+            arguments = Job(id=given, queue="", token="", data=data).arguments()
+        except MalformedJob:
+            arguments = {}
+        return _job_event(arguments, (cause or b"").decode())
+    newest_first = DeadLetter.objects.order_by("-dead_lettered_at")
+    if dead_letter := newest_first.filter(Q(job_id=given) | Q(pk=given)).first():
+        return _job_event(dead_letter.arguments, dead_letter.cause)
+    row = OutboxRow.objects.filter(job_id=given).first()
+    return _job_event(row.job["arguments"], row.job["cause"]) if row else None
+
+
+def _place(fields: Any, dead_letter: DeadLetter | None, *, absent: Place) -> JobPlace:
+    place, skipped = fields
+    if skipped:
+        return JobPlace(place=Place.SKIPPED)
+    if place in _in_redis:
+        return JobPlace(place=_in_redis[place], dead_letter=dead_letter.pk if dead_letter else "")
+    if dead_letter:
+        ended = Place.SENT if dead_letter.status == Status.SENT else Place.DEAD
+        return JobPlace(place=ended, dead_letter=dead_letter.pk)
+    return JobPlace(place=absent)
+
+
+def _dead_letters(job_ids: Sequence[str]) -> dict[str, DeadLetter]:
+    """Return the last dead letter of each job."""
+    return {
+        dead_letter.job_id: dead_letter
+        for chunk in _chunks(job_ids)
+        for dead_letter in DeadLetter.objects.filter(job_id__in=chunk)
+        .order_by("dead_lettered_at")
+        .only("job_id", "status")
+    }
+
+
+def _kept(job_ids: Sequence[str]) -> set[str]:
+    return {
+        job_id
+        for chunk in _chunks(job_ids)
+        for job_id in OutboxRow.objects.filter(job_id__in=chunk).values_list("job_id", flat=True)
+    }
+
+
+def _chunks(job_ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(job_ids), CHUNK):
+        yield job_ids[start : start + CHUNK]
+
+
+def _job_event(arguments: Any, cause: str) -> JobEvent:
+    event = arguments.get("event") if isinstance(arguments, dict) else None
+    return JobEvent(event=event if isinstance(event, dict) else {}, cause=cause)
