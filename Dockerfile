@@ -17,14 +17,15 @@ RUN python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))
     pip install --constraint constraints.txt --requirement dependencies.txt --group example
 COPY hatch_build.py README.md LICENSE ./
 COPY emailqueue emailqueue
+COPY events events
+COPY templates templates
 RUN pip install --no-deps . && pip check
 WORKDIR /app
 COPY manage.py ./
 COPY config config
-COPY events events
-COPY templates templates
-# The key counts for this command alone. Without one the image does not start, see config/settings.py.
-RUN SECRET_KEY=unused python manage.py collectstatic --noinput
+# The translations have been compiled in /src. The key counts for this command alone: without one the image does not start,
+# see config/settings.py.
+RUN cp -r /src/events /src/templates . && SECRET_KEY=unused python manage.py collectstatic --noinput
 
 FROM python:3.13-slim-trixie
 ENV DEBUG=0 PATH=/venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1

@@ -340,7 +340,8 @@ def get_email_type(email_type: str | EmailType[C]) -> EmailType[C]:
         return _registry[name]
     except (KeyError, TypeError):
         known = ", ".join(_registry)
-        raise UnknownEmailType(f"{name!r} is not an e-mail type. Use one of {known}, or register() it.") from None
+        use = f"Use one of {known}, or register() it" if _registry else "None is registered yet: use register()"
+        raise UnknownEmailType(f"{name!r} is not an e-mail type. {use}.") from None
 
 
 def email_types() -> Mapping[str, EmailType]:

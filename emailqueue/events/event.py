@@ -15,7 +15,7 @@ class Event:
     """
     Something that happened, as it was published.
 
-    The fields of the payload are attributes, too: event.model_name. One that is optional and absent reads
+    The fields of the payload are attributes, too: event.tracking_url. One that is optional and absent reads
     as None. Use event.payload["id"] for a field that is named as one of the event's own.
     """
 

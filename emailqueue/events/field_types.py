@@ -70,7 +70,7 @@ def _one_of(options: Sequence[FieldType]) -> FieldType:
 
 
 def _instance_of(*kinds: type) -> Callable[[Any], bool]:
-    # bool is an int to Python, but "True votes" is never meant.
+    # bool is an int to Python, but "True copies" is never meant.
     return lambda value: isinstance(value, kinds) and not isinstance(value, bool)
 
 

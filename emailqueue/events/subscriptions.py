@@ -62,7 +62,7 @@ def subscribe(
     letter. It may also run again after the death of a worker: event.id says that it is the same event.
 
     `when` says which events it wants: a function of the event, or a mapping of fields of the payload to a
-    value or a list of values, of which each field must have one: {"milestone": [100, 1000]}. What it
+    value or a list of values, of which each field must have one: {"country": ["DE", "AT"]}. What it
     skips is counted and stands in the trail of the event. A function that raises fails the attempt.
 
     `queue` is "events", or a mail queue ("critical", "high", "normal", "low") for a handler that shall stand in

@@ -29,7 +29,7 @@ class Topic(Signal):
     def __init__(self, name: str, *, payload: type) -> None:
         super().__init__()
         if not re.fullmatch(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*", name):
-            raise ValueError(f"{name!r} cannot name a topic. Use lower-case words and dots: 'vote.created'.")
+            raise ValueError(f"{name!r} cannot name a topic. Use lower-case words and dots: 'order.shipped'.")
         self.name = name
         self.payload = payload
         self.schema = Schema.of(payload, topic=name)
@@ -68,8 +68,8 @@ def get_topic(topic: str | Topic) -> Topic:
     try:
         return _registry[topic]
     except (KeyError, TypeError):
-        known = ", ".join(_registry)
-        raise UnknownTopic(f"{topic!r} is not a topic. Use one of {known}, or define it.") from None
+        use = f"Use one of {', '.join(_registry)}, or define it" if _registry else "None is defined yet: use Topic()"
+        raise UnknownTopic(f"{topic!r} is not a topic. {use}.") from None
 
 
 def all_topics() -> Mapping[str, Topic]:

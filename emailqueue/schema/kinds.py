@@ -196,7 +196,7 @@ def _fits(value: Any, kind: type) -> bool:
         return isinstance(value, str) and _is_link(value)
     if kind is float:
         return isinstance(value, int | float) and not isinstance(value, bool)
-    if isinstance(value, bool):  # bool is an int to Python, but "True votes" is never meant
+    if isinstance(value, bool):  # bool is an int to Python, but "True copies" is never meant
         return kind in (bool, object)
     return isinstance(value, kind)
 

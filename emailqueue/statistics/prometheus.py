@@ -111,7 +111,7 @@ def _totals(counters: Mapping[str, int]) -> Iterator[Metric]:
 
 
 def _read(name: str) -> Iterator[tuple[str, str, str]]:
-    """Yield the label, its value and the outcome of a counter: "low:failed" or "failed=vote-confirmation"."""
+    """Yield the label, its value and the outcome of a counter: "low:failed" or "failed=order-shipped"."""
     queue, colon, outcome = name.partition(":")
     if colon and queue in QUEUES:
         yield "queue", queue, outcome

@@ -10,11 +10,10 @@ import django
 from tests.conftest import ROOT
 
 PAGE = (ROOT / "docs" / "install.md").read_text()
-DJANGO_5, DJANGO_6, OWN_QUEUES, _SQLITE = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
-FIVE_LINES = DJANGO_5 if django.VERSION < (6, 1) else DJANGO_6
+DJANGO_5, DJANGO_6, APPLICATION, CALLS, OWN_QUEUES, _SQLITE = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
 
 
-def five_lines(*, port: int) -> list[str]:
+def six_lines(*, port: int) -> list[str]:
     """Return the lines of the page, towards the mail server at `port`."""
     if django.VERSION < (6, 1):
         return [f"EMAIL_PORT = {port}", DJANGO_5]
@@ -23,14 +22,14 @@ def five_lines(*, port: int) -> list[str]:
 
 def own_lines(*, port: int) -> list[str]:
     """Return the lines of the page as a project writes them that has a backend and queues of its own."""
-    lines = [line for line in "\n".join(five_lines(port=port)).splitlines() if not line.startswith("RQ =")]
+    lines = [line for line in "\n".join(six_lines(port=port)).splitlines() if not line.startswith("RQ =")]
     own = "\n".join(lines).replace("django.core.mail.backends.smtp.EmailBackend", "members.backend.StampingBackend")
     queues = OWN_QUEUES.replace("redis://localhost:6379/0", os.environ["REDIS_URL"])
     return [own, queues]
 
 
 SETTINGS = [
-    'INSTALLED_APPS += ["members"]',
+    'INSTALLED_APPS += ["members", "events", "voting"]',
     'AUTH_USER_MODEL = "members.Member"',
     'DEFAULT_AUTO_FIELD = "django.db.models.AutoField"',
     'ALLOWED_HOSTS = ["testserver"]',
@@ -38,6 +37,14 @@ SETTINGS = [
     'LANGUAGE_CODE = "de-at"',
 ]
 FILES = {
+    "events/__init__.py": "",
+    "events/models.py": """
+        from django.db import models
+
+
+        class Concert(models.Model):
+            title = models.CharField(max_length=100)
+    """,
     "members/__init__.py": "",
     "members/models.py": """
         from uuid import uuid4
@@ -90,10 +97,10 @@ FILES = {
         from django.test import Client
         from django.urls import reverse
 
-        from events import queue_vote_confirmation
         from emailqueue.models import DeadLetter
         from members.models import Member
         from members.reports import write
+        from voting import queue_vote_confirmation
 
 
         def join():

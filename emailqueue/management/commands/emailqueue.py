@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import ModuleType
 
 from emailqueue.management.command import VerbCommand
-from emailqueue.management.verbs import alive, doctor, limit, pause, preview, purge, resume, stats
+from emailqueue.management.verbs import alive, doctor, limit, pause, preview, purge, resume, starter, stats
 
 VERBS: Mapping[str, ModuleType] = {
     "alive": alive,
@@ -16,6 +16,7 @@ VERBS: Mapping[str, ModuleType] = {
     "preview": preview,
     "purge": purge,
     "resume": resume,
+    "starter": starter,
     "stats": stats,
 }
 

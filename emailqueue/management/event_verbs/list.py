@@ -27,7 +27,9 @@ def run(*, json: bool, **options: Any) -> str:
     except RedisUnavailable:
         figures = {}
     topics = [_topic(topic, figures.get(topic.name)) for topic in all_topics().values()]
-    return json_module.dumps(topics) if json else "\n".join(line for topic in topics for line in _lines(topic))
+    if json:
+        return json_module.dumps(topics)
+    return "\n".join(line for topic in topics for line in _lines(topic)) or "No topic is defined."
 
 
 def _topic(topic: Topic, figures: TopicStats | None) -> dict[str, Any]:

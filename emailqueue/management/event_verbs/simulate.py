@@ -21,7 +21,7 @@ REAL = (
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Take a topic, a payload, and the form of the answer."""
-    parser.add_argument("topic", help="name of the topic: vote.created")
+    parser.add_argument("topic", help="name of the topic: order.shipped")
     parser.add_argument("payload", help="the payload as a JSON object")
     parser.add_argument("--json", action="store_true", help="print one JSON value")
 

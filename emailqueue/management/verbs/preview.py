@@ -30,6 +30,8 @@ def run(*, types: Sequence[str], language: str | None, output: Path, **options: 
     chosen = [get_email_type(name) for name in types] or [
         email_type for email_type in email_types().values() if email_type.sample is not None
     ]
+    if not chosen:
+        return "No e-mail type has a sample. Give it one: EmailType(..., sample={...})."
     mails = {email_type.name: _rendered(email_type, language) for email_type in chosen}
     output.mkdir(parents=True, exist_ok=True)
     written = []
