@@ -131,7 +131,7 @@ def _letter(dice: random.Random, number: int) -> Any:
         email_type=name,
         recipient=recipient,
         priority=3,
-        function="emailqueue.delivery.deliver.deliver",
+        function="emailqueue.deliver",
         arguments={
             "email_type": name,
             "to": recipient,

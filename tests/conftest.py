@@ -23,11 +23,11 @@ import events.emails
 from emailqueue import EmailType, email_types, register
 from emailqueue.conf import get_settings
 from emailqueue.enqueue.submit import absence
-from emailqueue.jobs.job import Job, timestamp
+from emailqueue.jobs.job import Job
 from emailqueue.jobs.priority import EMAIL_QUEUES, QUEUES
 from emailqueue.redis import connect
 from emailqueue.redis.embedded import EmbeddedValkey
-from emailqueue.store import Store
+from emailqueue.store import ClaimRequest, Store
 from emailqueue.testing.mailserver import MailServer
 from emailqueue.worker import EmailWorker
 from events.emails import VOTE_CONFIRMATION
@@ -175,23 +175,8 @@ def eventually(condition: Callable[[], object], timeout: float = 10, *, every: f
 
 def claim_and_vanish(valkey: Redis, *queues: str, jobs: int = 1, lease: float = 1) -> list[Job]:
     """Claim as a worker does that dies before it has read the answer."""
-    ask = {
-        "worker": "vanished",
-        "ttl": 60,
-        "now": timestamp(),
-        "state": "",
-        "queues": queues or EMAIL_QUEUES,
-        "events": "",
-        "room": jobs,
-        "event_room": 0,
-        "in_hand": 0,
-        "lease": lease,
-        "interval": 0,
-        "burst": 1,
-        "idle": 1000,
-        "figures": False,
-    }
-    return list(Store(valkey).claim(ask).jobs)
+    request = ClaimRequest(worker="vanished", queues=queues or EMAIL_QUEUES, room=jobs, lease=lease)
+    return list(Store(valkey).claim(request).jobs)
 
 
 def database_url() -> str:

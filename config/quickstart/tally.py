@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from config.quickstart.sample import Sample
-from emailqueue.jobs.priority import EMAIL_QUEUES
+from emailqueue.jobs.priority import EMAIL_QUEUES, QUEUES
 from emailqueue.models import DeadLetter
 from emailqueue.redis import connect
 from emailqueue.store import Store
@@ -55,21 +54,18 @@ class Tally:
 def take_tally(sample: Sample, server: MailServer) -> Tally:
     """Count what the mail server, the database and Redis hold."""
     counts = Store(connect()).counts()
+    everything, mails = counts.of(*QUEUES), counts.of(*EMAIL_QUEUES)
     messages = server.messages
     expected = set(sample.recipients)
     reached = {mail.recipient for mail in messages}
     dead = set(DeadLetter.objects.open().values_list("recipient", flat=True))
     return Tally(
         published=sample.published,
-        queued=_sum(counts.counters, "queued"),
+        queued=mails.queued,
         delivered=len(expected & reached),
-        retried=_sum(counts.counters, "retried"),
+        retried=mails.retried,
         dead_lettered=len(expected & dead),
         lost=len(expected - reached - dead),
         twice=len(messages) - len(reached),
-        underway=sum(map(sum, counts.now.values())) + counts.inbox,
+        underway=everything.waiting + everything.active + everything.delayed + counts.inbox,
     )
-
-
-def _sum(counters: Mapping[str, int], what: str) -> int:
-    return sum(counters.get(f"{queue}:{what}", 0) for queue in EMAIL_QUEUES)

@@ -98,7 +98,7 @@ def _shown(snapshot: Snapshot) -> dict[str, Any]:
     count = open_letters(snapshot)
     return {
         "at": datetime.fromtimestamp(snapshot.now, UTC),
-        "waiting": sum(now[0] for now in counts.now.values()),
+        "waiting": counts.of(*QUEUES).waiting,
         "dead_letters": min(count, COUNTED),
         "more": count > COUNTED,
         "p50": snapshot.latency(0.5),

@@ -37,13 +37,12 @@ def examine(*, mail_to: str | None = None) -> list[CheckMessage]:
     try:
         store = Store(connect())
         snapshot = Snapshot.take(store)
-        overdue = store.overdue(before=snapshot.now - queues.LATE)
     except Exception as failure:
         logger.debug("redis does not answer", exc_info=failure)
         text = "The queues cannot be examined, since Redis does not answer."
         findings.append(Error(text, hint="See the finding about Redis.", obj="queues", id="queues.unexamined"))
         return [*findings, *_run(_of_tables(settings, inbox=0))]
-    findings += _run(_of_queues(settings, snapshot, overdue))
+    findings += _run(_of_queues(settings, snapshot))
     return [*findings, *_run(_of_tables(settings, inbox=snapshot.counts.inbox))]
 
 
@@ -59,12 +58,12 @@ def _without_queues(settings: Settings, mail_to: str | None) -> list[Examination
     ]
 
 
-def _of_queues(settings: Settings, snapshot: Snapshot, overdue: dict[str, int]) -> list[Examination]:
+def _of_queues(settings: Settings, snapshot: Snapshot) -> list[Examination]:
     return [
         ("workers", partial(queues.workers, snapshot, settings)),
         ("pauses", partial(queues.pauses, snapshot)),
         ("outage", partial(queues.outage, snapshot)),
-        ("scheduled", partial(queues.scheduled, overdue, snapshot)),
+        ("scheduled", partial(queues.scheduled, snapshot)),
         ("critical", partial(queues.critical, snapshot)),
     ]
 

@@ -15,8 +15,6 @@ from emailqueue.statistics.snapshot import Snapshot
 
 START = "manage.py rqworker critical high normal low events"
 HINT = f"Start one: {START}"
-LATE = 60.0
-"""Seconds after its time from which on a scheduled mail is overdue."""
 CRITICAL_SLOW, CRITICAL_STUCK = 60.0, 600.0
 """Seconds that a critical mail waits until that is a warning, and an error."""
 
@@ -36,7 +34,8 @@ def workers(snapshot: Snapshot, settings: Settings) -> Iterator[CheckMessage]:
 
 
 def _unserved(count: Mapping[str, int], snapshot: Snapshot) -> Iterator[CheckMessage]:
-    waits = {queue: snapshot.counts.now[queue][0] + snapshot.counts.now[queue][2] for queue in QUEUES}
+    now = {queue: snapshot.counts.of(queue) for queue in QUEUES}
+    waits = {queue: figures.waiting + figures.delayed for queue, figures in now.items()}
     nobody = not any(count[queue] for queue in EMAIL_QUEUES)
     if nobody:
         mails = sum(waits[queue] for queue in EMAIL_QUEUES)
@@ -52,16 +51,16 @@ def _unserved(count: Mapping[str, int], snapshot: Snapshot) -> Iterator[CheckMes
             yield Warning(f"No worker takes the queue {queue!r}.", hint=HINT, id="workers.queue")
 
 
-def scheduled(overdue: Mapping[str, int], snapshot: Snapshot) -> Iterator[CheckMessage]:
+def scheduled(snapshot: Snapshot) -> Iterator[CheckMessage]:
     """Look for mails whose time has come and which no worker has taken. Those of paused queues wait rightly."""
     paused = paused_in(snapshot.counts.flow)
-    late = {queue: number for queue, number in overdue.items() if number and queue not in paused}
+    late = {queue: number for queue, number in snapshot.late.items() if number and queue not in paused}
     if late:
-        text = f"{sum(late.values())} scheduled jobs are more than {LATE:g} s late, in {', '.join(late)}."
+        text = f"{sum(late.values())} scheduled jobs are more than a minute late, in {', '.join(late)}."
         hint = f"Start a worker, or look in its log why it claims nothing: {START}"
         yield Error(text, hint=hint, id="scheduled.late")
     else:
-        wait = sum(now[2] for now in snapshot.counts.now.values())
+        wait = snapshot.counts.of(*QUEUES).delayed
         yield Info(f"No scheduled job is late; {wait} wait.", id="scheduled.in-time")
 
 

@@ -13,7 +13,8 @@ from emailqueue.email_types import get_email_type
 from emailqueue.enqueue.submit import submit
 from emailqueue.errors import AttachmentGone, InvalidContext, StorageUnavailable, Suppressed, UnknownEmailType
 from emailqueue.jobs.ends import End
-from emailqueue.jobs.job import Job, MalformedJob, Run, job_function
+from emailqueue.jobs.functions import DELIVER, DELIVER_MESSAGE, Run, job_function
+from emailqueue.jobs.job import Job, MalformedJob
 from emailqueue.jobs.outcome import SKIPPED, Outcome
 from emailqueue.jobs.priority import Priority
 from emailqueue.mail.attachments import KeptFiles
@@ -23,7 +24,7 @@ from emailqueue.mail.rendering import message_id, render
 from emailqueue.models import Subscription
 
 
-@job_function
+@job_function(DELIVER)
 def deliver(job: Job, run: Run) -> Outcome:
     """
     Render the mail and send it.
@@ -57,7 +58,7 @@ def deliver(job: Job, run: Run) -> Outcome:
     return run.mailer().send(message, fence=run.fence)
 
 
-@job_function
+@job_function(DELIVER_MESSAGE)
 def deliver_message(job: Job, run: Run) -> Outcome:
     """
     Send a message that came through the e-mail backend.

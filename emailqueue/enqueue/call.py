@@ -22,10 +22,10 @@ from emailqueue.errors import (
     InvalidTime,
 )
 from emailqueue.jobs.backoff import Backoff
+from emailqueue.jobs.functions import DELIVER
 from emailqueue.jobs.job import NewJob
 from emailqueue.jobs.priority import Priority
 
-DELIVER = "emailqueue.delivery.deliver.deliver"
 MAX_ATTEMPTS = 100
 
 

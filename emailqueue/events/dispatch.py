@@ -10,11 +10,14 @@ from emailqueue.events.subscribers import subscriber_job
 from emailqueue.events.subscriptions import subscribers_of
 from emailqueue.events.topics import get_topic
 from emailqueue.jobs.ends import End
-from emailqueue.jobs.job import Job, Run, event_function
+from emailqueue.jobs.functions import Run, event_function
+from emailqueue.jobs.job import Job
 from emailqueue.jobs.outcome import SENT, Outcome
 
+DISPATCH_EVENT = "emailqueue.events.dispatch"
 
-@event_function
+
+@event_function(DISPATCH_EVENT)
 def dispatch(job: Job, _run: Run) -> Outcome:
     """
     Queue a job for each subscriber of an event; they become visible, all at once, when this job is settled.

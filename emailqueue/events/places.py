@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from redis import Redis
 from rq.defaults import RQ_KEY_PREFIX
 
-from emailqueue.jobs.job import Job, MalformedJob
+from emailqueue.jobs.job import Call
 from emailqueue.models import DeadLetter, OutboxRow, Status
 from emailqueue.store import COMMITTED, INBOX
 
@@ -88,10 +88,7 @@ def find_event(given: str, *, connection: Redis) -> JobEvent | None:
     stored: Any = connection.hmget(f"{RQ_KEY_PREFIX}:job:{given}", ["data", "cause"])
     data, cause = stored
     if data is not None:
-        try:
-            arguments = Job(id=given, queue="", token="", data=data).arguments()
-        except MalformedJob:
-            arguments = {}
+        arguments = Call.read(data).arguments
         return _job_event(arguments, (cause or b"").decode())
     newest_first = DeadLetter.objects.order_by("-dead_lettered_at")
     if dead_letter := newest_first.filter(Q(job_id=given) | Q(pk=given)).first():

@@ -9,10 +9,10 @@ from emailqueue.conf import get_settings
 from emailqueue.enqueue.call import valid_key
 from emailqueue.enqueue.staging import fresh_id
 from emailqueue.enqueue.submit import submit
-from emailqueue.events.dispatch import dispatch
+from emailqueue.events.dispatch import DISPATCH_EVENT
 from emailqueue.events.event import Event
 from emailqueue.events.topics import Topic, get_topic
-from emailqueue.jobs.job import NewJob, path_of
+from emailqueue.jobs.job import NewJob
 from emailqueue.jobs.priority import EVENT_QUEUE
 
 Fields = Mapping[str, object]
@@ -42,7 +42,7 @@ def publish(
     job = NewJob(
         id=event.id,
         queue=EVENT_QUEUE,
-        function=path_of(dispatch),
+        function=DISPATCH_EVENT,
         arguments={"event": event.as_json()},
         attempts=settings.attempts,
         backoff=settings.backoff,

@@ -62,7 +62,7 @@ def record(
         "job": job.id,
         "queue": job.queue,
         "number": number,
-        "allowed": job.attempts(),
+        "allowed": job.attempts,
         "dead_letter": job.letter,
         "at": datetime.now(UTC).isoformat(),
         "result": result,

@@ -16,13 +16,13 @@ from typing import Any
 from django.db import connections, transaction
 
 from emailqueue.enqueue.staging import Staging
-from emailqueue.events.dispatch import dispatch
+from emailqueue.events.dispatch import DISPATCH_EVENT
 from emailqueue.events.event import Event
 from emailqueue.events.recording import Result, describe_error
 from emailqueue.events.subscribers import call_subscriber, subscriber_job
 from emailqueue.events.subscriptions import subscribers_of
 from emailqueue.events.topics import Receiver, Topic, get_topic
-from emailqueue.jobs.job import NewJob, new_id, path_of
+from emailqueue.jobs.job import NewJob, new_id
 
 MOST_EVENTS = 20
 """Events that one simulation follows, when subscribers publish further ones."""
@@ -91,7 +91,7 @@ def _run(name: str, receiver: Receiver, event: Event) -> tuple[SimulatedRun, lis
     run = SimulatedRun(
         topic=event.topic, subscriber=name, result=result, reason=reason, queued=[_simulated(job) for job in queued]
     )
-    published = [Event.parse(job.arguments["event"]) for job in queued if job.function == path_of(dispatch)]
+    published = [Event.parse(job.arguments["event"]) for job in queued if job.function == DISPATCH_EVENT]
     return run, published
 
 

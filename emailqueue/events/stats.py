@@ -79,13 +79,13 @@ def get_event_stats() -> EventStats:
 
 def event_stats_of(counts: Counts) -> EventStats:
     """Return the figures of the event bus that `counts` holds."""
-    waiting, active, delayed = counts.now[EVENT_QUEUE]
+    events = counts.of(EVENT_QUEUE)
     return EventStats(
-        waiting=waiting,
-        active=active,
-        delayed=delayed,
-        completed=counts.counters.get(f"{EVENT_QUEUE}:completed", 0),
-        failed=counts.counters.get(f"{EVENT_QUEUE}:failed", 0),
+        waiting=events.waiting,
+        active=events.active,
+        delayed=events.delayed,
+        completed=events.completed,
+        failed=events.failed,
         topics=_per_topic(counts),
     )
 

@@ -11,9 +11,11 @@ from emailqueue.events.recording import Result, describe_error, record
 from emailqueue.events.subscriptions import Subscription, subscribers_of
 from emailqueue.events.topics import Receiver, Topic, get_topic
 from emailqueue.jobs.ends import End
-from emailqueue.jobs.job import Job, NewJob, Run, event_function, new_id, path_of
+from emailqueue.jobs.functions import Run, event_function
+from emailqueue.jobs.job import Job, NewJob, new_id
 from emailqueue.jobs.outcome import SENT, Outcome
 
+RUN_SUBSCRIBER = "emailqueue.events.run_subscriber"
 ARROW = " → "
 """Between topic and subscriber in the label of a subscriber's job."""
 
@@ -25,7 +27,7 @@ def subscriber_job(event: Event, name: str, receiver: Receiver) -> NewJob:
     return NewJob(
         id=new_id(f"subscriber:{event.id}:{name}"),
         queue=plan.queue,
-        function=path_of(run_subscriber),
+        function=RUN_SUBSCRIBER,
         arguments={"event": event.as_json(), "subscriber": name},
         attempts=plan.attempts or settings.attempts,
         backoff=plan.backoff or settings.backoff,
@@ -33,7 +35,7 @@ def subscriber_job(event: Event, name: str, receiver: Receiver) -> NewJob:
     )
 
 
-@event_function
+@event_function(RUN_SUBSCRIBER)
 def run_subscriber(job: Job, _run: Run) -> Outcome:
     """Call one subscriber with one event. What it raises is a failed attempt."""
     arguments = job.arguments()

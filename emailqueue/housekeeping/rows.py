@@ -12,9 +12,10 @@ from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
 from emailqueue.dead_letters.preview import record_of
+from emailqueue.jobs.functions import DELIVER_MESSAGE
 from emailqueue.jobs.outcome import Failure
 from emailqueue.jobs.priority import EMAIL_QUEUES, Priority
-from emailqueue.mail.messages import DELIVER_MESSAGE, MESSAGE
+from emailqueue.mail.messages import MESSAGE
 from emailqueue.models import Attempt, DeadLetter, Reason
 
 Rows = tuple[DeadLetter, list[Attempt]]

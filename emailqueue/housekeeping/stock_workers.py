@@ -15,7 +15,7 @@ from redis.client import Pipeline
 from rq.defaults import RQ_KEY_PREFIX
 
 from emailqueue.jobs.ends import End, Reason
-from emailqueue.jobs.job import Job, history_of, timestamp
+from emailqueue.jobs.job import Job, timestamp
 from emailqueue.jobs.outcome import Failure, shorten
 from emailqueue.jobs.priority import QUEUES
 from emailqueue.jobs.record import past_attempt, record_of
@@ -55,28 +55,14 @@ def _import_failure(connection: Redis, queue: str, job_id: str) -> bool:
         if score is None or fields.get(b"place") == b"lease":  # one of our workers has it: its outcome counts
             return
         pk = hashlib.sha256(f"{job_id}:{score}".encode()).hexdigest()[:32]
-        record = _record(_job(queue, job_id, fields), fields, newest[0][1] if newest else {})
+        job = Job.read({_decoded(name): value for name, value in fields.items()}, id=job_id, queue=queue)
+        record = _record(job, fields, newest[0][1] if newest else {})
         pipeline.hset(INBOX, pk, json.dumps(record))
         pipeline.delete(job_key, results)
         pipeline.hincrby(COUNTERS, f"{queue}:failed", 1)
 
     replies: Any = connection.transaction(move, registry, job_key)
     return len(replies) > 1
-
-
-def _job(queue: str, job_id: str, fields: Fields) -> Job:
-    return Job(
-        id=job_id,
-        queue=queue,
-        token="",
-        label=_decoded(fields.get(b"description", b"")),
-        data=fields.get(b"data", b""),
-        plan=fields.get(b"plan", b""),
-        history=history_of(fields.get(b"history")),
-        letter=_decoded(fields.get(b"letter", b"")),
-        created_at=_decoded(fields.get(b"created_at", b"")),
-        cause=_decoded(fields.get(b"cause", b"")),
-    )
 
 
 def _record(job: Job, fields: Fields, result: Fields) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""How a job is written into RQ's hash and read back, and which functions a job may call."""
+"""How a job is written into RQ's hash and read back."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import hashlib
 import json
 import uuid
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Protocol
-
-from django.core.mail import EmailMessage
+from functools import lru_cache
+from typing import Any, Self
 
 from emailqueue.errors import EmailQueueError, InvalidBackoff
 from emailqueue.jobs.backoff import Backoff
-from emailqueue.jobs.outcome import Outcome, PastAttempt
+from emailqueue.jobs.functions import JobFunction, function_named, is_of_events
+from emailqueue.jobs.outcome import PastAttempt
 from emailqueue.jobs.priority import EVENT_QUEUE
 
 
@@ -23,60 +23,11 @@ class MalformedJob(EmailQueueError, ValueError):
     """The hash of a job cannot be read, or names a function that jobs must not call."""
 
 
-class Sender(Protocol):
-    """A thread's way to the mail server."""
-
-    def send(self, message: EmailMessage, *, fence: Callable[[], bool]) -> Outcome:
-        """Send one mail, asking `fence` at the last moment before the server can accept it."""
-
-
-class Run(Protocol):
-    """What the worker offers to a job function while it runs."""
-
-    def fence(self) -> bool:
-        """Mark the job as about to be sent. False: the lease is lost, do not send."""
-
-    def mailer(self) -> Sender:
-        """Return this thread's connection to the mail server."""
-
-
-JobFunction = Callable[["Job", Run], Outcome]
-_functions: dict[str, JobFunction] = {}
-_no_mails: set[str] = set()
-
-
-def job_function(function: JobFunction) -> JobFunction:
-    """Allow jobs to call `function`, by its dotted path."""
-    _functions[path_of(function)] = function
-    return function
-
-
-def event_function(function: JobFunction) -> JobFunction:
-    """Allow jobs to call `function`, which sends no mail: they count as events, whichever queue they wait in."""
-    _no_mails.add(path_of(function))
-    return job_function(function)
-
-
-def is_job_function(path: str) -> bool:
-    """Return whether jobs may call the function at that dotted path."""
-    return path in _functions
-
-
-def path_of(function: JobFunction) -> str:
-    """Return the dotted path under which jobs name `function`."""
-    return f"{function.__module__}.{function.__qualname__}"
-
-
 def new_id(idempotency_key: str | None = None) -> str:
     """Return a job id of 32 hex digits: a new one, or always the same one for the same key."""
     if idempotency_key is None:
         return uuid.uuid4().hex
     return hashlib.sha256(b"emailqueue:" + idempotency_key.encode("utf-8", "surrogatepass")).hexdigest()[:32]
-
-
-def history_of(text: bytes | None) -> tuple[PastAttempt, ...]:
-    """Return the attempts that a job's hash holds; nothing of what somebody else has written."""
-    return tuple(attempt for attempt in _json_or(text, []) if isinstance(attempt, dict))
 
 
 def timestamp(moment: datetime | None = None) -> str:
@@ -91,7 +42,7 @@ class NewJob:
     id: str
     queue: str
     function: str
-    """Dotted path of a registered job function."""
+    """Name of a registered job function."""
 
     arguments: Mapping[str, Any]
     """Keyword arguments; values that JSON can carry."""
@@ -149,21 +100,70 @@ class NewJob:
 
     def counted_in(self) -> str:
         """Return the queue in whose figures the job counts."""
-        return EVENT_QUEUE if self.function in _no_mails else self.queue
+        return EVENT_QUEUE if is_of_events(self.function) else self.queue
+
+
+FIELDS = (
+    "description",
+    "data",
+    "plan",
+    "history",
+    "crashes",
+    "ambiguous",
+    "letter",
+    "created_at",
+    "due_at",
+    "cause",
+)
+"""The fields of the hash that Job reads."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """What a job runs."""
+
+    function: str = ""
+    """Name of a job function."""
+
+    arguments: dict[str, Any] | None = None
+    """Keyword arguments; None: there is no call that can be read."""
+
+    raw: str = ""
+    """What stands there instead of a call."""
+
+    @classmethod
+    def read(cls, data: bytes) -> Self:
+        """Read a call as RQ writes it, which may be compressed."""
+        try:
+            raw = zlib.decompress(data)
+        except zlib.error:
+            raw = data
+        try:
+            function, _instance, positional, arguments = json.loads(raw)
+        except (ValueError, TypeError, RecursionError):
+            return cls(raw=_text(raw))
+        if not isinstance(function, str) or positional or not isinstance(arguments, dict):
+            return cls(raw=_text(raw))
+        return cls(function=function, arguments=arguments)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """A job that this worker has claimed."""
+    """A job as it was read, once, when this worker claimed it."""
 
     id: str
     queue: str
-    token: str
+    token: str = ""
     """Fencing token: only its holder may settle the job."""
 
     label: str = ""
-    data: bytes = b""
-    plan: bytes = b""
+    call: Call = Call()
+    attempts: int = 1
+    """How many attempts it has in all."""
+
+    backoff: Backoff = field(default_factory=Backoff)
+    """The waits between them."""
+
     history: tuple[PastAttempt, ...] = ()
     """The attempts before this one, see outcome.PastAttempt."""
 
@@ -188,73 +188,54 @@ class Job:
     """Whether it was handed out for its age, before others that are more urgent."""
 
     @classmethod
-    def claimed(cls, reply: list[Any]) -> Job:
+    def claimed(cls, reply: Sequence[Any]) -> Self:
         """Read one job of the reply of claim.lua."""
-        job_id, queue, token, label, data, plan, history, crashes, ambiguous, letter, created_at, *more = reply
-        cause, due_at, claimed_at, fair = more
-        return cls(
-            id=_text(job_id),
-            queue=_text(queue),
-            token=_text(token),
-            label=_text(label),
-            data=data or b"",
-            plan=plan or b"",
-            history=history_of(history),
-            crashes=int(crashes),
-            ambiguous=bool(ambiguous),
-            letter=_text(letter),
-            created_at=_text(created_at),
-            cause=_text(cause),
-            due_at=_number(due_at),
-            claimed_at=_number(claimed_at),
-            fair=bool(fair),
+        found = named(reply)
+        return cls.read(
+            dict(zip(FIELDS, found["fields"], strict=True)),
+            id=_text(found["id"]),
+            queue=_text(found["queue"]),
+            token=_text(found["token"]),
+            claimed_at=_number(found["claimed_at"]),
+            fair=bool(found["fair"]),
         )
 
-    def call(self) -> tuple[str, dict[str, Any]]:
-        """Return the path of the function and its arguments. Raises MalformedJob."""
-        try:
-            raw = zlib.decompress(self.data)
-        except zlib.error:
-            raw = self.data
-        try:
-            path, _instance, positional, arguments = json.loads(raw)
-        except (ValueError, TypeError, RecursionError) as error:
-            raise MalformedJob(f"Job {self.id} holds no JSON call: {raw[:200]!r}.") from error
-        if not isinstance(path, str) or positional or not isinstance(arguments, dict):
-            raise MalformedJob(f"Job {self.id} is not a call with keyword arguments: {raw[:200]!r}.")
-        return path, arguments
+    @classmethod
+    def read(cls, fields: Mapping[str, bytes | None], **given: Any) -> Self:
+        """Read the hash of a job, of which `given` says the rest."""
+        attempts, backoff = _plan(fields.get("plan") or b"")
+        return cls(
+            label=_text(fields.get("description")),
+            call=Call.read(fields.get("data") or b""),
+            attempts=attempts,
+            backoff=backoff,
+            history=tuple(attempt for attempt in _json_or(fields.get("history"), []) if isinstance(attempt, dict)),
+            crashes=int(_number(fields.get("crashes"))),
+            ambiguous=bool(fields.get("ambiguous")),
+            letter=_text(fields.get("letter")),
+            created_at=_text(fields.get("created_at")),
+            due_at=_number(fields.get("due_at")),
+            cause=_text(fields.get("cause")),
+            **given,
+        )
 
     def function(self) -> JobFunction:
         """Return the function to run. Raises MalformedJob when it is not a registered one."""
-        path, _arguments = self.call()
-        if not is_job_function(path):
-            raise MalformedJob(
-                f"Job {self.id} calls {path!r}, which no app of this project has registered as a job function."
-            )
-        return _functions[path]
+        self.arguments()
+        if function := function_named(self.call.function):
+            return function
+        called = f"{self.call.function!r}, which no app of this project has registered as a job function."
+        raise MalformedJob(f"Job {self.id} calls {called}")
 
     def arguments(self) -> dict[str, Any]:
         """Return the keyword arguments. Raises MalformedJob."""
-        return self.call()[1]
+        if self.call.arguments is None:
+            raise MalformedJob(f"Job {self.id} is not a call with keyword arguments in JSON: {self.call.raw[:200]!r}.")
+        return self.call.arguments
 
     def counted_in(self) -> str:
         """Return the queue in whose figures the job counts."""
-        try:
-            return EVENT_QUEUE if self.call()[0] in _no_mails else self.queue
-        except MalformedJob:
-            return self.queue
-
-    def attempts(self) -> int:
-        """Return how often the job may be tried in all."""
-        attempts = self._plan().get("attempts", 1)
-        return attempts if isinstance(attempts, int) else 1
-
-    def backoff(self) -> Backoff:
-        """Return the waits between its attempts."""
-        try:
-            return Backoff.parse(self._plan().get("backoff", {}))
-        except InvalidBackoff:
-            return Backoff()
+        return EVENT_QUEUE if is_of_events(self.call.function) else self.queue
 
     def charged(self) -> int:
         """Return how many attempts are used up already."""
@@ -264,13 +245,25 @@ class Job:
         """Return the seconds between the time when the job was due and its claim; 0 where nobody wrote the former."""
         return self.claimed_at - self.due_at if self.due_at else 0.0
 
-    def _plan(self) -> dict[str, Any]:
-        plan: dict[str, Any] = _json_or(self.plan, {})
-        return plan
+
+def named(reply: Sequence[Any]) -> dict[str, Any]:
+    """Return names and values, as a script answers them in one list, as a dict."""
+    return {name.decode(): value for name, value in zip(reply[::2], reply[1::2], strict=True)}
+
+
+@lru_cache(maxsize=256)
+def _plan(text: bytes) -> tuple[int, Backoff]:
+    plan = _json_or(text, {})
+    attempts = plan.get("attempts", 1)
+    try:
+        backoff = Backoff.parse(plan.get("backoff", {}))
+    except InvalidBackoff:
+        backoff = Backoff()
+    return attempts if isinstance(attempts, int) else 1, backoff
 
 
 def _text(value: bytes | None) -> str:
-    # A stranger's bytes must not end the worker: another would claim the job, and end, too.
+    # Anyone's bytes must not end the worker: another would claim the job, and end, too.
     return (value or b"").decode("utf-8", "replace")
 
 
@@ -282,7 +275,7 @@ def _number(value: bytes | None) -> float:
 
 
 def _json_or(text: bytes | None, otherwise: Any) -> Any:
-    """Return what `text` holds, or `otherwise` when a stranger has written it."""
+    """Return what `text` holds, or `otherwise` when it is not of our writing."""
     try:
         value = json.loads(text or b"null")
     except (ValueError, RecursionError):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from emailqueue.jobs.ends import End, Reason
-from emailqueue.jobs.job import Job, MalformedJob, timestamp
+from emailqueue.jobs.job import Job, timestamp
 from emailqueue.jobs.outcome import Failure, PastAttempt, shorten
 
 
@@ -15,12 +15,14 @@ def record_of(
 ) -> dict[str, Any]:
     """Return what is put into the inbox of housekeeping, which reads it in housekeeping/rows.py."""
     return {
-        **_call(job),
+        "function": job.call.function,
+        "arguments": job.call.arguments,
+        "raw": shorten(job.call.raw),
         "job_id": job.id,
         "queue": job.queue,
         "label": job.label,
-        "attempts": job.attempts(),
-        "backoff": job.backoff().as_json(),
+        "attempts": job.attempts,
+        "backoff": job.backoff.as_json(),
         "reason": reason.value,
         "history": history,
         "created_at": job.created_at,
@@ -28,14 +30,6 @@ def record_of(
         "letter": job.letter,
         "cause": job.cause,
     }
-
-
-def _call(job: Job) -> dict[str, Any]:
-    try:
-        function, arguments = job.call()
-    except MalformedJob:
-        return {"function": "", "arguments": None, "raw": shorten(job.data.decode("utf-8", "replace"))}
-    return {"function": function, "arguments": arguments, "raw": ""}
 
 
 def past_attempt(end: End, failure: Failure | None, *, worker: str, at: str = "", times: int = 1) -> PastAttempt:

@@ -13,7 +13,6 @@ from emailqueue.mail.attachments import fetch
 from emailqueue.mail.content import read_inline
 from emailqueue.mail.message_json import put_together, replaced
 
-DELIVER_MESSAGE = "emailqueue.delivery.deliver.deliver_message"
 MESSAGE = RESERVED
 """Label and e-mail type of these jobs. A subject would say too much in a dashboard."""
 

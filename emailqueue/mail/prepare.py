@@ -19,13 +19,14 @@ from emailqueue.enqueue.call import ascii_domain
 from emailqueue.enqueue.staging import fresh_id
 from emailqueue.errors import InvalidMessage
 from emailqueue.jobs.backoff import Backoff
+from emailqueue.jobs.functions import DELIVER_MESSAGE
 from emailqueue.jobs.job import NewJob
 from emailqueue.jobs.priority import Priority
 from emailqueue.mail.address import plain_address, plain_addresses
 from emailqueue.mail.attachments import INLINE, KeptFiles, keep
 from emailqueue.mail.content import as_bytes, inline
 from emailqueue.mail.message_json import Parts, builds_itself, replaced, size_of, take_apart
-from emailqueue.mail.messages import DELIVER_MESSAGE, MESSAGE
+from emailqueue.mail.messages import MESSAGE
 from emailqueue.mail.rendering import message_id
 
 PRIORITY = "x-queue-priority"

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import replace
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
-
-from django.apps import apps
 
 from emailqueue.email_types import get_email_type
 from emailqueue.enqueue.call import ascii_domain, language_still_there
 from emailqueue.errors import NotRetryable
 from emailqueue.jobs.backoff import Backoff
-from emailqueue.jobs.job import NewJob, is_job_function
+from emailqueue.jobs.functions import function_named
+from emailqueue.jobs.job import NewJob
 from emailqueue.jobs.priority import Priority
 from emailqueue.mail.edits import editable_of, edited_job
 from emailqueue.mail.messages import MESSAGE
@@ -43,12 +40,7 @@ def require_runnable(letter: DeadLetter) -> None:
     """Raise NotRetryable unless the same job can run again: it is readable, and calls what an installed app offers."""
     if letter.arguments is None:
         raise NotRetryable(f"Dead letter {letter.pk} holds a job that cannot be read, so it cannot be retried.")
-    module = letter.function.rpartition(".")[0]
-    # A dead letter comes from Redis, so it must not make us import whatever it names.
-    if apps.get_containing_app_config(module):
-        with suppress(ImportError):
-            import_module(module)  # which registers its job functions
-    if not is_job_function(letter.function):
+    if not function_named(letter.function):
         raise NotRetryable(
             f"The job calls {letter.function!r}, which no installed app offers as a job function (any more). "
             "Bring it back, then retry."

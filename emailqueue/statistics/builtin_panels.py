@@ -28,7 +28,7 @@ def register_builtin_panels() -> None:
 
 def queues_panel(snapshot: Snapshot) -> Panel:
     """Return a row for each queue."""
-    since = snapshot.counts.counters
+    queues = {queue: snapshot.counts.of(queue) for queue in QUEUES}
     return Panel(
         title=_("Queues"),
         columns=(
@@ -38,13 +38,15 @@ def queues_panel(snapshot: Snapshot) -> Panel:
         rows=[
             (
                 queue,
-                *snapshot.counts.now[queue],
+                now.waiting,
+                now.active,
+                now.delayed,
                 _seconds(snapshot.oldest[queue]),
-                since.get(f"{queue}:completed", 0),
-                since.get(f"{queue}:skipped", 0),
-                since.get(f"{queue}:failed", 0),
+                now.completed,
+                now.skipped,
+                now.failed,
             )
-            for queue in QUEUES
+            for queue, now in queues.items()
         ],
         note=_("Completed, skipped and dead: since counting began."),
     )  # fmt: skip

@@ -12,7 +12,7 @@ from emailqueue.models import DeadLetter
 from emailqueue.redis import connect
 from emailqueue.statistics.panels import panels_of
 from emailqueue.statistics.snapshot import Period, Snapshot
-from emailqueue.store import Store
+from emailqueue.store import NOW, Store
 
 COUNTED = 10_000
 """Open letters that are counted; above, it says "more than"."""
@@ -35,8 +35,8 @@ def as_json(snapshot: Snapshot) -> dict[str, Any]:
     return {
         "at": datetime.fromtimestamp(snapshot.now, UTC).isoformat(),
         "queues": {
-            queue: {"waiting": now[0], "active": now[1], "delayed": now[2], "oldest_seconds": snapshot.oldest[queue]}
-            for queue, now in snapshot.counts.now.items()
+            queue: {name: snapshot.counts.queues[queue][name] for name in NOW} | {"oldest_seconds": oldest}
+            for queue, oldest in snapshot.oldest.items()
         },
         "dead_letters": {"open": letters, "more": letters > COUNTED},
         "latency": {"p50": snapshot.latency(0.5), "p95": snapshot.latency(0.95)},

@@ -36,20 +36,11 @@ from emailqueue.statistics.figures import COUNTED, open_letters, take
 from emailqueue.statistics.presence import is_fresh
 from emailqueue.statistics.snapshot import Snapshot
 from emailqueue.statistics.token import has_token
+from emailqueue.store import NOW, OUTCOMES, PASSED
 
 logger = logging.getLogger(__name__)
 
 AWAY = (RedisError, RedisUnavailable, OSError)
-OUTCOMES = ("completed", "skipped", "failed")
-"""How a job ends, once each."""
-PASSED = {
-    "queued": "Jobs that were queued.",
-    "retried": "Attempts that failed, after which the job waits for the next.",
-    "waited": "Attempts without charge, since the mail server or a part of ours was away.",
-    "throttled": "Attempts without charge, since the recipient's domain asked us to go slower.",
-    "ambiguous": "Mails that may have gone out when their worker or their connection was lost.",
-}
-"""What a job may pass through before its end, more than once."""
 
 
 class EmailQueueCollector(Collector):
@@ -83,8 +74,8 @@ def _queues(snapshot: Snapshot) -> Iterator[Metric]:
     jobs = GaugeMetricFamily("emailqueue_jobs", "Jobs in the queue now.", labels=["queue", "state"])
     oldest = GaugeMetricFamily("emailqueue_oldest_seconds", "Age of the first job since it was due.", labels=["queue"])
     for queue in QUEUES:
-        for state, number in zip(("waiting", "active", "delayed"), snapshot.counts.now[queue], strict=True):
-            jobs.add_metric([queue, state], number)
+        for state in NOW:
+            jobs.add_metric([queue, state], snapshot.counts.queues[queue][state])
         oldest.add_metric([queue], snapshot.oldest[queue] or 0)
     yield jobs
     yield oldest

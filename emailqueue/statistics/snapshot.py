@@ -61,6 +61,9 @@ class Snapshot:
     oldest: Mapping[str, float | None]
     """Per queue: seconds that its first job has waited since it was due."""
 
+    late: Mapping[str, int]
+    """Per queue: scheduled jobs whose time has come for more than a minute."""
+
     minutes: Sequence[Period]
     """Oldest first; the last is the one that runs."""
 
@@ -73,20 +76,12 @@ class Snapshot:
     def take(cls, store: Store) -> Self:
         """Read it all in one round trip. Raises redis.RedisError."""
         raw = store.view(minutes=MINUTES, hours=HOURS)
-        now, queues = raw["now"], raw["queues"]
+        now = raw["now"]
         return cls(
             now=now,
-            counts=Counts(
-                now={
-                    name: (queues[name]["waiting"], queues[name]["active"], queues[name]["delayed"]) for name in QUEUES
-                },
-                counters={name: int(number) for name, number in raw["counters"].items()},
-                inbox=raw["inbox"],
-                # An empty table of Lua is an object in JSON, whatever it stands for.
-                flow=dict(raw["flow"] or {}),
-                throttled=_pairs(list(raw["throttled"] or [])),
-            ),
-            oldest={name: _age(queues[name]["oldest"], now) for name in QUEUES},
+            counts=Counts.read(raw),
+            oldest={queue: _age(raw["oldest"][queue], now) for queue in QUEUES},
+            late=raw["late"],
             minutes=_periods(raw["minutes"], seconds=60),
             hours=_periods(raw["hours"], seconds=3600),
             workers=sorted(_workers(raw["workers"], now), key=lambda worker: worker.name),
@@ -144,10 +139,6 @@ def _workers(found: Any, now: float) -> list[Worker]:
         for worker in (found or [])
         if len(worker) > 1 and any(queue in QUEUES for queue in worker.get("queues", "").split(","))
     ]
-
-
-def _pairs(flat: Sequence[str]) -> dict[str, float]:
-    return {domain: float(next_try) for domain, next_try in zip(flat[::2], flat[1::2], strict=True)}
 
 
 def _age(moment: str, now: float) -> float | None:

@@ -52,10 +52,9 @@ def _lines(snapshot: Snapshot, settings: Settings, *, letters: int) -> Iterator[
 
 
 def _figures(snapshot: Snapshot, queue: str) -> list[str]:
-    since = snapshot.counts.counters
-    now = [f"{number:,}" for number in snapshot.counts.now[queue]]
-    ended = [f"{since.get(f'{queue}:{what}', 0):,}" for what in ("completed", "failed")]
-    return [queue, *now, _span(snapshot.oldest[queue]), *ended]
+    figures = snapshot.counts.of(queue)
+    now = [f"{number:,}" for number in (figures.waiting, figures.active, figures.delayed)]
+    return [queue, *now, _span(snapshot.oldest[queue]), f"{figures.completed:,}", f"{figures.failed:,}"]
 
 
 def _row(cells: Sequence[str]) -> str:

@@ -16,9 +16,9 @@ from emailqueue.delivery.smtp import Mailer
 from emailqueue.housekeeping.inbox import close_redelivered, move_inbox
 from emailqueue.jobs.job import Job, timestamp
 from emailqueue.jobs.outcome import BACK
-from emailqueue.jobs.priority import EMAIL_QUEUES, EVENT_QUEUE, QUEUES
+from emailqueue.jobs.priority import EVENT_QUEUE, QUEUES
 from emailqueue.models import DeadLetter, OutboxRow
-from emailqueue.store import THROTTLED, Settled, Settlement, Store
+from emailqueue.store import THROTTLED, ClaimRequest, Settled, Settlement, Store
 from emailqueue.worker.attempt import attempt
 from emailqueue.worker.settlement import after_run, before_run
 
@@ -105,26 +105,9 @@ class Drainer:
     # Claim, run, settle
 
     def _claim(self) -> Job | None:
-        ask = {
-            "worker": NAME,
-            "ttl": 60,
-            "now": timestamp(),
-            "state": "",
-            "server": SERVER,
-            "queues": EMAIL_QUEUES,
-            "events": EVENT_QUEUE,
-            "room": 1,
-            "event_room": 1,
-            "in_hand": 0,
-            "lease": self._settings.lease,
-            "interval": 0,
-            "burst": 1,
-            "fair": 0,
-            "idle": 1000,
-            "figures": False,
-        }
+        request = ClaimRequest(worker=NAME, server=SERVER, events=EVENT_QUEUE, event_room=1, lease=self._settings.lease)
         while True:
-            claim = self._store.claim(ask)
+            claim = self._store.claim(request)
             if claim.jobs:
                 return claim.jobs[0]
             if claim.wait:  # else there was too much to tidy up for one call

@@ -12,7 +12,7 @@ from redis import Redis
 from emailqueue.email_types import RESERVED, EmailType, get_email_type
 from emailqueue.enqueue.call import due, valid_language
 from emailqueue.errors import InvalidContext
-from emailqueue.jobs.job import Job, MalformedJob
+from emailqueue.jobs.job import FIELDS, Job
 from emailqueue.jobs.priority import EVENT_QUEUE, QUEUES, Priority
 from emailqueue.schema.kinds import fields_of, is_object
 from emailqueue.schema.shape import Context
@@ -53,11 +53,8 @@ class QueuedEmail:
     @classmethod
     def of(cls, job: Job) -> Self | None:
         """Return the mail of a job; None when it is none."""
-        try:
-            if job.counted_in() == EVENT_QUEUE:
-                return None
-            arguments = job.arguments()
-        except MalformedJob:
+        arguments = job.call.arguments
+        if arguments is None or job.counted_in() == EVENT_QUEUE:
             return None
         queued_at = datetime.fromisoformat(job.created_at)
         return cls(
@@ -68,7 +65,7 @@ class QueuedEmail:
             priority=Priority.parse(job.queue),
             queued_at=queued_at,
             due=max(queued_at, datetime.fromtimestamp(job.due_at, tz=UTC)),
-            attempts=job.attempts(),
+            attempts=job.attempts,
             language=arguments.get("language"),
             subject=arguments["message"].get("subject") if job.label == RESERVED else None,
             arguments=arguments,
@@ -197,18 +194,6 @@ def waiting_jobs(connection: Redis) -> list[Job]:
 
 
 def _read(connection: Redis, job_id: str, queue: str) -> Job | None:
-    names = ["description", "data", "plan", "created_at", "due_at"]
-    fields: Any = connection.hmget(f"rq:job:{job_id}", names)
-    label, data, plan, created_at, due_at = fields
-    if data is None:
-        return None
-    return Job(
-        id=job_id,
-        queue=queue,
-        token="",
-        label=label.decode(),
-        data=data,
-        plan=plan or b"",
-        created_at=created_at.decode(),
-        due_at=float(due_at or 0),
-    )
+    fields: Any = connection.hmget(f"rq:job:{job_id}", FIELDS)
+    found = dict(zip(FIELDS, fields, strict=True))
+    return Job.read(found, id=job_id, queue=queue) if found["data"] else None

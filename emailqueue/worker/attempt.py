@@ -10,7 +10,8 @@ from redis import RedisError
 from emailqueue.enqueue.staging import Staging
 from emailqueue.errors import RedisUnavailable
 from emailqueue.jobs.ends import End
-from emailqueue.jobs.job import Job, MalformedJob, Run
+from emailqueue.jobs.functions import Run
+from emailqueue.jobs.job import Job, MalformedJob
 from emailqueue.jobs.outcome import BACK, Outcome
 from emailqueue.store import Store
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import signal
 import time
-from collections.abc import Mapping
 from ssl import SSLError
 from types import FrameType
 from typing import Any
@@ -20,12 +19,12 @@ from rq import Queue, Worker
 from emailqueue import logs
 from emailqueue.conf import get_settings
 from emailqueue.errors import UnknownQueue
-from emailqueue.flow import outages_in, paused_in
+from emailqueue.flow import limit_in, outages_in, paused_in
 from emailqueue.housekeeping.thread import Housekeeper
 from emailqueue.jobs.priority import EMAIL_QUEUES, EVENT_QUEUE, QUEUES
 from emailqueue.redis import connect
 from emailqueue.redis.report import RedisReport, describe_redis
-from emailqueue.store import Settled, Settlement
+from emailqueue.store import NOW, OUTCOMES, Counts, Settled, Settlement
 from emailqueue.worker.heartbeat import Heartbeat
 from emailqueue.worker.listener import PATIENCE
 from emailqueue.worker.loop import Limits, Rounds, Stop
@@ -138,22 +137,22 @@ class EmailWorker(Worker):
     def _announce(self, changed: Settled, settlement: Settlement) -> None:
         self._housekeeper.run_errand(announce(changed, settlement, server=server_name(get_settings())))
 
-    def _show_figures(self, figures: Mapping[str, Any]) -> None:
+    def _show_figures(self, counts: Counts) -> None:
         """Write the statistics line."""
-        queues, counters = figures["queues"], figures["counters"]
-        mails = {what: sum(queues[queue][what] for queue in EMAIL_QUEUES) for what in ("waiting", "active", "delayed")}
-        for what in ("completed", "skipped", "failed"):
-            mails[what] = sum(counters.get(f"{queue}:{what}", 0) for queue in EMAIL_QUEUES)
-        events = {f"events_{what}": queues[EVENT_QUEUE][what] for what in ("waiting", "active")}
-        events |= {f"events_{what}": counters.get(f"{EVENT_QUEUE}:{what}", 0) for what in ("completed", "failed")}
+        mails, events = counts.of(*EMAIL_QUEUES), counts.of(EVENT_QUEUE)
         now = time.monotonic()
-        sent, since = self._sent_before or (mails["completed"], now - 1)
-        rate = (mails["completed"] - sent) / (now - since)
-        self._sent_before = (mails["completed"], now)
-        letters = {"dead_letters": self._housekeeper.open_letters}
-        rates = {"rate": f"{rate:.1f}/s", "limit": f"{figures['rate']:g}/s" if figures["rate"] else "none"}
-        logger.info("statistics", extra={**mails, **letters, **events, **rates, **_held_back(figures)})
-        if any(queue["foreign"] for queue in queues.values()):
+        sent, since = self._sent_before or (mails.completed, now - 1)
+        self._sent_before = (mails.completed, now)
+        limit = limit_in(counts.flow, get_settings()).rate
+        shown = {
+            **{what: getattr(mails, what) for what in (*NOW, *OUTCOMES)},
+            "dead_letters": self._housekeeper.open_letters,
+            **{f"events_{what}": getattr(events, what) for what in ("waiting", "active", "completed", "failed")},
+            "rate": f"{(mails.completed - sent) / (now - since):.1f}/s",
+            "limit": f"{limit:g}/s" if limit else "none",
+        }
+        logger.info("statistics", extra={**shown, **_kept_back(counts)})
+        if counts.stock_failed:
             self._housekeeper.import_stock_worker_failures_soon()
 
 
@@ -186,11 +185,11 @@ def _is_away() -> bool:
     return False
 
 
-def _held_back(figures: Mapping[str, Any]) -> dict[str, str]:
-    """Return what holds mail back, as pairs of the statistics line; nothing where nothing does."""
-    flow = figures["flow"]
-    told = {"paused": paused_in(flow), "outage": outages_in(flow), "throttled": figures["throttled"]}
-    return {what: ",".join(names) for what, names in told.items() if names}
+def _kept_back(counts: Counts) -> dict[str, str]:
+    """Return what keeps mail back, as pairs of the statistics line; nothing where nothing does."""
+    flow = counts.flow
+    why = {"paused": paused_in(flow), "outage": outages_in(flow), "throttled": list(counts.throttled)[:5]}
+    return {what: ",".join(names) for what, names in why.items() if names}
 
 
 def _listed(queues: Any) -> list[Any]:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
@@ -30,7 +30,7 @@ from emailqueue.jobs.job import Job, timestamp
 from emailqueue.jobs.outcome import BACK
 from emailqueue.jobs.priority import EMAIL_QUEUES, EVENT_QUEUE
 from emailqueue.redis import revive
-from emailqueue.store import Settled, Settlement, Store
+from emailqueue.store import ClaimRequest, Counts, Settled, Settlement, Store
 from emailqueue.worker.fence import Fencer
 from emailqueue.worker.heartbeat import Heartbeat
 from emailqueue.worker.listener import Listener, Woken
@@ -86,7 +86,7 @@ class Rounds:
         limits: Limits,
         on_inbox: Callable[[], None],
         on_sent: Callable[[list[str]], None],
-        on_figures: Callable[[Mapping[str, Any]], None],
+        on_figures: Callable[[Counts], None],
         on_outage: Callable[[Settled, Settlement], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -222,24 +222,23 @@ class Rounds:
         settings, now = self._settings, self._clock()
         figures = now >= self._next_figures
         claim = self._store.claim(
-            {
-                "worker": self._name,
-                "ttl": self._ttl,
-                "now": timestamp(),
-                "state": ("busy" if self._held else "idle") if figures else "",
-                "server": self._server,
-                "queues": self._mail_queues,
-                "events": self._events,
-                "room": max(0, self._room()),
-                "event_room": max(0, self._event_room()),
-                "in_hand": len(self._held),
-                "lease": settings.lease,
-                "interval": 1_000_000 / settings.rate_limit if settings.rate_limit else 0,
-                "burst": settings.tokens_at_once,
-                "fair": round(settings.fair_share * 1_000_000),
-                "idle": settings.idle_interval * 1000,
-                "figures": figures,
-            }
+            ClaimRequest(
+                worker=self._name,
+                ttl=self._ttl,
+                state=("busy" if self._held else "idle") if figures else "",
+                server=self._server,
+                queues=self._mail_queues,
+                events=self._events,
+                room=max(0, self._room()),
+                event_room=max(0, self._event_room()),
+                in_hand=len(self._held),
+                lease=settings.lease,
+                interval=1_000_000 / settings.rate_limit if settings.rate_limit else 0,
+                burst=settings.tokens_at_once,
+                fair=round(settings.fair_share * 1_000_000),
+                idle=settings.idle_interval * 1000,
+                figures=figures,
+            )
         )
         if claim.figures is not None:
             self._next_figures = now + settings.stats_interval

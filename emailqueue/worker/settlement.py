@@ -83,7 +83,7 @@ def _settlement(job: Job, outcome: Outcome, settings: Settings, *, worker: str, 
 
 def _verb(job: Job, end: End, settings: Settings) -> str:
     held = end is End.AMBIGUOUS and settings.ambiguous == "hold"
-    used_up = end.meaning.verb == "retry" and job.charged() + 1 >= job.attempts()
+    used_up = end.meaning.verb == "retry" and job.charged() + 1 >= job.attempts
     return "dead" if held or used_up else end.meaning.verb
 
 
@@ -111,7 +111,7 @@ def _due(job: Job, end: End, history: list[PastAttempt]) -> float:
     if end is End.AWAY:
         doubled: float = 2.0 ** min(history[-1]["times"] - 1, 10)
         return min(doubled, AWAY_WAIT)
-    return job.backoff().wait(job.charged() + 1) if end.meaning.verb == "retry" else 0.0
+    return job.backoff.wait(job.charged() + 1) if end.meaning.verb == "retry" else 0.0
 
 
 def _dead(settlement: Settlement, history: list[PastAttempt], end: End) -> Settlement:

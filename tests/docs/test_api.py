@@ -20,7 +20,8 @@ from emailqueue.events import Event
 from emailqueue.events.stats import EventStats, SubscriberStats, TopicStats
 from emailqueue.flow import Limit
 from emailqueue.models import Reason, Status
-from emailqueue.statistics.stats import DeadLetterFigures, QueueFigures, QueueStats
+from emailqueue.statistics.stats import DeadLetterFigures, QueueStats
+from emailqueue.store import QueueFigures
 from tests.support.names import find, signature_of
 from tests.support.tables import code, page, section, table
 

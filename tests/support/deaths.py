@@ -7,8 +7,8 @@ from typing import Any
 
 from redis import Redis
 
-from emailqueue.enqueue.call import DELIVER
 from emailqueue.housekeeping.inbox import move_inbox
+from emailqueue.jobs.functions import DELIVER
 from emailqueue.models import DeadLetter
 from emailqueue.store import INBOX
 

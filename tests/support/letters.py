@@ -9,7 +9,7 @@ from django.contrib.auth.models import Permission, User
 from django.test import Client
 from django.urls import reverse
 
-from emailqueue.enqueue.call import DELIVER
+from emailqueue.jobs.functions import DELIVER
 from emailqueue.models import Attempt, DeadLetter, Reason
 
 ALL = ("view", "view_body", "retry", "discard", "export", "control_queues")

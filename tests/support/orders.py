@@ -10,7 +10,7 @@ from emailqueue.events.event import Event
 from emailqueue.events.subscribers import run_subscriber, subscriber_job
 from emailqueue.events.subscriptions import subscribers_of
 from emailqueue.events.topics import Topic
-from emailqueue.jobs.job import Job
+from emailqueue.jobs.job import Call, Job
 from emailqueue.jobs.outcome import Outcome
 
 HERE = __name__
@@ -56,5 +56,5 @@ def shipped(**payload: object) -> Event:
 
 def run(name: str) -> Outcome:
     new = subscriber_job(shipped(), name, subscribers_of(ORDER_SHIPPED).get(name, take))
-    job = Job(id=new.id, queue=new.queue, token="1", data=new.fields()["data"].encode())
+    job = Job(id=new.id, queue=new.queue, token="1", call=Call.read(new.fields()["data"].encode()))
     return run_subscriber(job, None)  # type: ignore[arg-type] # it sends no mail, so it asks nothing of its Run

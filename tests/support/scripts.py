@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, cast
 
 from redis import Redis
 
 from emailqueue import Backoff
+from emailqueue.jobs.functions import DELIVER
 from emailqueue.jobs.job import Job, NewJob, new_id
-from emailqueue.store import Claim, Settlement, Store
+from emailqueue.store import Claim, ClaimRequest, Settlement, Store
 from tests.acceptance.test_pace import commands
 
 COUNTERS = "emailqueue:counters"
@@ -22,7 +24,7 @@ def new_job(**fields: Any) -> NewJob:
     values: dict[str, Any] = {
         "id": new_id(),
         "queue": "normal",
-        "function": "emailqueue.delivery.deliver.deliver",
+        "function": DELIVER,
         "arguments": {"to": "ada@example.com"},
         "attempts": 3,
         "backoff": Backoff(),
@@ -38,25 +40,16 @@ def enqueue(store: Store, *ids: str, **fields: Any) -> None:
 
 def ask(store: Store, **asked: Any) -> Claim:
     """Claim as a worker with 10 free hands that serves all queues at no limit."""
-    return store.claim(
-        {
-            "worker": WORKER,
-            "ttl": 60,
-            "now": "2030-01-01T00:00:00.000000Z",
-            "state": "",
-            "queues": ["critical", "high", "normal", "low"],
-            "events": "events",
-            "room": 10,
-            "event_room": 5,
-            "in_hand": 0,
-            "lease": 15,
-            "interval": 0,
-            "burst": 1,
-            "idle": 20_000,
-            "figures": False,
-            **asked,
-        }
+    request = ClaimRequest(
+        worker=WORKER,
+        now="2030-01-01T00:00:00.000000Z",
+        events="events",
+        room=10,
+        event_room=5,
+        lease=15,
+        idle=20_000,
     )
+    return store.claim(replace(request, **asked))
 
 
 def claim(store: Store, **asked: Any) -> list[Job]:

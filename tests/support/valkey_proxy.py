@@ -11,7 +11,7 @@ from typing import Self
 
 from redis import Redis
 
-from emailqueue.store.store import _source
+from emailqueue.store.scripts import source
 
 NEVER = b"\0in no request\0"
 
@@ -60,7 +60,7 @@ class ValkeyProxy:
 
     def _digest(self, script: str) -> bytes:
         # Loaded now: else the reply that is held back would be the one that asks for the script's text.
-        return str(self._valkey.script_load(_source(script))).encode()
+        return str(self._valkey.script_load(source(script))).encode()
 
     def _accept(self) -> None:
         with suppress(OSError):  # the listener was closed

@@ -1,6 +1,7 @@
 -- Make the staged jobs of one bulk call visible, all or none.
 -- ARGV  staging key, number of jobs, id of the call or ''
 -- Result  1, 0 when the call is known already, or -1 when the staging has expired
+-- needs: staging
 local staging, expected, call = ARGV[1], tonumber(ARGV[2]), ARGV[3]
 if call ~= '' and redis.call('EXISTS', known_key(call)) == 1 then
   redis.call('DEL', staging)
@@ -10,7 +11,7 @@ if not commit(staging, expected) then
   return -1
 end
 if call ~= '' then
-  redis.call('SET', known_key(call), '1', 'EX', REMEMBER)
+  is_new_key(call)
 end
 wake()
 return 1

@@ -1,15 +1,14 @@
 -- Mark jobs as about to be sent, each only if the lease is still the asker's.
 -- ARGV  id, token, id, token, ...
 -- Result  for each 1 or 0. Asking again with the same token says the same.
+-- needs: keys
 local granted = {}
 for i = 1, #ARGV, 2 do
-  local key, token = job_key(ARGV[i]), ARGV[i + 1]
-  local job = redis.call('HMGET', key, 'place', 'lease')
-  if job[1] == 'lease' and job[2] == token then
-    redis.call('HSET', key, 'fence', token)
-    granted[#granted + 1] = 1
-  else
-    granted[#granted + 1] = 0
+  local id, token = ARGV[i], ARGV[i + 1]
+  local is_ours = has_lease(id, token)
+  if is_ours then
+    redis.call('HSET', job_key(id), 'fence', token)
   end
+  table.insert(granted, is_ours and 1 or 0)
 end
 return granted

@@ -1,6 +1,7 @@
 -- Cancel or reschedule one job that no worker has claimed yet.
--- ARGV  id, due (see read_job), or 'cancel'
+-- ARGV  id, due (see clock.lua), or 'cancel'
 -- Result  1, or the id of the dead letter that it was a retry of, or 0 when the job is claimed, sent or unknown
+-- needs: keys clock places ended
 local id, due = ARGV[1], ARGV[2]
 local key = job_key(id)
 local place, queue, letter = unpack(redis.call('HMGET', key, 'place', 'origin', 'letter'))
@@ -15,15 +16,12 @@ if due == 'cancel' then
   return letter or 1
 end
 redis.call('HDEL', key, 'parked') -- it leaves the line of a throttled domain, too
-local now = now_us()
-local at = due_us(due, now)
-redis.call('HSET', key, 'due_at', seconds(math.max(at, now)))
+local at = due_us(due)
+local due_at = seconds(math.max(at, now))
 if at > now then
-  redis.call('HSET', key, 'place', 'scheduled', 'status', 'scheduled')
-  redis.call('ZADD', scheduled_key(queue), seconds(at), id)
+  to_schedule(id, queue, at, 'due_at', due_at)
 else
-  redis.call('HSET', key, 'place', 'queue', 'status', 'queued')
-  redis.call('RPUSH', queue_key(queue), id)
+  to_end(id, queue, 'due_at', due_at)
 end
 wake()
 return 1

@@ -1,29 +1,11 @@
--- Tell all that the statistics show, at one moment.
+-- Return all that the statistics show, at one moment.
 -- ARGV  minutes, hours: how far back the series go
--- Result  JSON: now (Unix time), queues {name: {waiting, active, delayed, oldest}}, counters, inbox, suspended,
---   flow (see flow.py), throttled [domain, Unix time, ...], minutes and hours {number: fields, see series.lua},
---   workers [{name, value, ...} as in RQ's hash]
+-- Result  JSON: the figures (see figures.lua), suspended, oldest {queue: since when its first job waits}, late {queue:
+--   number of its scheduled jobs that are late}, minutes and hours {number: fields, see series.lua}, workers [{name,
+--   value, ...} as in RQ's hash]
 -- Invariant  it writes nothing.
-local now = now_us()
-
-local function hash(key)
-  local fields = redis.call('HGETALL', key)
-  local found = {}
-  for i = 1, #fields, 2 do
-    found[fields[i]] = fields[i + 1]
-  end
-  return found
-end
-
-local function series(kind, seconds_each, count)
-  local found = {}
-  local last = math.floor(now / 1000000 / seconds_each)
-  for number = last - count + 1, last do
-    local key = string.format('%.0f', number)
-    found[key] = hash('emailqueue:' .. kind .. ':' .. key)
-  end
-  return found
-end
+-- needs: keys clock series figures
+local LATE = 60 -- seconds since its time after which a scheduled job is late
 
 -- Since when the first job of a queue that is really there waits: when it was due (Unix time), or where nobody wrote
 -- that, when it was made (ISO). Ids of cancelled ones may stand before it.
@@ -37,29 +19,19 @@ local function oldest(queue)
   return ''
 end
 
-local view = {
-  now = now / 1000000,
-  queues = {},
-  counters = hash(COUNTERS),
-  inbox = redis.call('HLEN', INBOX),
-  suspended = redis.call('EXISTS', RQ .. ':suspended') == 1,
-  flow = hash(FLOW),
-  throttled = redis.call('ZRANGEBYSCORE', THROTTLED, '(0', '+inf', 'WITHSCORES', 'LIMIT', 0, 100),
-  minutes = series('minute', 60, tonumber(ARGV[1])),
-  hours = series('hour', 3600, tonumber(ARGV[2])),
-  workers = {},
-}
-for _, queue in ipairs({ 'critical', 'high', 'normal', 'low', 'events' }) do
-  view.queues[queue] = {
-    waiting = redis.call('LLEN', queue_key(queue)),
-    active = redis.call('ZCARD', RQ .. ':wip:' .. queue),
-    delayed = redis.call('ZCARD', scheduled_key(queue)),
-    oldest = oldest(queue),
-  }
+local view = figures()
+view.minutes = read_series('minute', 60, tonumber(ARGV[1]))
+view.hours = read_series('hour', 3600, tonumber(ARGV[2]))
+view.suspended = redis.call('EXISTS', SUSPENDED) == 1
+view.oldest, view.late = {}, {}
+for _, queue in ipairs(QUEUES) do
+  view.oldest[queue] = oldest(queue)
+  view.late[queue] = redis.call('ZCOUNT', scheduled_key(queue), '-inf', '(' .. seconds(now - LATE * 1000000))
 end
+view.workers = {}
 for _, key in ipairs(redis.call('SMEMBERS', RQ .. ':workers')) do
-  local worker = hash(key)
-  worker.name = string.sub(key, #(RQ .. ':worker:') + 1)
-  view.workers[#view.workers + 1] = worker
+  local worker = read_hash(key)
+  worker.name = string.sub(key, #worker_key('') + 1)
+  table.insert(view.workers, worker)
 end
 return cjson.encode(view)

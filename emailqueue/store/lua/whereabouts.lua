@@ -1,6 +1,7 @@
 -- Say of jobs whether they may still run. It writes nothing.
 -- ARGV  ids
--- Result  for each 0 unknown, 1 on its way, 2 sent, 3 ended lately; and last how many deaths wait in the inbox
+-- Result  for each 0 unknown, 1 on its way, 2 sent, 3 ended lately; and last how many dead letters wait in the inbox
+-- needs: keys ended
 local answers = {}
 for i, id in ipairs(ARGV) do
   local place = redis.call('HGET', job_key(id), 'place')

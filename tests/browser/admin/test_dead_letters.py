@@ -8,8 +8,8 @@ from redis import Redis
 
 from emailqueue import queue_bulk_emails
 from emailqueue.dead_letters import bulk as bulk_run
-from emailqueue.enqueue.call import DELIVER
 from emailqueue.flow import paused_queues
+from emailqueue.jobs.functions import DELIVER
 from emailqueue.models import DeadLetter, Status
 from emailqueue.models.bulk_action import BulkAction
 from emailqueue.testing.mailserver import MailServer

@@ -9,7 +9,7 @@ from django.contrib.auth.models import Permission, User
 from django.urls import reverse
 
 from emailqueue.email_types import EmailType
-from emailqueue.enqueue.call import DELIVER
+from emailqueue.jobs.functions import DELIVER
 from emailqueue.models import Status
 from tests.support.letters import LIST, NOON, XSS, act_export, create, page, staff
 

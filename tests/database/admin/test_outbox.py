@@ -27,7 +27,7 @@ def keep(count: int = 1) -> list[str]:
         NewJob(
             id=new_id(),
             queue="low",
-            function="emailqueue.delivery.deliver.deliver",
+            function="emailqueue.deliver",
             arguments={"email_type": "progress-update", "to": "ada@example.com", "context": {"secret": "4711"}},
             attempts=3,
             backoff=Backoff(),

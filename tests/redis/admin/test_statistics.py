@@ -20,7 +20,7 @@ from emailqueue.models import DeadLetter
 from emailqueue.statistics.panels import Panel, _makers, register_panel
 from emailqueue.statistics.snapshot import Period, Snapshot, percentile
 from emailqueue.store import Settlement, Store
-from emailqueue.store.store import _source
+from emailqueue.store.scripts import source
 from tests.conftest import Work, claim_and_vanish
 from tests.support.letters import NOON, XSS, create
 
@@ -177,7 +177,7 @@ def test_the_server_runs_the_view_as_a_script_that_only_reads(valkey: Redis) -> 
     if valkey.info("server")["redis_version"] < "7":
         pytest.skip("EVAL_RO came with Redis 7")
 
-    view: Any = valkey.eval_ro(_source("view"), 0, "60", "48")
+    view: Any = valkey.eval_ro(source("view"), 0, "60", "48")
 
     assert json.loads(view)["queues"]["normal"]["waiting"] == 0
 

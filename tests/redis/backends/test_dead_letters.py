@@ -12,8 +12,8 @@ from redis import Redis
 
 from emailqueue.errors import InvalidAddress, NotRetryable
 from emailqueue.jobs.backoff import Backoff
+from emailqueue.jobs.functions import DELIVER_MESSAGE
 from emailqueue.jobs.job import NewJob, new_id
-from emailqueue.mail.messages import DELIVER_MESSAGE
 from emailqueue.models import DeadLetter, Status
 from emailqueue.store import Store
 from emailqueue.testing import MailServer

@@ -21,8 +21,8 @@ from emailqueue.dead_letters import actions
 from emailqueue.dead_letters import bulk as bulk_run
 from emailqueue.dead_letters.selection import Selection
 from emailqueue.email_types import _registry
-from emailqueue.enqueue.call import DELIVER
 from emailqueue.housekeeping.thread import Housekeeper
+from emailqueue.jobs.functions import DELIVER
 from emailqueue.models import DeadLetter, Status
 from emailqueue.models.bulk_action import BulkAction
 from emailqueue.testing.mailserver import MailServer

@@ -76,7 +76,7 @@ def kept_for_a_call_whose_reply_was_lost(job_id: str, valkey: Redis) -> list[Out
     job = {
         "id": job_id,
         "queue": "normal",
-        "function": "emailqueue.delivery.deliver.deliver",
+        "function": "emailqueue.deliver",
         "arguments": {"email_type": "vote-confirmation", "to": "ada@example.com", "context": VOTE},
         "attempts": 3,
         "backoff": {},

@@ -7,7 +7,7 @@ from redis import Redis
 
 from emailqueue.events import Event, get_event_stats, publish, subscribe
 from emailqueue.events.dispatch import dispatch
-from emailqueue.jobs.job import Job
+from emailqueue.jobs.job import Call, Job
 from emailqueue.models import DeadLetter
 from tests.conftest import Work
 from tests.support.parcels import AT_ONCE, HERE, PARCEL_SENT, ParcelSent, calls, rejoice, stumble
@@ -26,7 +26,7 @@ def receive(sender: type, event: Event, **kwargs: object) -> None:
 def run_dispatch(event_id: str, valkey: Redis) -> None:
     data = valkey.hget(f"rq:job:{event_id}", "data")
     assert data is not None
-    dispatch(Job(id=event_id, queue="events", token="1", data=data), None)  # type: ignore[arg-type] # sends no mail
+    dispatch(Job(id=event_id, queue="events", token="1", call=Call.read(data)), None)  # type: ignore[arg-type] # sends no mail
 
 
 def test_every_subscriber_is_called_once(valkey: Redis, work: Work) -> None:

@@ -48,7 +48,7 @@ def test_a_mail_that_a_stock_worker_failed_is_a_dead_letter_and_gone_from_rq(val
     letter = DeadLetter.objects.get()
     assert counts == [1, 0]
     assert (letter.job_id, letter.reason, letter.recipient) == (job_id, "exhausted", "ada@example.com")
-    assert (letter.attempts_allowed, letter.error_class) == (3, "TypeError")
+    assert (letter.attempts_allowed, letter.error_class) == (3, "ValueError")
     assert "Traceback" in letter.attempts.get().traceback
     assert valkey.keys(f"rq:*{job_id}*") == []
     assert valkey.zcard("rq:failed:normal") == 0

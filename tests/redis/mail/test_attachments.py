@@ -17,7 +17,8 @@ from emailqueue.backends import QueuedEmailBackend
 from emailqueue.errors import StorageUnavailable
 from emailqueue.housekeeping.attachments import sweep
 from emailqueue.jobs.backoff import Backoff
-from emailqueue.jobs.job import Job, NewJob, Run, job_function, new_id, path_of
+from emailqueue.jobs.functions import Run, job_function
+from emailqueue.jobs.job import Job, NewJob, new_id
 from emailqueue.jobs.outcome import SENT, Outcome
 from emailqueue.mail.attachments import FOLDER, INLINE, project_folder, storage
 from emailqueue.models import DeadLetter
@@ -178,7 +179,7 @@ def test_a_storage_that_is_away_at_the_call_is_silent_only_on_request(
     assert job_ids(valkey) == []
 
 
-@job_function
+@job_function("tests.queue_and_fail_once")
 def queue_and_fail_once(job: Job, run: Run) -> Outcome:
     """Queue a message, and end as told by how often it has run."""
     send()
@@ -193,7 +194,7 @@ def test_a_job_that_runs_again_queues_its_message_once(
     job = NewJob(
         id=new_id(),
         queue="normal",
-        function=path_of(queue_and_fail_once),
+        function="tests.queue_and_fail_once",
         arguments={},
         attempts=2,
         backoff=Backoff(type="fixed", delay=0.1),

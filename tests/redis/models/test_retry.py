@@ -12,12 +12,12 @@ from django.db import connection as database
 from django.db import transaction
 from redis import Redis
 
-from emailqueue.enqueue.call import DELIVER
 from emailqueue.errors import (
     NotDiscardable,
     NotRetryable,
 )
 from emailqueue.housekeeping.inbox import move_inbox, open_letters
+from emailqueue.jobs.functions import DELIVER
 from emailqueue.models import DeadLetter, Status
 from tests.support.deaths import DEATH, die, job_hash, jobs_in, letter_of, record
 

@@ -14,8 +14,7 @@ from emailqueue.errors import RedisUnavailable
 from emailqueue.jobs.job import Job
 from emailqueue.models import DeadLetter, Status
 from emailqueue.redis import rq_queues
-from emailqueue.statistics.stats import QueueFigures
-from emailqueue.store import Settlement, Store
+from emailqueue.store import QueueFigures, Settlement, Store
 from tests.conftest import claim_and_vanish
 
 VOTE = {"model_name": "Ada", "profile_url": "https://front.example/models/1"}
@@ -52,7 +51,7 @@ def test_figures_tell_what_stands_where_and_what_was_counted(valkey: Redis) -> N
 
     stats = get_queue_stats()
 
-    normal = QueueFigures(waiting=2, active=1, delayed=1, completed=1, failed=1, ambiguous=1, retried=1)
+    normal = QueueFigures(queued=6, waiting=2, active=1, delayed=1, completed=1, failed=1, ambiguous=1, retried=1)
     assert stats.queues["normal"] == normal
     assert stats.queues["high"].completed == 1
     assert (stats.main.waiting, stats.main.active, stats.main.delayed) == (2, 1, 1)

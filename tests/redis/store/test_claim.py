@@ -51,7 +51,7 @@ def test_a_job_is_handed_out_with_all_that_was_written(store: Store) -> None:
     [job] = claim(store)
 
     assert (job.id, job.queue, job.label, job.letter) == (new.id, "normal", "vote-confirmation", "d1")
-    assert (job.arguments(), job.attempts(), job.created_at) == ({"to": "ada@example.com"}, 3, new.created_at)
+    assert (job.arguments(), job.attempts, job.created_at) == ({"to": "ada@example.com"}, 3, new.created_at)
     assert (job.crashes, job.ambiguous, job.history) == (0, False, ())
 
 
@@ -213,6 +213,6 @@ def test_figures_are_counted_when_they_are_asked_for(store: Store, valkey: Redis
 
     assert plain.figures is None
     assert counted.figures is not None
-    assert counted.figures["rate"] == 10
-    assert counted.figures["queues"]["normal"] == {"waiting": 1, "active": 1, "delayed": 1, "foreign": 1}
-    assert counted.figures["counters"]["normal:completed"] == 1
+    assert counted.figures.flow == {}
+    assert counted.figures.queues["normal"] == {"waiting": 1, "active": 1, "delayed": 1, "stock_failed": 1}
+    assert counted.figures.counters["normal:completed"] == 1

@@ -14,6 +14,6 @@ def test_counts_tell_what_stands_where(store: Store) -> None:
 
     counts = store.counts()
 
-    assert counts.now["normal"] == (0, 1, 1)
-    assert counts.now["events"] == (0, 0, 0)
+    assert counts.queues["normal"] == {"waiting": 0, "active": 1, "delayed": 1, "stock_failed": 0}
+    assert counts.queues["events"] == {"waiting": 0, "active": 0, "delayed": 0, "stock_failed": 0}
     assert (counts.counters["normal:failed"], counts.inbox) == (1, 1)

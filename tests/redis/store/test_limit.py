@@ -10,7 +10,8 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from redis import Redis
 
-from emailqueue.flow import current_limit, reset_limit, set_limit
+from emailqueue.conf import Settings
+from emailqueue.flow import current_limit, limit_in, reset_limit, set_limit
 from emailqueue.store import Store
 from tests.support.scripts import ask, claim, claimed, enqueue, redis_time
 
@@ -74,7 +75,7 @@ def test_a_limit_of_staff_goes_before_that_of_the_worker(store: Store) -> None:
     assert (second.jobs, second.left) == ([], True)
     assert 0.3 < second.wait <= 0.5
     assert second.figures is not None
-    assert second.figures["rate"] == 2
+    assert limit_in(second.figures.flow, Settings()).rate == 2
 
 
 def test_staff_may_lift_the_limit_and_go_back_to_the_workers(store: Store) -> None:

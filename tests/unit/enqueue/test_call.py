@@ -38,7 +38,7 @@ def test_a_mail_becomes_a_job_of_its_types_priority() -> None:
 
     assert (job.queue, job.label, job.due, job.keyed) == ("normal", "vote-confirmation", "", False)
     assert (job.attempts, job.backoff) == (3, Backoff())
-    assert job.function == "emailqueue.delivery.deliver.deliver"
+    assert job.function == "emailqueue.deliver"
     assert job.arguments == {
         "email_type": "vote-confirmation",
         "to": ADA,

@@ -12,24 +12,21 @@ from rq.job import Job as RQJob
 from rq.serializers import JSONSerializer
 
 from emailqueue import Backoff
-from emailqueue.jobs.job import Job, MalformedJob, NewJob, Run, job_function, new_id, path_of, timestamp
+from emailqueue.jobs.functions import Run, job_function
+from emailqueue.jobs.job import FIELDS, Job, MalformedJob, NewJob, new_id, timestamp
 from emailqueue.jobs.outcome import SENT, Outcome
 
 
-@job_function
+@job_function("tests.allowed")
 def allowed(job: Job, run: Run) -> Outcome:
     return SENT
-
-
-def not_allowed(job: Job, run: Run) -> Outcome:
-    raise AssertionError("nobody may call this")
 
 
 def new_job(**fields: Any) -> NewJob:
     values: dict[str, Any] = {
         "id": new_id(),
         "queue": "normal",
-        "function": path_of(allowed),
+        "function": "tests.allowed",
         "arguments": {"to": "ada@example.com"},
         "attempts": 3,
         "backoff": Backoff(),
@@ -46,9 +43,8 @@ def claimed(fields: Mapping[str, str | bytes]) -> Job:
         written = fields.get(name)
         return written.encode() if isinstance(written, str) else written
 
-    names = ("description", "data", "plan", "history")
-    last = ("ambiguous", "letter", "created_at", "cause", "due_at", "claimed_at")
-    return Job.claimed([b"ab12", b"normal", b"7", *map(value, names), 0, *map(value, last), 0])
+    given = [b"id", b"ab12", b"queue", b"normal", b"token", b"7", b"claimed_at", b"1000.5", b"fair", 0]
+    return Job.claimed([*given, b"fields", [value(name) for name in FIELDS]])
 
 
 def calling(*call: Any) -> Job:
@@ -63,7 +59,7 @@ def test_a_job_is_read_back_as_it_was_written() -> None:
     assert (job.id, job.queue, job.token) == ("ab12", "normal", "7")
     assert (job.label, job.letter, job.created_at) == ("vote-confirmation", "d1", new.created_at)
     assert (job.cause, job.ambiguous) == ("e1", True)
-    assert (job.attempts(), job.backoff(), job.charged()) == (5, Backoff(delay=1), 0)
+    assert (job.attempts, job.backoff, job.charged()) == (5, Backoff(delay=1), 0)
     assert job.function() is allowed
     assert job.arguments() == {"to": "ada@example.com"}
 
@@ -92,14 +88,14 @@ def test_rq_reads_the_hash_for_its_dashboard() -> None:
 
     job = RQJob.fetch(new.id, connection=connection, serializer=JSONSerializer)
 
-    assert (job.func_name, job.kwargs) == (path_of(allowed), {"to": "ada@example.com"})
+    assert (job.func_name, job.kwargs) == ("tests.allowed", {"to": "ada@example.com"})
     assert (job.origin, job.description, job.timeout) == ("normal", "vote-confirmation", 180)
     assert job.created_at is not None
     assert job.retries_left is None
 
 
 def test_a_compressed_call_is_read_too() -> None:
-    data = zlib.compress(json.dumps([path_of(allowed), None, [], {"to": "ada"}]).encode())
+    data = zlib.compress(json.dumps(["tests.allowed", None, [], {"to": "ada"}]).encode())
 
     job = claimed({"data": data})
 
@@ -107,7 +103,7 @@ def test_a_compressed_call_is_read_too() -> None:
 
 
 def test_only_a_registered_function_is_run() -> None:
-    job = calling(path_of(not_allowed), None, [], {})
+    job = calling("tests.not_allowed", None, [], {})
 
     with pytest.raises(MalformedJob, match=r"not_allowed', which no app .* registered"):
         job.function()
@@ -148,8 +144,8 @@ def test_a_call_has_keyword_arguments_only(call: tuple[Any, ...]) -> None:
 def test_a_strangers_plan_means_one_attempt(plan: str | bytes) -> None:
     job = claimed({"plan": plan})
 
-    assert job.attempts() == 1
-    assert job.backoff() == Backoff()
+    assert job.attempts == 1
+    assert job.backoff == Backoff()
 
 
 def test_only_charged_attempts_are_used_up() -> None:

@@ -8,19 +8,19 @@ import pytest
 from emailqueue import Backoff
 from emailqueue.conf import Settings
 from emailqueue.jobs.ends import End
-from emailqueue.jobs.job import Job
+from emailqueue.jobs.functions import DELIVER
+from emailqueue.jobs.job import Call, Job
 from emailqueue.jobs.outcome import BACK, LOST, SENT, Failure, Outcome
 from emailqueue.store import Settlement
 from emailqueue.worker.settlement import after_run, before_run
 
-DATA = json.dumps(["emailqueue.delivery.deliver.deliver", None, [], {"to": "ada@example.com"}]).encode()
+CALL = Call(function=DELIVER, arguments={"to": "ada@example.com"})
 CHARGED = {"kind": "retry", "charged": True}
 HELD_ONCE = {"kind": "wait", "charged": False, "times": 1}
 
 
 def job(**fields: Any) -> Job:
-    plan = {"attempts": fields.pop("attempts", 3), "backoff": Backoff().as_json()}
-    values = {"id": "ab12", "queue": "normal", "token": "7", "data": DATA, "plan": json.dumps(plan).encode(), **fields}
+    values = {"id": "ab12", "queue": "normal", "token": "7", "call": CALL, "attempts": 3, **fields}
     return Job(**values)
 
 
@@ -81,7 +81,7 @@ def test_the_last_attempt_that_fails_is_a_dead_letter_with_its_history() -> None
     assert [attempt["kind"] for attempt in record["history"]] == ["retry", "wait", "retry", "retry"]
     assert (record["job_id"], record["queue"], record["label"]) == ("ab12", "normal", "vote-confirmation")
     assert (record["function"], record["arguments"]) == (
-        "emailqueue.delivery.deliver.deliver",
+        DELIVER,
         {"to": "ada@example.com"},
     )
     assert (record["attempts"], record["backoff"]) == (3, Backoff().as_json())
@@ -106,7 +106,7 @@ def test_what_cannot_heal_is_a_dead_letter_at_once(end: End, reason: str) -> Non
 
 
 def test_a_job_that_cannot_be_read_dies_with_its_raw_bytes() -> None:
-    record = death(settled(job(data=b"\xff\0pickled"), failed(End.MALFORMED)))
+    record = death(settled(job(call=Call.read(b"\xff\0pickled")), failed(End.MALFORMED)))
 
     assert (record["function"], record["arguments"], record["raw"]) == ("", None, "�␀pickled")
 

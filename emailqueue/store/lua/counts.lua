@@ -1,0 +1,5 @@
+-- Return the figures.
+-- Result  JSON: see figures.lua
+-- Invariant  it writes nothing.
+-- needs: figures
+return cjson.encode(figures())
