@@ -100,17 +100,24 @@ class Options:
         arguments: dict[str, Any] = {"email_type": email_type, "to": to, "context": context}
         if self.language:
             arguments["language"] = self.language
+        job_id = fresh_id(key, arguments)
+        return self.job_of(DELIVER, arguments, job_id=job_id, label=email_type, keyed=key is not None)
+
+    def job_of(
+        self, function: str, arguments: Mapping[str, Any], *, job_id: str, label: str, keyed: bool = False
+    ) -> NewJob:
+        """Return the job that calls a function which sends a mail to the recipient `to` of its arguments."""
         return NewJob(
-            id=fresh_id(key, arguments),
+            id=job_id,
             queue=self.priority.queue,
-            function=DELIVER,
+            function=function,
             arguments=arguments,
             attempts=self.attempts,
             backoff=self.backoff,
-            label=email_type,
+            label=label,
             due=self.due,
-            keyed=key is not None,
-            domain=ascii_domain(to),
+            keyed=keyed,
+            domain=ascii_domain(str(arguments["to"])),
         )
 
 

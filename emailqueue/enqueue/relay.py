@@ -15,6 +15,7 @@ Redis before what Redis remembers is offered as ambiguous.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from itertools import takewhile
 
@@ -34,49 +35,31 @@ def relay(store: Store) -> int:
     """Offer rows to Redis, oldest first, and return how many jobs were new to it. Raises redis.RedisError."""
     if not OutboxRow.objects.exists():  # idle workers must cost Redis little
         return 0
-    state = store.outbox_state()
-    return _relay_and_keep(store, state) if get_settings().outbox == "always" else _relay_and_delete(store, state)
-
-
-def _relay_and_delete(store: Store, state: OutboxState) -> int:
-    """Offer each row and delete it."""
-    relayed = 0
-    while rows := _whose_turn_it_is(list(OutboxRow.objects.order_by("id")[:PIECE]), state):
-        answers = _offer(store, rows, state)
+    state, stay = store.outbox_state(), get_settings().outbox == "always"
+    relayed, position = 0, (state.position or 0) if stay else 0
+    while rows := list(takewhile(lambda row: _may_be_offered(row, state, stay=stay), _after(position))):
+        jobs = [row.new_job(ambiguous=row.pushed and in_doubt(row.created_at, state)) for row in rows]
+        answers = store.enqueue(jobs, relayed=True)
+        gone = [row.pk for row, answer in zip(rows, answers, strict=True) if answer is Added.ENDED or not stay]
         # Deleted last: killed in between, the rows are offered again, and their ids are known then.
-        OutboxRow.objects.filter(pk__in=[row.pk for row in rows]).delete()
-        relayed += answers.count(Added.NEW)
+        OutboxRow.objects.filter(pk__in=gone).delete()
+        if stay:
+            store.move_outbox_position(position, rows[-1].pk)
+        relayed, position = relayed + answers.count(Added.NEW), rows[-1].pk
     return relayed
 
 
-def _relay_and_keep(store: Store, state: OutboxState) -> int:
-    """Offer each row that was not offered yet, and delete those whose jobs have ended."""
-    relayed, position = 0, state.position or 0
-    while True:
-        page = OutboxRow.objects.filter(pk__gt=position).order_by("pk")[:PIECE]
-        # Not beyond a young one: it would be passed over.
-        rows = _whose_turn_it_is(list(takewhile(lambda row: row.created_at < state.now - YOUNG, page)), state)
-        if not rows:
-            return relayed
-        answers = _offer(store, rows, state)
-        ended = [row.pk for row, answer in zip(rows, answers, strict=True) if answer is Added.ENDED]
-        OutboxRow.objects.filter(pk__in=ended).delete()
-        relayed += answers.count(Added.NEW)
-        store.move_outbox_position(position, rows[-1].pk)
-        position = rows[-1].pk
-
-
 def in_doubt(written: datetime, state: OutboxState) -> bool:
-    """Whether what was written then may have been sent without Redis remembering it."""
+    """Return whether what was written then may have been sent without Redis remembering it."""
     return written < max(state.since, state.now - MEMORY)
 
 
-def _whose_turn_it_is(rows: list[OutboxRow], state: OutboxState) -> list[OutboxRow]:
-    if state.now - state.since > SETTLING:
-        return rows
-    return list(takewhile(lambda row: not (row.pushed and row.created_at < state.since), rows))
+def _after(position: int) -> Iterable[OutboxRow]:
+    return OutboxRow.objects.filter(pk__gt=position).order_by("pk")[:PIECE]
 
 
-def _offer(store: Store, rows: list[OutboxRow], state: OutboxState) -> list[Added]:
-    jobs = [row.new_job(ambiguous=row.pushed and in_doubt(row.created_at, state)) for row in rows]
-    return store.enqueue(jobs, relayed=True)
+def _may_be_offered(row: OutboxRow, state: OutboxState, *, stay: bool) -> bool:
+    """Return whether it is the row's turn; if not, it is not that of the rows behind it either."""
+    if stay and row.created_at >= state.now - YOUNG:
+        return False
+    return state.now - state.since > SETTLING or not row.pushed or row.created_at >= state.since

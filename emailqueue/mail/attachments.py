@@ -34,9 +34,10 @@ class KeptFilesQuerySet(models.QuerySet["KeptFiles"]):
         """Store that these jobs need the files of `names`. A job that is queued again needs those, too."""
         ids = list(job_ids)
         for row in self.filter(job_id__in=ids):
-            all_names = [*row.names, *(name for name in names if name not in row.names)]
             # Not save(), which fails where the sweep has just deleted the row.
-            self.filter(pk=row.pk).update(names=all_names, ended=False, created_at=timezone.now())
+            self.filter(pk=row.pk).update(
+                names=list(dict.fromkeys([*row.names, *names])), ended=False, created_at=timezone.now()
+            )
         rows = [KeptFiles(job_id=job_id, message=message, names=list(names)) for job_id in ids]
         self.bulk_create(rows, batch_size=500, ignore_conflicts=True)
 

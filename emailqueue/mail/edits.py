@@ -8,7 +8,6 @@ from typing import Any
 
 from django.utils.encoding import punycode
 
-from emailqueue.conf import get_settings
 from emailqueue.enqueue.call import valid_address
 from emailqueue.enqueue.staging import fresh_id
 from emailqueue.jobs.job import NewJob
@@ -29,19 +28,18 @@ def is_built(arguments: Mapping[str, Any]) -> bool:
     return "wire" in arguments.get("message", ())
 
 
-def edited_job(arguments: Mapping[str, Any], to: Any, *, priority: Priority | int | str | None, **plan: Any) -> NewJob:
+def edited_job(arguments: Mapping[str, Any], to: Any, **options: Any) -> NewJob:
     """
     Return the job of the same message for a recipient who may be another. Raises InvalidAddress or InvalidPriority.
 
     The new address takes the place of the old one in the headers. Date and Message-ID stay: it is the same message.
-    `plan`: attempts and backoff, see message_job().
+    `options`: see Options.parse().
     """
     if to != arguments["to"]:
         local, _at, domain = valid_address(to).rpartition("@")
         new = f"{local}@{punycode(domain)}"  # formataddr() takes ASCII only
         arguments = {**arguments, "to": new, "message": _readdressed(arguments["message"], arguments["to"], new)}
-    urgency = get_settings().backend_priority if priority is None else Priority.parse(priority)
-    return message_job(arguments, id=fresh_id(None, arguments), priority=urgency, **plan)
+    return message_job(arguments, job_id=fresh_id(None, arguments), **options)
 
 
 def split(arguments: Mapping[str, Any], *, priority: Priority | None) -> list[NewJob]:

@@ -15,10 +15,9 @@ from django.conf import settings as django_settings
 from django.core.mail import EmailMessage
 
 from emailqueue.conf import get_settings
-from emailqueue.enqueue.call import ascii_domain
+from emailqueue.enqueue.call import Options
 from emailqueue.enqueue.staging import fresh_id
 from emailqueue.errors import InvalidMessage
-from emailqueue.jobs.backoff import Backoff
 from emailqueue.jobs.functions import DELIVER_MESSAGE
 from emailqueue.jobs.job import NewJob
 from emailqueue.jobs.priority import Priority
@@ -69,7 +68,9 @@ class Prepared:
             return entry
 
         message = replaced(self.parts, put)
-        jobs = [message_job(arguments, id=job_id, priority=self.priority) for job_id, arguments in self._calls(message)]
+        jobs = [
+            message_job(arguments, job_id=job_id, priority=self.priority) for job_id, arguments in self._calls(message)
+        ]
         if kept:
             KeptFiles.objects.note([job.id for job in jobs], message=self.id, names=kept)
         return jobs
@@ -118,26 +119,10 @@ def prepare(message: EmailMessage, *, priority: Priority | None = None, apart: b
     )
 
 
-def message_job(
-    arguments: Mapping[str, Any],
-    *,
-    id: str,  # noqa: A002 - as NewJob has it
-    priority: Priority,
-    attempts: int | None = None,
-    backoff: Backoff | Mapping[str, Any] | None = None,
-) -> NewJob:
-    """Return the job that calls deliver_message."""
-    settings = get_settings()
-    return NewJob(
-        id=id,
-        queue=priority.queue,
-        function=DELIVER_MESSAGE,
-        arguments=arguments,
-        attempts=settings.attempts if attempts is None else attempts,
-        backoff=settings.backoff if backoff is None else Backoff.parse(backoff),
-        label=MESSAGE,
-        domain=ascii_domain(str(arguments["to"])),
-    )
+def message_job(arguments: Mapping[str, Any], *, job_id: str, **options: Any) -> NewJob:
+    """Return the job that calls deliver_message. `options`: see Options.parse()."""
+    call = Options.parse(default=get_settings().backend_priority, **options)
+    return call.job_of(DELIVER_MESSAGE, arguments, job_id=job_id, label=MESSAGE)
 
 
 def _priority(headers: Mapping[str, str]) -> Priority | None:

@@ -25,8 +25,6 @@ from emailqueue.mail.unfolded import unfold
 
 PARTS = ("subject", "text_body", "html_body")
 """The blocks of a template that make up a message."""
-ONE_CLICK = "List-Unsubscribe=One-Click"
-"""Value of List-Unsubscribe-Post (RFC 8058, section 3.1)."""
 
 
 def render(
@@ -51,13 +49,19 @@ def render(
     context = email_type.decoded(context)
     # Whatever is active here: the worker's language, or that of the staff who look at a preview.
     with translation.override(language_of(email_type, to, context, called=language)):
-        message = _new_message(
-            email_type, to, {"unsubscribe_url": unsubscribe_url, **context}, message_id=message_id, now=now
+        message = TemplatedEmail(
+            template_name=email_type.template,
+            context={"email_type": email_type.name, "recipient": to, "unsubscribe_url": unsubscribe_url, **context},
+            to=[to],
+            from_email=email_type.from_email or None,
+            reply_to=list(email_type.reply_to),
+            headers={
+                "Message-ID": message_id,
+                "Date": format_datetime(now or datetime.now(UTC)),
+                "Auto-Submitted": "auto-generated",  # RFC 3834 section 5: nobody's holiday notice answers it
+                **_unsubscribe_headers(unsubscribe_url),
+            },
         )
-        if unsubscribe_url:
-            message.extra_headers["List-Unsubscribe"] = f"<{unsubscribe_url}>"
-            if unsubscribe_url.startswith("https:"):  # RFC 8058, section 3.1
-                message.extra_headers["List-Unsubscribe-Post"] = ONE_CLICK
         message.render()
         for attachment in email_type.attachments(context) if email_type.attachments else ():
             message.attach(*attachment)
@@ -73,27 +77,15 @@ def language_of(email_type: EmailType, to: str, context: Mapping[str, Any], *, c
         return settings.LANGUAGE_CODE
 
 
-def _new_message(
-    email_type: EmailType, to: str, context: Mapping[str, Any], *, message_id: str, now: datetime | None
-) -> TemplatedEmail:
-    return TemplatedEmail(
-        template_name=email_type.template,
-        context={"email_type": email_type.name, "recipient": to, **context},
-        to=[to],
-        from_email=email_type.from_email or None,
-        reply_to=list(email_type.reply_to),
-        headers={
-            "Message-ID": message_id,
-            "Date": format_datetime(now or datetime.now(UTC)),
-            "Auto-Submitted": "auto-generated",  # RFC 3834 section 5: nobody's holiday notice answers it
-        },
-    )
-
-
 def message_id(job_id: str) -> str:
     """Return the Message-ID of a job: always the same, so that receivers recognize a mail that was sent twice."""
     domain = parseaddr(settings.DEFAULT_FROM_EMAIL)[1].rpartition("@")[2] or "localhost"
     return f"<{job_id}@{domain}>"
+
+
+def _unsubscribe_headers(url: str) -> dict[str, str]:
+    one_click = {"List-Unsubscribe-Post": "List-Unsubscribe=One-Click"} if url.startswith("https:") else {}
+    return {"List-Unsubscribe": f"<{url}>", **one_click} if url else {}  # RFC 8058, section 3.1
 
 
 class TemplatedEmail(BaseEmailMessage):  # type: ignore[misc]  # django-templated-mail ships no types
@@ -161,21 +153,16 @@ class _RecordingBlocks(BlockContext):
 
     def add_blocks(self, blocks: Mapping[str, BlockNode]) -> None:
         # Templates are cached and shared by threads, so their nodes are wrapped, never changed.
-        super().add_blocks({name: self._recording(block) for name, block in blocks.items()})
-
-    def _recording(self, block: BlockNode) -> BlockNode:
-        if block.name not in PARTS:
-            return block
-        return BlockNode(block.name, _RecordingNodes(block.nodelist, part=block.name, rendered=self.rendered))
+        parts = {name: _RecordingNodes(blocks[name].nodelist, name, self.rendered) for name in PARTS if name in blocks}
+        super().add_blocks({**blocks, **{name: BlockNode(name, nodes) for name, nodes in parts.items()}})
 
 
 class _RecordingNodes(NodeList):
     """The content of a part: rendered as plain text unless it is the HTML, and kept."""
 
-    def __init__(self, nodes: Iterable[Node], *, part: str, rendered: dict[str, str]) -> None:
+    def __init__(self, nodes: Iterable[Node], part: str, rendered: dict[str, str]) -> None:
         super().__init__(nodes)
-        self.part = part
-        self.rendered = rendered
+        self.part, self.rendered = part, rendered
 
     def render(self, context: Context) -> SafeString:
         autoescape = context.autoescape
