@@ -39,7 +39,10 @@ UNLISTED = ("arguments", "raw", "rendered", "smtp_reply", "edits", "backoff", "d
 """Columns that may be long and that the list does not show."""
 
 OUTCOME = ["discard_reason", "closed_at", "retried_job_id", "edits_of_the_retry", "retry_of"]
-JOB = ["status", "job_id", "label", "recipient", "queue", "function", "created_at", "dead_lettered_at"]
+JOB = [
+    "status", "job_id", "label", "recipient", "queue", "function", "created_at", "dead_lettered_at",
+    "attempts_charged", "attempts_allowed", "waits",
+]  # fmt: skip
 
 
 def _requires(permission: str) -> Callable[[Any, HttpRequest], bool]:
@@ -124,11 +127,7 @@ class DeadLetterAdmin(ReadOnlyAdmin[DeadLetter]):
         hidden = "" if may(request.user, "view_body") else "edits_of_the_retry"
         outcome = [name for name in OUTCOME if name != hidden]
         ended = obj and (obj.redrives or obj.retried_job_id or obj.closed_at)
-        return [
-            *([(None, {"fields": outcome})] if ended else []),
-            (_("Job"), {"fields": JOB}),
-            (_("Attempts"), {"fields": ["attempts_charged", "attempts_allowed", "waits"]}),
-        ]
+        return [*([(None, {"fields": outcome})] if ended else []), (_("Job"), {"fields": JOB})]
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
