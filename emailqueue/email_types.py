@@ -5,21 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from email.utils import getaddresses
+from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, Unpack
 
-from django.core.exceptions import ValidationError
-from django.core.validators import validate_email
-
 from emailqueue.conf import get_settings
-from emailqueue.enqueue.call import Common, Options, PerCall, valid_address
+from emailqueue.enqueue.call import Common, Options, PerCall
 from emailqueue.enqueue.submit import submit
 from emailqueue.errors import InvalidAddress, InvalidContext, MissingContext, TooManyRecipients, UnknownEmailType
 from emailqueue.jobs.job import NewJob, new_id
 from emailqueue.jobs.priority import Priority
-from emailqueue.schema.kinds import Kind, Misfit, Unsupported, Url, fields_of, is_object, obstacle
-from emailqueue.schema.shape import DataclassInstance, Kinds, Shape, kind_of, shape_of
+from emailqueue.schema.address import is_mailbox, valid_address
+from emailqueue.schema.fields import is_object
+from emailqueue.schema.schema import DataclassInstance, Schema
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar  # typing's own has a default from Python 3.13 on
@@ -30,7 +28,7 @@ else:
 
     C = TypeVar("C")
 
-__all__ = ["Attachment", "EmailType", "Url", "email_types", "get_email_type", "register"]
+__all__ = ["Attachment", "EmailType", "email_types", "get_email_type", "register"]
 
 Attachment = tuple[str, str | bytes, str | None]
 """File name, content and MIME type; None: by the file name."""
@@ -41,7 +39,7 @@ Recipient: TypeAlias = str | tuple[str, Mapping[str, Any] | C]
 MAX_RECIPIENTS = 100_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)  # without slots: a cached property needs a place
 class EmailType(Generic[C]):
     """
     One kind of e-mail: its template, its default priority and the context that it takes.
@@ -62,10 +60,10 @@ class EmailType(Generic[C]):
     context: type[C] | None = None
     """Dataclass of the context. Its fields hold what docs/types.md lists; those without a default are needed."""
 
-    needed: Mapping[str, Kinds] = field(default_factory=dict)
-    """Fields that every mail of this type must have, with the type or types of each."""
+    needed: Mapping[str, Any] = field(default_factory=dict)
+    """Fields that every mail of this type must have, with the type of each, or a tuple of types."""
 
-    optional: Mapping[str, Kinds] = field(default_factory=dict)
+    optional: Mapping[str, Any] = field(default_factory=dict)
     """Fields that may be absent or None, with the type of each."""
 
     defaults: Mapping[str, str] = field(default_factory=dict)
@@ -101,7 +99,7 @@ class EmailType(Generic[C]):
             raise TypeError(f"reply_to of {self.name!r} is {self.reply_to!r}. Use a list of addresses.")
         self._check_addresses("reply_to", self.reply_to)
         self._check_addresses("from_email", [self.from_email] if self.from_email else [])
-        self.shape()
+        _ = self.schema  # which refuses types that JSON cannot carry
 
     def queue(
         self, to: str, context: Mapping[str, Any] | C, *, using: str | None = None, **options: Unpack[PerCall]
@@ -178,7 +176,7 @@ class EmailType(Generic[C]):
         """
         if isinstance(recipients, str | bytes):
             raise InvalidAddress(f"recipients is {recipients!r}. Use a list of addresses or of (address, own context).")
-        common = self.fields_of(context)
+        common = self.schema.given(context)
         pairs: list[tuple[str, Mapping[str, Any]]] = []
         for recipient in recipients:
             if len(pairs) == MAX_RECIPIENTS:
@@ -188,34 +186,17 @@ class EmailType(Generic[C]):
             if isinstance(recipient, str):
                 pairs.append((recipient, common))
             elif _is_pair(recipient):
-                pairs.append((recipient[0], {**common, **self.own_fields_of(recipient[1])}))
+                pairs.append((recipient[0], {**common, **self._own(recipient[1])}))
             else:
                 raise InvalidAddress(
                     f"{recipient!r} is no recipient. Use an address or a tuple (address, own context)."
                 )
         return pairs
 
-    def shape(self) -> Shape:
-        """Return the fields of the context."""
-        if self.context:
-            return shape_of(self.context)
-        return Shape(needed=self._kinds(self.needed), optional=self._kinds(self.optional))
-
-    def fields_of(self, context: Mapping[str, Any] | C) -> Mapping[str, Any]:
-        """Return the fields of a mapping, or of an object of the type's dataclass. Raises InvalidContext."""
-        if isinstance(context, Mapping):
-            return context
-        if self.context and isinstance(context, self.context):
-            return fields_of(context)
-        use = f"an object of {self.context.__name__} or " if self.context else ""
-        raise InvalidContext(
-            f"The context of {self.name!r} is {context!r}. Use {use}a mapping of field names to values."
-        )
-
-    def own_fields_of(self, context: Mapping[str, Any] | C) -> Mapping[str, Any]:
-        """Return what a recipient's own context overlays: of an object, fields that differ from their default."""
-        fields = self.fields_of(context)
-        return fields if fields is context else self.shape().said(context)
+    @cached_property
+    def schema(self) -> Schema:
+        """The fields of the context."""
+        return Schema.of(self.context, self.needed, self.optional, name=self.name, noun="context", error=InvalidContext)
 
     def complete(self, context: Mapping[str, Any] | C, *, frontend_url: str) -> dict[str, Any]:
         """
@@ -224,61 +205,26 @@ class EmailType(Generic[C]):
         Raises MissingContext for a needed field that is absent, InvalidContext for an unknown
         field, a value of the wrong type, one that JSON cannot carry or one that holds NUL.
         """
-        fields, shape = self.fields_of(context), self.shape()
-        self._refuse_unknown(fields, shape)
-        given = shape.filled(fields)
+        given = self.schema.fields.filled(self.schema.known(context))
         given |= self._built(given, frontend_url)
-        if missing := shape.missing(given):
+        if missing := self.schema.fields.missing(given):
             raise MissingContext(self._missing(missing))
-        encoded = self._encoded(given)
-        for key, value in encoded.items():
-            if reason := obstacle(value):
-                raise InvalidContext(f"{key!r} of {self.name!r} {reason}")
-        return encoded
-
-    def carried(self, fields: Mapping[str, Any]) -> dict[str, Any]:
-        """Return some fields as JSON carries them, and None as it is. Raises InvalidContext for other types."""
-        given = {key: value for key, value in fields.items() if value is not None}
-        return {**fields, **self._encoded(given)}
-
-    def decoded(self, carried: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what complete() gave, with dates, numbers and the like as the types of their fields."""
-        try:
-            return self.shape().decode(self.fields_of(carried))
-        except Misfit as error:
-            raise InvalidContext(f"{error.where!r} of {self.name!r} {error}") from None
+        return self.schema.encode(given)
 
     def _checked(self, to: str, context: Mapping[str, Any] | C) -> tuple[str, dict[str, Any]]:
         return valid_address(to), self.complete(context, frontend_url=get_settings().frontend_url)
 
-    def _encoded(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        try:
-            return self.shape().encode(given)
-        except Misfit as error:
-            raise InvalidContext(f"{error.where!r} of {self.name!r} {error}") from None
-        except RecursionError:
-            raise InvalidContext(f"The context of {self.name!r} holds itself, which JSON cannot carry.") from None
-
-    def _kinds(self, described: Mapping[str, Kinds]) -> dict[str, Kind]:
-        try:
-            return {key: kind_of(kinds) for key, kinds in described.items()}
-        except Unsupported as error:
-            raise TypeError(f"A field of {self.name!r} {error}") from None
+    def _own(self, context: Mapping[str, Any] | C) -> Mapping[str, Any]:
+        fields = self.schema.given(context)
+        return fields if fields is context else self.schema.fields.set_in(context)
 
     def _check_addresses(self, field_name: str, addresses: Sequence[str]) -> None:
         for address in addresses:
-            if not _is_sender(address):
+            if not is_mailbox(address):
                 raise ValueError(
                     f"{field_name} of {self.name!r} holds {address!r}. Use one address such as 'help@example.com' or "
                     "'The Shop <help@example.com>'; a name with a comma stands in double quotes."
                 )
-
-    def _refuse_unknown(self, context: Mapping[str, Any], shape: Shape) -> None:
-        if unknown := shape.unknown(context):
-            known = [*shape.needed, *shape.optional]
-            raise InvalidContext(
-                f"{self.name!r} takes no {', '.join(map(repr, unknown))} in its context. It takes {', '.join(known)}."
-            )
 
     def _built(self, given: Mapping[str, Any], frontend_url: str) -> dict[str, str]:
         built = {}
@@ -291,21 +237,9 @@ class EmailType(Generic[C]):
         return built
 
     def _missing(self, missing: list[str]) -> str:
-        text = f"{self.name!r} needs {', '.join(map(repr, missing))} in its context."
+        text = self.schema.needs(missing)
         forms = [f"{key} is built from {self.defaults[key]}" for key in missing if key in self.defaults]
         return f"{text} ({'; '.join(forms)}.)" if forms else text
-
-
-def _is_sender(address: Any) -> bool:
-    """Return whether it is one address, with or without a name before it."""
-    if not isinstance(address, str) or "\n" in address or "\r" in address:
-        return False
-    mailboxes = [mailbox for _name, mailbox in getaddresses([address])]
-    try:
-        validate_email("".join(mailboxes))
-    except ValidationError:
-        return False
-    return len(mailboxes) == 1
 
 
 def _is_pair(recipient: Any) -> bool:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from emailqueue import EmailType, Priority, register
-from emailqueue.email_types import Url
+from emailqueue.schema import Link
 
 VOTE_CONFIRMATION = register(
     EmailType(
         name="vote-confirmation",
         template="events/vote-confirmation.html",
         priority=Priority.NORMAL,
-        needed={"model_name": str, "profile_url": Url},
+        needed={"model_name": str, "profile_url": Link},
         optional={"model_id": (str, int)},
         defaults={"profile_url": "{frontend_url}/models/{model_id}"},
         sample={"model_name": "Aurora", "profile_url": "https://example.com/models/7"},
@@ -22,7 +22,7 @@ PROGRESS_UPDATE = register(
         template="events/progress-update.html",
         priority=Priority.LOW,
         needed={"model_name": str, "vote_count": int, "milestone": (int, str)},
-        optional={"profile_url": Url},
+        optional={"profile_url": Link},
         sample={
             "model_name": "Aurora",
             "vote_count": 1003,
@@ -37,7 +37,7 @@ RANK_UPDATE = register(
         template="events/rank-update.html",
         priority=Priority.CRITICAL,
         needed={"model_name": str, "rank_position": int, "previous_rank": int, "vote_count": int},
-        optional={"profile_url": Url},
+        optional={"profile_url": Link},
         sample={"model_name": "Aurora", "rank_position": 3, "previous_rank": 7, "vote_count": 1003},
     )
 )
@@ -46,7 +46,7 @@ REWARD_DELIVERY = register(
         name="reward-delivery",
         template="events/reward-delivery.html",
         priority=Priority.HIGH,
-        needed={"reward_name": str, "claim_url": Url},
+        needed={"reward_name": str, "claim_url": Link},
         optional={"reward_value": (str, float)},
         defaults={"claim_url": "{frontend_url}/rewards"},
         sample={
@@ -62,7 +62,7 @@ REFERRAL_JOIN = register(
         template="events/referral-join.html",
         priority=Priority.LOW,
         needed={"user_name": str},
-        optional={"referrer_name": str, "referral_url": Url},
+        optional={"referrer_name": str, "referral_url": Link},
         sample={"user_name": "Ada", "referrer_name": "Grace", "referral_url": "https://example.com/join?ref=ADA"},
     )
 )

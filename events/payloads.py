@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from emailqueue.events.field_types import Address, Link
+from emailqueue.schema import Address, Link
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,10 +14,10 @@ from django.utils.translation import ngettext
 
 from emailqueue.admin.base import QueueAdmin
 from emailqueue.email_types import email_types
-from emailqueue.enqueue.call import valid_address
 from emailqueue.errors import InvalidAddress
 from emailqueue.models import Subscription
 from emailqueue.models.subscription import ALL_TYPES, address_key
+from emailqueue.schema.address import valid_address
 
 if TYPE_CHECKING:
     ModelForm = forms.ModelForm[Subscription]

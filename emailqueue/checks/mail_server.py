@@ -18,9 +18,9 @@ from django.utils import timezone
 from emailqueue.conf import Settings
 from emailqueue.delivery.mailers import has_mailers, new_backend
 from emailqueue.delivery.smtp import Mailer
-from emailqueue.enqueue.call import valid_address
 from emailqueue.errors import InvalidAddress
 from emailqueue.jobs.ends import End
+from emailqueue.schema.address import valid_address
 from emailqueue.verdict.judge import judge, sentence
 
 PATIENCE = 10.0

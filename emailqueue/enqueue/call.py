@@ -7,15 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Self, TypedDict
 
-from django.core.exceptions import ValidationError
-from django.core.validators import validate_email
 from django.utils import translation
-from django.utils.encoding import punycode
 
 from emailqueue.conf import get_settings
 from emailqueue.enqueue.staging import fresh_id
 from emailqueue.errors import (
-    InvalidAddress,
     InvalidAttempts,
     InvalidIdempotencyKey,
     InvalidLanguage,
@@ -25,6 +21,7 @@ from emailqueue.jobs.backoff import Backoff
 from emailqueue.jobs.functions import DELIVER
 from emailqueue.jobs.job import NewJob
 from emailqueue.jobs.priority import Priority
+from emailqueue.schema.address import ascii_domain
 
 MAX_ATTEMPTS = 100
 
@@ -119,31 +116,6 @@ class Options:
             keyed=keyed,
             domain=ascii_domain(str(arguments["to"])),
         )
-
-
-def valid_address(address: Any) -> str:
-    """Return `address` when it is one plain e-mail address, without a display name. Raises InvalidAddress."""
-    if not isinstance(address, str):
-        raise InvalidAddress(f"{address!r} is not an e-mail address. Use a string such as 'ada@example.com'.")
-    if "\n" in address or "\r" in address:
-        raise InvalidAddress(f"The address {address!r} holds a line break, which would forge mail headers.")
-    try:
-        validate_email(address)
-        punycode(address.rpartition("@")[2])  # the validator lets domains pass that no server can be told
-    except (ValidationError, UnicodeError):
-        raise InvalidAddress(
-            f"{address!r} is not an e-mail address. Use one plain address such as 'ada@example.com'."
-        ) from None
-    return address
-
-
-def ascii_domain(address: str) -> str:
-    """Return the domain of an address as NewJob.domain has it; empty where there is none."""
-    domain = address.rpartition("@")[2] if "@" in address else ""
-    try:
-        return punycode(domain).lower()
-    except UnicodeError:  # a dead letter may hold any address
-        return ""
 
 
 def due(*, delay: Any = None, at: Any = None) -> str:

@@ -96,10 +96,10 @@ def _check_recipient(to: To, *, subscriber: str, topic: Topic) -> None:
     if callable(to):
         return
     _require([to], subscriber=subscriber, topic=topic)
-    kind = topic.schema.types[to]
-    if kind.misfit("ada@example.com") and kind.misfit(["ada@example.com"]):
+    kind = topic.schema.fields.types[to]
+    if not kind.takes("ada@example.com") and not kind.takes(["ada@example.com"]):
         raise InvalidSubscriber(
-            f"{subscriber!r} takes its recipients from {to!r} of {topic.name!r}, which is {kind.words}. Use a field "
+            f"{subscriber!r} takes its recipients from {to!r} of {topic.name!r}, which is {kind.must_be}. Use a field "
             "with an e-mail address or a list of them, or a function of the event."
         )
 
@@ -110,10 +110,9 @@ def _context(
     """Return a function as it is, and anything else as a mapping of context to payload. Raises InvalidSubscriber."""
     if callable(context):
         return context
-    shape = email_type.shape()
-    takes = [*shape.needed, *shape.optional]
+    takes, needed = email_type.schema.fields.types, email_type.schema.fields.needed
     if context is None:
-        context = [field for field in takes if field in topic.schema.types]
+        context = [field for field in takes if field in topic.schema.fields.types]
     named = [context] if isinstance(context, str) else context
     fields = dict(named) if isinstance(named, Mapping) else {field: field for field in named}
     _require(fields.values(), subscriber=subscriber, topic=topic)
@@ -122,7 +121,7 @@ def _context(
             f"{subscriber!r} has {', '.join(map(repr, unknown))} in its context, which the e-mail type does not take. "
             f"It takes {', '.join(takes)}."
         )
-    if missing := [field for field in shape.needed if field not in fields and field not in email_type.defaults]:
+    if missing := [field for field in needed if field not in fields and field not in email_type.defaults]:
         raise InvalidSubscriber(
             f"{subscriber!r} has no {', '.join(map(repr, missing))} in its context, which the e-mail type needs. Pass "
             "context={...}, a mapping of such fields to fields of the payload, or a function of the event."
@@ -131,8 +130,8 @@ def _context(
 
 
 def _require(fields: Iterable[str], *, subscriber: str, topic: Topic) -> None:
-    if unknown := [field for field in fields if field not in topic.schema.types]:
+    if unknown := [field for field in fields if field not in topic.schema.fields.types]:
         raise InvalidSubscriber(
             f"{subscriber!r} asks for {', '.join(map(repr, unknown))}, which {topic.name!r} has not. "
-            f"It has {', '.join(topic.schema.types)}."
+            f"It has {', '.join(topic.schema.fields.types)}."
         )

@@ -48,7 +48,7 @@ class Event:
         if not name.startswith("__") and name not in self.__slots__:
             if name in self.payload:
                 return self.payload[name]
-            if name in get_topic(self.topic).schema.types:
+            if name in get_topic(self.topic).schema.fields.types:
                 return None
             raise AttributeError(f"{self.topic!r} has no {name!r}. It has {', '.join(self.payload)}.")
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")

@@ -68,16 +68,16 @@ def parse_filter(when: When, *, subscriber: str, topic: Topic) -> Filter:
 
 
 def _wanted(name: str, values: object, *, subscriber: str, topic: Topic) -> tuple[Any, ...]:
-    if name not in topic.schema.types:
+    if name not in topic.schema.fields.types:
         raise InvalidSubscriber(
             f"The filter of {subscriber!r} asks for {name!r}, which {topic.name!r} has not. "
-            f"It has {', '.join(topic.schema.types)}."
+            f"It has {', '.join(topic.schema.fields.types)}."
         )
     alternatives = _listed(values)
     if not alternatives:
         raise InvalidSubscriber(f"The filter of {subscriber!r} would skip every event: it has no value for {name!r}.")
     try:
-        return tuple(topic.schema.checked_value(name, value) for value in alternatives)
+        return tuple(topic.schema.decode(topic.schema.encode({name: value}))[name] for value in alternatives)
     except InvalidPayload as error:
         raise InvalidSubscriber(f"The filter of {subscriber!r} would skip every event: {error}") from error
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from emailqueue.conf import get_settings
 from emailqueue.enqueue.staging import present_staging
 from emailqueue.events.asynchronous import awaited
@@ -69,6 +71,7 @@ def _call(name: str, event: Event) -> str:
 
 def call_subscriber(receiver: Receiver, event: Event, *, topic: Topic) -> str:
     """Call a receiver with an event that it wants, and return why it does not; empty when it was called."""
+    event = replace(event, payload=topic.schema.decode(event.payload))
     if isinstance(receiver, Subscription) and receiver.filter and (reason := receiver.filter.mismatch(event)):
         return reason
     awaited(receiver(signal=topic, sender=topic.payload, event=event))

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 import weakref
 from collections.abc import Callable, Mapping
+from dataclasses import is_dataclass
 from types import MappingProxyType
 from typing import Any
 
 from django.dispatch import Signal
 
-from emailqueue.events.errors import UnknownTopic
-from emailqueue.events.schema import Schema
+from emailqueue.events.errors import InvalidPayload, UnknownTopic
+from emailqueue.schema.schema import Schema
 
 Receiver = Callable[..., object]
 _registry: dict[str, Topic] = {}
@@ -23,7 +24,8 @@ class Topic(Signal):
 
     Receivers connect as to any signal and are called by a worker with signal, sender (that dataclass) and
     event. Define topics where the web and the workers import them. Raises ValueError for a name that is
-    taken or is not made of lower-case words and dots, and for a payload that is no dataclass.
+    taken or is not made of lower-case words and dots, and for a payload that is no dataclass; TypeError for a
+    field of a type that JSON cannot carry.
     """
 
     def __init__(self, name: str, *, payload: type) -> None:
@@ -32,7 +34,9 @@ class Topic(Signal):
             raise ValueError(f"{name!r} cannot name a topic. Use lower-case words and dots: 'order.shipped'.")
         self.name = name
         self.payload = payload
-        self.schema = Schema.of(payload, topic=name)
+        if not is_dataclass(payload):
+            raise ValueError(f"{payload!r} cannot describe a payload. Use a frozen, keyword-only dataclass.")
+        self.schema = Schema.of(payload, name=name, noun="payload", error=InvalidPayload)
         if _registry.setdefault(name, self) is not self:
             raise ValueError(f"The topic {name!r} exists already, for {_registry[name].payload!r}.")
 
@@ -45,7 +49,11 @@ class Topic(Signal):
 
         Defaults are filled in, fields that are None are left out. Raises InvalidPayload.
         """
-        return self.schema.checked(payload)
+        given = self.schema.known(payload)
+        if missing := self.schema.fields.missing(given):
+            raise InvalidPayload(self.schema.needs(missing))
+        defaults = {name: make() for name, make in self.schema.fields.defaults.items() if name not in given}
+        return {name: value for name, value in self.schema.encode({**given, **defaults}).items() if value is not None}
 
     def live_receivers(self) -> list[Receiver]:
         """Return the receivers of an event: synchronous ones, then asynchronous ones, as they were connected."""

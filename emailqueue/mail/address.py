@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from email.utils import getaddresses
 from typing import Any
 
-from emailqueue.enqueue.call import ascii_domain
 from emailqueue.errors import InvalidAddress
+from emailqueue.schema.address import ascii_domain
 
 
 def plain_address(address: Any) -> str:

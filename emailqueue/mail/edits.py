@@ -8,13 +8,13 @@ from typing import Any
 
 from django.utils.encoding import punycode
 
-from emailqueue.enqueue.call import valid_address
 from emailqueue.enqueue.staging import fresh_id
 from emailqueue.jobs.job import NewJob
 from emailqueue.jobs.priority import Priority
 from emailqueue.mail.message_json import Parts
 from emailqueue.mail.messages import is_whole, recipients_of
 from emailqueue.mail.prepare import message_job
+from emailqueue.schema.address import valid_address
 
 
 def editable_of(arguments: Mapping[str, Any] | None) -> list[str]:

@@ -46,7 +46,7 @@ def render(
     EmptyMessage, InvalidContext for values that do not fit the type, and whatever Django raises for a template that
     is missing or wrong.
     """
-    context = email_type.decoded(context)
+    context = email_type.schema.decode(email_type.schema.given(context))
     # Whatever is active here: the worker's language, or that of the staff who look at a preview.
     with translation.override(language_of(email_type, to, context, called=language)):
         message = TemplatedEmail(

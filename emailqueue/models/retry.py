@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from emailqueue.email_types import get_email_type
-from emailqueue.enqueue.call import ascii_domain, language_still_there
+from emailqueue.enqueue.call import language_still_there
 from emailqueue.errors import NotRetryable
 from emailqueue.jobs.backoff import Backoff
 from emailqueue.jobs.functions import function_named
@@ -15,6 +15,7 @@ from emailqueue.jobs.job import NewJob
 from emailqueue.jobs.priority import Priority
 from emailqueue.mail.edits import editable_of, edited_job
 from emailqueue.mail.messages import MESSAGE
+from emailqueue.schema.address import ascii_domain
 
 if TYPE_CHECKING:
     from emailqueue.models.dead_letter import DeadLetter

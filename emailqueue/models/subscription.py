@@ -15,8 +15,8 @@ from django.utils.encoding import iri_to_uri, punycode
 from django.utils.translation import gettext_lazy as _
 
 from emailqueue.conf import get_settings
-from emailqueue.enqueue.call import ascii_domain
 from emailqueue.errors import NoUnsubscribePage
+from emailqueue.schema.address import ascii_domain
 
 ALL_TYPES = ""
 

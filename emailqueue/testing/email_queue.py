@@ -20,7 +20,7 @@ from emailqueue.enqueue.submit import absence
 from emailqueue.jobs.job import Job
 from emailqueue.jobs.priority import Priority
 from emailqueue.redis import standing_in
-from emailqueue.schema.shape import Context
+from emailqueue.schema.schema import Context
 from emailqueue.testing.commits import Commits
 from emailqueue.testing.drainer import Drained, Drainer
 from emailqueue.testing.own_backend import own_queue_backend

@@ -57,9 +57,9 @@ def test_each_topic_has_a_row_and_each_row_is_a_topic() -> None:
 
 @pytest.mark.parametrize("topic", BUILT_IN.values(), ids=lambda topic: topic.name)
 def test_the_payload_of_a_row_is_that_of_the_topic(topic: Topic) -> None:
-    needed = topic.schema.needed
+    needed = topic.schema.fields.needed
 
-    fields = [name if name in needed else f"{name}?" for name in topic.schema.types]
+    fields = [name if name in needed else f"{name}?" for name in topic.schema.fields.types]
 
     assert code(TOPICS[topic.name][2]) == fields
 

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import builtins
+import datetime as dt
+import typing
+from decimal import Decimal
 from pathlib import Path
+from uuid import UUID
 
+from emailqueue import schema
+from emailqueue.schema.field_types import CODED, PLAIN
+from emailqueue.schema.fields import Compiler
 from tests.conftest import ROOT
 from tests.support.host_project import files_of, run_tests
+from tests.support.tables import code, page, table
 
 TESTS = """
 from django.core import mail
@@ -65,3 +74,13 @@ def test_the_example_becomes_a_mail_in_a_project(tmp_path: Path) -> None:
 
     assert (len(files), len(commands)) == (3, 2)
     assert "5 passed" in told
+
+
+def test_the_table_of_types_has_all_that_a_field_may_be() -> None:
+    names = {**vars(builtins), **vars(typing), **vars(dt), **vars(schema), "Decimal": Decimal, "UUID": UUID}
+    cells = [code(row[0])[0] for row in table(page("types"), "type", "takes", "as JSON carries it") if row[0][0] == "`"]
+
+    told = [eval(cell.replace("\\|", "|"), names) for cell in cells]  # noqa: S307 - our own page
+
+    assert all(Compiler().field_type(hint).must_be for hint in told)
+    assert {*PLAIN, *CODED, schema.Address, schema.Link} - {type(None)} <= set(told)

@@ -33,11 +33,11 @@ def run(*, json: bool, **options: Any) -> str:
 
 
 def _topic(topic: Topic, figures: TopicStats | None) -> dict[str, Any]:
-    needed = topic.schema.needed
+    fields = topic.schema.fields
     per_subscriber = figures.subscribers if figures else {}
     return {
         "name": topic.name,
-        "fields": {name if name in needed else f"{name}?": kind.words for name, kind in topic.schema.types.items()},
+        "fields": {name if name in fields.needed else f"{name}?": kind.must_be for name, kind in fields.types.items()},
         "published": figures.published if figures else None,
         "subscribers": [
             _subscriber(name, receiver, per_subscriber.get(name)) for name, receiver in subscribers_of(topic).items()

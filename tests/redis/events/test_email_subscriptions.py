@@ -15,9 +15,9 @@ from emailqueue import EmailType, Priority, register
 from emailqueue.errors import InvalidAttempts, InvalidPriority, UnknownEmailType
 from emailqueue.events import Event, Topic, get_event_stats, publish, subscribe_email
 from emailqueue.events.errors import InvalidSubscriber
-from emailqueue.events.field_types import Address
 from emailqueue.events.subscriptions import subscribers_of
 from emailqueue.events.trail import read_trail
+from emailqueue.schema import Address
 from tests.conftest import Work
 
 PARCEL_LOST = register(

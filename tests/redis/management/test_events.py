@@ -20,12 +20,12 @@ from emailqueue import queue_bulk_emails, queue_email
 from emailqueue.errors import EmailQueueError
 from emailqueue.events import Event, Topic, publish, subscribe, subscribe_email
 from emailqueue.events.errors import InvalidPayload
-from emailqueue.events.field_types import Address
 from emailqueue.events.simulation import simulate
 from emailqueue.events.trail import read_trail
 from emailqueue.management.event_verbs.simulate import REAL
 from emailqueue.models import DeadLetter
 from emailqueue.redis import rq_queues
+from emailqueue.schema import Address
 from emailqueue.testing.mailserver import MailServer
 from tests.conftest import Work
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from emailqueue.enqueue.call import ascii_domain, valid_address
 from emailqueue.errors import (
     InvalidAddress,
 )
+from emailqueue.schema.address import ascii_domain, valid_address
 from tests.support.votes import ADA
 
 

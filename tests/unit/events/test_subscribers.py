@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any, NoReturn
 
 import pytest
 from pytest_django import Settings
 from redis import RedisError
 
+from emailqueue.events import topics
 from emailqueue.events.event import Event
-from emailqueue.events.subscriptions import subscribe
+from emailqueue.events.subscribers import call_subscriber
+from emailqueue.events.subscriptions import subscribe, subscribers_of
+from emailqueue.events.topics import Topic
 from emailqueue.jobs.ends import End
 from emailqueue.jobs.outcome import SENT
 from tests.support.orders import (
@@ -56,6 +62,26 @@ def test_an_asynchronous_subscriber_is_awaited() -> None:
 
     assert outcome is SENT
     assert taken == [shipped()]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Paid:
+    at: datetime
+    total: Decimal
+
+
+def test_a_subscriber_sees_the_values_that_were_published(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(topics, "_registry", {})
+    topic, noon = Topic("order.paid", payload=Paid), datetime(2031, 5, 4, 12, tzinfo=UTC)
+    stored = topic.validate(Paid(at=noon, total=Decimal("9.90")))
+    event = Event(id="e" * 32, topic=topic.name, payload=stored, published_at=noon)
+    subscribe(topic, when={"total": ["9.90", Decimal(1)]})(take)
+    [subscriber] = subscribers_of(topic).values()
+
+    call_subscriber(subscriber, event, topic=topic)
+
+    assert stored == {"at": "2031-05-04T12:00:00+00:00", "total": "9.90"}
+    assert [(seen.at, seen.payload["total"]) for seen in taken] == [(noon, Decimal("9.90"))]
 
 
 @pytest.mark.parametrize("function", [receive, receive_later])

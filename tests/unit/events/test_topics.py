@@ -7,7 +7,6 @@ import importlib
 import inspect
 import json
 from dataclasses import make_dataclass
-from datetime import datetime
 from typing import Any, get_type_hints
 
 import pytest
@@ -79,12 +78,12 @@ def test_a_topic_that_makes_no_sense_is_refused(name: str, payload: type, senten
         Topic(name, payload=payload)
 
 
-@pytest.mark.parametrize("hint", [datetime, datetime | None, list[datetime], dict[str, list[datetime]]])
+@pytest.mark.parametrize("hint", [bytes, bytes | None, list[bytes], dict[str, list[bytes]]])
 def test_a_payload_of_types_that_json_has_no_match_for_is_refused_by_its_field(hint: Any) -> None:
     payload = make_dataclass("OrderPaid", [("order", int), ("at", hint)], frozen=True, kw_only=True)
 
     with pytest.raises(
-        ValueError, match=r"^'at' of 'order\.paid' is of the type <class 'datetime\.datetime'>, which a "
+        TypeError, match=r"^The field 'at' of OrderPaid is of the type <class 'bytes'>, which JSON cannot carry"
     ):
         Topic("order.paid", payload=payload)
 
@@ -116,7 +115,11 @@ def test_defaults_are_filled_in_and_none_is_left_out() -> None:
 @pytest.mark.parametrize(
     ("topic", "payload", "sentence"),
     [
-        ("vote.created", ["ada"], r"The payload of 'vote\.created' is \['ada'\]. Use a mapping or VoteCreated"),
+        (
+            "vote.created",
+            ["ada"],
+            r"The payload of 'vote\.created' is \['ada'\]. Use an object of VoteCreated or a mapping",
+        ),
         ("vote.created", {**VOTE, "voter": 1}, r"'vote\.created' takes no 'voter' in its payload. It takes voter_e"),
         ("vote.created", {"model_id": 1}, r"'vote\.created' needs 'voter_email', 'model_name' in its payload"),
         ("vote.created", {**VOTE, "model_id": True}, "is True. It must be text or a whole number"),
@@ -130,8 +133,16 @@ def test_defaults_are_filled_in_and_none_is_left_out() -> None:
         ("model.rank_changed", {**RANK, "new_rank": True}, "'new_rank' .* is True. It must be a whole number"),
         ("model.rank_changed", {**RANK, "new_rank": 1.5}, "'new_rank' .* is 1.5. It must be a whole number"),
         ("model.rank_changed", {**RANK, "supporter_emails": "a@b.example"}, "a list, each item an e-mail address"),
-        ("model.rank_changed", {**RANK, "supporter_emails": ["a@b.example", "b"]}, "holds 'b'. It must be an e-m"),
-        ("order.shipped", {"order": 1, "weights": {"box": "heavy"}}, "is {'box': 'heavy'}. It must be a mapping"),
+        (
+            "model.rank_changed",
+            {**RANK, "supporter_emails": ["a@b.example", "b"]},
+            r"'supporter_emails\[1\]' .* is 'b'. It must be an e-m",
+        ),
+        (
+            "order.shipped",
+            {"order": 1, "weights": {"box": "heavy"}},
+            r"weights\['box'\].* of .* is 'heavy'. It must be a number",
+        ),
         ("order.shipped", {"order": 1, "weights": {1: 1.0}}, "mapping of text to a number or None"),
         ("order.shipped", {"order": 1, "weights": {"box": float("nan")}}, "JSON cannot carry"),
         ("order.shipped", {"order": 1, "anything": object()}, "'anything' .* JSON cannot carry"),

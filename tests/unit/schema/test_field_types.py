@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from enum import Enum, IntEnum
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import pytest
@@ -16,6 +16,7 @@ from django.db.models import TextChoices
 
 from emailqueue import EmailType
 from emailqueue.errors import InvalidContext
+from emailqueue.schema import Address
 
 FRONT = "https://front.example"
 NOON = datetime(2031, 5, 4, 12, tzinfo=timezone(timedelta(hours=2)))
@@ -119,7 +120,7 @@ def carried(**fields: Any) -> dict[str, Any]:
 )
 def test_a_value_comes_back_as_what_it_was(name: str, value: Any, in_json: Any) -> None:
     context = carried(**{name: value})
-    back = ORDER.decoded(json.loads(json.dumps(context)))[name]
+    back = ORDER.schema.decode(json.loads(json.dumps(context)))[name]
 
     assert (context[name], type(context[name])) == (in_json, type(in_json))
     assert list(back) == list(value) if name == "place" else (back, type(back)) == (value, type(value))
@@ -132,7 +133,7 @@ def test_what_an_object_holds_comes_back_too() -> None:
         customer=grace, parts=[ADA, None, {"name": "Bob"}], by_name={"a": ADA}, extra=[ADA.name, {"x": 1}]
     )
 
-    back = ORDER.decoded(json.loads(json.dumps(context)))
+    back = ORDER.schema.decode(json.loads(json.dumps(context)))
 
     ada = {"name": "Ada", "born": date(1815, 12, 10), "friends": []}
     assert context["customer"]["friends"][0]["born"] == "1815-12-10"
@@ -204,13 +205,58 @@ def test_fields_without_a_dataclass_take_the_same_types() -> None:
 
     context = kind.complete({"at": NOON, "total": 5}, frontend_url=FRONT)
 
-    assert (context["at"], kind.decoded(context)) == (NOON.isoformat(), {"at": NOON, "total": 5})
-    with pytest.raises(TypeError, match="A field of 'bare' is of the type <class 'bytes'>"):
+    assert (context["at"], kind.schema.decode(context)) == (NOON.isoformat(), {"at": NOON, "total": 5})
+    with pytest.raises(TypeError, match="The field 'at' of 'bare' is of the type <class 'bytes'>"):
         EmailType(name="bare", template="bare.html", needed={"at": bytes})
 
 
 def test_a_job_of_an_older_shape_is_refused_with_a_sentence() -> None:
     with pytest.raises(InvalidContext, match="'at' of 'order' is 'noon'"):
-        ORDER.decoded({"at": "noon", "gone": 1})
+        ORDER.schema.decode({"at": "noon", "gone": 1})
 
-    assert ORDER.decoded({"gone": 1, "at": datetime(2031, 5, 4, tzinfo=UTC).isoformat()})["gone"] == 1
+    assert ORDER.schema.decode({"gone": 1, "at": datetime(2031, 5, 4, tzinfo=UTC).isoformat()})["gone"] == 1
+
+
+@dataclass(frozen=True)
+class Company:
+    name: str
+    register: int
+
+
+@dataclass(frozen=True)
+class Invoice:
+    to: Customer | Company
+    copies: Annotated[list[Address], "any metadata"]
+
+
+INVOICE = EmailType(name="invoice", template="invoice.html", context=Invoice)
+
+
+def test_a_choice_of_dataclasses_takes_the_one_that_fits() -> None:
+    people = [ADA, Company("Engines", 7), {"name": "Grace"}]
+
+    taken = [INVOICE.complete({"to": to, "copies": []}, frontend_url=FRONT)["to"] for to in people]
+
+    assert taken == [
+        {"name": "Ada", "born": "1815-12-10", "friends": []},
+        {"name": "Engines", "register": 7},
+        {"name": "Grace", "friends": []},
+    ]
+
+
+@pytest.mark.parametrize("copies", [["ada@example.com", "ada"], ["ada@example.com", None]])
+def test_an_address_is_checked_within_a_context(copies: list[Any]) -> None:
+    with pytest.raises(InvalidContext, match=r"'copies\[1\]' of 'invoice' is .*\. It must be an e-mail address\."):
+        INVOICE.complete({"to": ADA, "copies": copies}, frontend_url=FRONT)
+
+
+def test_an_object_of_an_older_dataclass_is_decoded_as_far_as_it_goes() -> None:
+    stored = {"at": "2031-05-04T12:00:00+02:00", "customer": {"surname": "Lovelace", "born": "1815-12-10"}}
+
+    assert ORDER.schema.decode(stored)["customer"] == {"surname": "Lovelace", "born": date(1815, 12, 10)}
+    with pytest.raises(InvalidContext, match="'customer' of 'order' takes no 'surname'"):
+        ORDER.complete(stored, frontend_url=FRONT)
+
+
+def test_an_object_in_a_field_of_any_type_is_a_mapping() -> None:
+    assert carried(extra=[Company("Engines", 7)])["extra"] == [{"name": "Engines", "register": 7}]

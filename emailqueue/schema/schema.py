@@ -1,0 +1,134 @@
+"""How a context or payload is checked, carried by JSON, and read again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, ClassVar, Literal, Protocol, TypeAlias
+
+from emailqueue.errors import EmailQueueError
+from emailqueue.schema.field_types import Mismatch, as_json
+from emailqueue.schema.fields import Compiler, Fields, fields_of
+
+
+class DataclassInstance(Protocol):
+    """Any object whose class is a dataclass."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+
+Context: TypeAlias = Mapping[str, Any] | DataclassInstance
+
+
+_json = json.JSONEncoder(default=as_json, allow_nan=False, ensure_ascii=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schema:
+    """What the contexts of an e-mail type, or the payloads of a topic, hold."""
+
+    name: str
+    """Of the e-mail type or topic."""
+
+    noun: Literal["context", "payload"]
+    error: type[EmailQueueError]
+    """Class of the error of what does not fit."""
+
+    described_by: type | None
+    """Its dataclass; None: a mapping of names to types."""
+
+    fields: Fields
+    stored: Fields
+    """The same fields, for what was stored by an older program."""
+
+    @classmethod
+    def of(
+        cls,
+        described_by: type | None,
+        needed: Mapping[str, Any] = MappingProxyType({}),
+        optional: Mapping[str, Any] = MappingProxyType({}),
+        *,
+        name: str,
+        **subject: Any,
+    ) -> Schema:
+        """Return the schema of a dataclass, or of mappings of names to types. Raises TypeError."""
+        fields, stored = (
+            compiler.fields_of_class(described_by)
+            if described_by
+            else compiler.fields_named(needed, optional, owner=repr(name))
+            for compiler in (Compiler(), Compiler(lenient=True))
+        )
+        return cls(name=name, described_by=described_by, fields=fields, stored=stored, **subject)
+
+    def given(self, value: Any) -> Mapping[str, Any]:
+        """Return the fields of a mapping, or of an object of the dataclass. Raises `error` for anything else."""
+        if isinstance(value, Mapping):
+            return value
+        if self.described_by and isinstance(value, self.described_by):
+            return fields_of(value)
+        use = f"an object of {self.described_by.__name__} or " if self.described_by else ""
+        raise self.error(
+            f"The {self.noun} of {self.name!r} is {value!r:.200}. Use {use}a mapping of field names to values."
+        )
+
+    def known(self, value: Any) -> Mapping[str, Any]:
+        """Return what given() does. Raises `error` for a field that there is not, too."""
+        given = self.given(value)
+        if unknown := self.fields.unknown(given):
+            raise self.error(
+                f"{self.name!r} takes no {', '.join(map(repr, unknown))} in its {self.noun}. "
+                f"It takes {', '.join(self.fields.types)}."
+            )
+        return given
+
+    def needs(self, missing: Sequence[str]) -> str:
+        """Return the sentence that says which fields are missing."""
+        return f"{self.name!r} needs {', '.join(map(repr, missing))} in its {self.noun}."
+
+    def encode(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return fields as JSON carries them. Raises `error`."""
+        values = self._read(self.fields, given)
+        try:
+            text = _json.encode(values)
+            text.encode()
+        except ValueError:
+            text = ""
+        if not text or "\\u0000" in text:
+            self._refuse_obstacle(values)
+        carried: dict[str, Any] = json.loads(text)
+        return carried
+
+    def decode(self, stored: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the values of what encode() gave; None, and what is no field any more, as it is. Raises `error`."""
+        return {**stored, **self._read(self.stored, {name: one for name, one in stored.items() if one is not None})}
+
+    def _read(self, fields: Fields, given: Mapping[str, Any]) -> dict[str, Any]:
+        try:
+            return fields.read(given)
+        except Mismatch as error:
+            raise self.error(f"{error.path[1:]!r} of {self.name!r} {error}") from None
+        except RecursionError:
+            raise self.error(f"The {self.noun} of {self.name!r} holds itself, which JSON cannot carry.") from None
+
+    def _refuse_obstacle(self, values: Mapping[str, Any]) -> None:
+        for name, value in values.items():
+            if reason := _obstacle(value):
+                raise self.error(f"{name!r} of {self.name!r} {reason}")
+
+
+def _obstacle(value: Any) -> str:
+    """Return why Redis or a database could not keep a value; empty when they can."""
+    try:
+        # Encoded, since half a surrogate pair passes JSON's own escapes and fails in UTF-8 and PostgreSQL.
+        _json.encode(value).encode()
+    except ValueError as error:
+        return f"is {value!r:.200}, which JSON cannot carry: {error}."
+    return f"holds a NUL character, which databases refuse: {value!r:.200}." if _holds_nul(value) else ""
+
+
+def _holds_nul(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(map(_holds_nul, [*value, *value.values()]))
+    return any(map(_holds_nul, value)) if isinstance(value, list) else isinstance(value, str) and "\0" in value
