@@ -92,7 +92,7 @@ def _split(job: Job, arguments: Mapping[str, Any]) -> Outcome:
 def _skip(job: Job, subscription: Subscription) -> Outcome:
     """End the job without a mail. The retry of a dead letter becomes another one, so that staff see why."""
     subscription.count_skipped()
-    if not job.letter:
+    if not job.dead_letter:
         return SKIPPED
     error = Suppressed(
         f"The recipient gets no mails of this type: {subscription.get_state_display()}. Whoever gets them again is "

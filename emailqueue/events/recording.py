@@ -63,7 +63,7 @@ def record(
         "queue": job.queue,
         "number": number,
         "allowed": job.attempts,
-        "dead_letter": job.letter,
+        "dead_letter": job.dead_letter,
         "at": datetime.now(UTC).isoformat(),
         "result": result,
         "reason": reason[:SHOWN_TEXT],
@@ -71,7 +71,7 @@ def record(
         "queued": [(new.id, new.label, new.queue) for new in queued[:SHOWN_JOBS]],
     }
     # The attempts of a redriven dead letter are counted from one again.
-    name = json.dumps([subscriber, job.letter, number])
+    name = json.dumps([subscriber, job.dead_letter, number])
     counter = f"skipped={job.label}" if result is Result.SKIPPED else ""
     lives = get_settings().event_trail
     if not lives and not counter:

@@ -117,7 +117,8 @@ def _retried_job(letter: DeadLetter) -> NewJob | None:
     try:
         return letter.retried_job()
     except EmailQueueError as error:  # its e-mail type has gone since
-        logger.error("retry cannot be made again", extra={"letter": letter.pk, "error_class": type(error).__name__})  # noqa: TRY400
+        extra = {"dead_letter": letter.pk, "error_class": type(error).__name__}
+        logger.error("retry cannot be made again", extra=extra)  # noqa: TRY400
         return None
 
 

@@ -54,7 +54,7 @@ def _read(pk: str, record: Mapping[str, Any]) -> Rows:
         attempts_charged=sum(1 for attempt in history if attempt.get("charged", True)),
         created_at=_moment(record.get("created_at")),
         dead_lettered_at=_moment(record["dead_lettered_at"]) or timezone.now(),
-        redrives=_text(record, "letter", 64),
+        redrives=_text(record, "dead_letter", 64),
         verdict=_text(last, "kind", 20) if last.get("rule") else "",
         **_failure(last),
     )

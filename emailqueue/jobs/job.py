@@ -58,7 +58,7 @@ class NewJob:
     keyed: bool = False
     """Whether the id comes from an idempotency key."""
 
-    letter: str = ""
+    dead_letter: str = ""
     """Id of the dead letter that this job redrives."""
 
     cause: str = ""
@@ -84,7 +84,7 @@ class NewJob:
             "due_at": f"{self.due_at():.6f}",
         }
         marks = {
-            "letter": self.letter,
+            "dead_letter": self.dead_letter,
             "cause": self.cause,
             "ambiguous": "1" if self.ambiguous else "",
             "domain": self.domain,
@@ -110,7 +110,7 @@ FIELDS = (
     "history",
     "crashes",
     "ambiguous",
-    "letter",
+    "dead_letter",
     "created_at",
     "due_at",
     "cause",
@@ -173,7 +173,7 @@ class Job:
     ambiguous: bool = False
     """Whether an earlier attempt may have been delivered."""
 
-    letter: str = ""
+    dead_letter: str = ""
     created_at: str = ""
     cause: str = ""
     """Id of the event or the job that led to this one."""
@@ -212,7 +212,7 @@ class Job:
             history=tuple(attempt for attempt in _json_or(fields.get("history"), []) if isinstance(attempt, dict)),
             crashes=int(_number(fields.get("crashes"))),
             ambiguous=bool(fields.get("ambiguous")),
-            letter=_text(fields.get("letter")),
+            dead_letter=_text(fields.get("dead_letter")),
             created_at=_text(fields.get("created_at")),
             due_at=_number(fields.get("due_at")),
             cause=_text(fields.get("cause")),

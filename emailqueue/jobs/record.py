@@ -27,7 +27,7 @@ def record_of(
         "history": history,
         "created_at": job.created_at,
         "dead_lettered_at": dead_lettered_at or timestamp(),
-        "letter": job.letter,
+        "dead_letter": job.dead_letter,
         "cause": job.cause,
     }
 

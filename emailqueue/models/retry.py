@@ -51,7 +51,7 @@ def require_runnable(letter: DeadLetter) -> None:
 def job_of(letter: DeadLetter, changes: Mapping[str, Any]) -> NewJob:
     """Return the job: without changes the same again. Raises what queue_email() raises for changes that are wrong."""
     job = _changed_job(letter, changes) if changes else _same_job(letter)
-    return replace(job, letter=letter.pk, cause=letter.cause)
+    return replace(job, dead_letter=letter.pk, cause=letter.cause)
 
 
 def _changed_job(letter: DeadLetter, changes: Mapping[str, Any]) -> NewJob:

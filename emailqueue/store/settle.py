@@ -57,7 +57,7 @@ class Settlement:
 
     def as_json(self) -> dict[str, Any]:
         """Return the entry as settle.lua reads it."""
-        job = {name: getattr(self.job, name) for name in ("id", "queue", "label", "token", "letter")}
+        job = {name: getattr(self.job, name) for name in ("id", "queue", "label", "token", "dead_letter")}
         staged = self.staged or Staged(key="", count=0)
         return {
             **job,

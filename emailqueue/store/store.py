@@ -226,7 +226,7 @@ def _as_text(job: NewJob) -> str:
     """Return a job as parts/add.lua reads it."""
     fields = [part for pair in job.fields().items() for part in pair]
     # Not escaped: half a surrogate pair is refused here, and not by the script that drains it.
-    head = [job.id, job.queue, job.counted_in(), job.label, job.due, job.keyed, job.letter, job.ambiguous]
+    head = [job.id, job.queue, job.counted_in(), job.label, job.due, job.keyed, job.dead_letter, job.ambiguous]
     return json.dumps([*head, fields], ensure_ascii=False)
 
 

@@ -143,7 +143,7 @@ class Drainer:
         deaths = [entry.death for entry in settled if entry.verb == "dead"]
         if deaths:
             self._store_letters()
-        if any(job.letter for job in sent):
+        if any(job.dead_letter for job in sent):
             close_redelivered(self.connection)
         if ended and self._settings.outbox == "always":
             OutboxRow.objects.forget([entry.job.id for entry in ended])

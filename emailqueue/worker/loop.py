@@ -300,7 +300,7 @@ class Rounds:
                 logger.warning("lease was lost", extra={"job_id": settlement.job.id, "verb": settlement.verb})
             elif settlement.verb in ("retry", "wait", "throttle", "back") or settlement.staged:
                 self._next_claim = min(self._next_claim, self._clock() + settlement.due)
-            elif settlement.verb == "dead" or (settlement.verb == "sent" and settlement.job.letter):
+            elif settlement.verb == "dead" or (settlement.verb == "sent" and settlement.job.dead_letter):
                 self._on_inbox()
             if changed > Settled.WRITTEN:
                 self._on_outage(changed, settlement)

@@ -47,7 +47,7 @@ def record(**changes: Any) -> dict[str, Any]:
         "history": [attempt(), attempt(kind="permanent", smtp_code=550, smtp_reply="no such mailbox")],
         "created_at": "2026-05-04T10:00:00.000000Z",
         "dead_lettered_at": "2026-05-04T10:00:05.000000Z",
-        "letter": "",
+        "dead_letter": "",
         **changes,
     }
 

@@ -4,7 +4,7 @@
 -- needs: keys clock places ended
 local id, due = ARGV[1], ARGV[2]
 local key = job_key(id)
-local place, queue, letter = unpack(redis.call('HMGET', key, 'place', 'origin', 'letter'))
+local place, queue, dead_letter = unpack(redis.call('HMGET', key, 'place', 'origin', 'dead_letter'))
 if place ~= 'queue' and place ~= 'scheduled' then
   return 0
 end
@@ -12,8 +12,8 @@ redis.call('LREM', queue_key(queue), 0, id)
 redis.call('ZREM', scheduled_key(queue), id)
 if due == 'cancel' then
   redis.call('DEL', key, known_key(id)) -- a cancelled mail may be queued again under its key
-  remember_ended({ run_of(id, letter) }) -- and its outbox row must not bring it back
-  return letter or 1
+  remember_ended({ run_of(id, dead_letter) }) -- and its outbox row must not bring it back
+  return dead_letter or 1
 end
 redis.call('HDEL', key, 'parked') -- it leaves the line of a throttled domain, too
 local at = due_us(due)

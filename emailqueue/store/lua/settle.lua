@@ -93,7 +93,7 @@ local function settle(entry, job)
     end
     return verbs.sent(entry)
   end
-  if not job.place and forgotten[entry.verb] and not ended_lately(run_of(entry.id, entry.letter)) then
+  if not job.place and forgotten[entry.verb] and not ended_lately(run_of(entry.id, entry.dead_letter)) then
     forgotten[entry.verb](entry)
     return true
   end

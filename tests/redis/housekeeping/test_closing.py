@@ -17,7 +17,7 @@ from tests.support.deaths import DEATH, die, letter_of
 def test_a_retry_that_dies_again_closes_the_older_letter(valkey: Redis) -> None:
     letter = letter_of(valkey)
     letter.retry()
-    die(valkey, "e" * 32, letter=DEATH)
+    die(valkey, "e" * 32, dead_letter=DEATH)
 
     move_inbox(valkey)
 

@@ -37,7 +37,7 @@ def test_an_edited_retry_is_a_new_job_and_the_letter_keeps_both(valkey: Redis) -
     assert jobs_in(valkey, "high") == [job_id] != ["a" * 32]
     assert arguments == {"email_type": "vote-confirmation", "to": "grace@example.com", "context": VOTE}
     assert json.loads(fields["plan"]) == {"attempts": 3, "backoff": record()["backoff"]}
-    assert fields["letter"] == DEATH
+    assert fields["dead_letter"] == DEATH
     letter.refresh_from_db()
     assert letter.edits == {"to": "grace@example.com", "priority": 2}
     assert letter.recipient == "ada@example.com"

@@ -32,7 +32,7 @@ def test_an_unedited_retry_is_the_same_job_again(valkey: Redis) -> None:
     assert jobs_in(valkey) == [job_id] == ["a" * 32]
     assert json.loads(fields["data"]) == [DELIVER, None, [], record()["arguments"]]
     assert json.loads(fields["plan"]) == {"attempts": 3, "backoff": record()["backoff"]}
-    assert (fields["letter"], fields["description"]) == (DEATH, "vote-confirmation")
+    assert (fields["dead_letter"], fields["description"]) == (DEATH, "vote-confirmation")
     letter.refresh_from_db()
     assert (letter.status, letter.retried_job_id, letter.edits) == (Status.RETRYING, job_id, {})
 

@@ -45,12 +45,12 @@ def test_a_claim_without_room_takes_nothing(store: Store, valkey: Redis) -> None
 
 
 def test_a_job_is_handed_out_with_all_that_was_written(store: Store) -> None:
-    new = new_job(letter="d1")
+    new = new_job(dead_letter="d1")
     store.enqueue([new])
 
     [job] = claim(store)
 
-    assert (job.id, job.queue, job.label, job.letter) == (new.id, "normal", "vote-confirmation", "d1")
+    assert (job.id, job.queue, job.label, job.dead_letter) == (new.id, "normal", "vote-confirmation", "d1")
     assert (job.arguments(), job.attempts, job.created_at) == ({"to": "ada@example.com"}, 3, new.created_at)
     assert (job.crashes, job.ambiguous, job.history) == (0, False, ())
 

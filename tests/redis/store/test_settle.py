@@ -29,7 +29,7 @@ from tests.support.scripts import (
 
 
 def test_a_sent_mail_is_counted_and_shown_for_a_while(store: Store, valkey: Redis) -> None:
-    enqueue(store, "a", letter="d1")
+    enqueue(store, "a", dead_letter="d1")
 
     settled = settle(store, "sent", *claim(store))
 

@@ -83,7 +83,7 @@ def test_a_retry_is_another_run_of_a_job_that_has_ended(store: Store, valkey: Re
     settle(store, "dead", *claim(store))
 
     plain = store.enqueue([new_job(id="a")], relayed=True)
-    retry = [store.enqueue([new_job(id="a", letter="d1")], relayed=True) for _ in range(2)]
+    retry = [store.enqueue([new_job(id="a", dead_letter="d1")], relayed=True) for _ in range(2)]
 
     assert plain == [Added.ENDED]
     assert retry == [[Added.NEW], [Added.ON_ITS_WAY]]

@@ -52,12 +52,12 @@ def calling(*call: Any) -> Job:
 
 
 def test_a_job_is_read_back_as_it_was_written() -> None:
-    new = new_job(attempts=5, backoff=Backoff(delay=1), letter="d1", cause="e1", ambiguous=True)
+    new = new_job(attempts=5, backoff=Backoff(delay=1), dead_letter="d1", cause="e1", ambiguous=True)
 
     job = claimed(new.fields())
 
     assert (job.id, job.queue, job.token) == ("ab12", "normal", "7")
-    assert (job.label, job.letter, job.created_at) == ("vote-confirmation", "d1", new.created_at)
+    assert (job.label, job.dead_letter, job.created_at) == ("vote-confirmation", "d1", new.created_at)
     assert (job.cause, job.ambiguous) == ("e1", True)
     assert (job.attempts, job.backoff, job.charged()) == (5, Backoff(delay=1), 0)
     assert job.function() is allowed
@@ -166,15 +166,15 @@ def test_a_strangers_history_is_none(history: str | bytes) -> None:
 
 
 def test_a_strangers_text_need_not_be_utf_8() -> None:
-    job = claimed({"description": b"\xff", "letter": b"\xff", "created_at": b"\xff"})
+    job = claimed({"description": b"\xff", "dead_letter": b"\xff", "created_at": b"\xff"})
 
-    assert (job.label, job.letter, job.created_at) == ("�", "�", "�")
+    assert (job.label, job.dead_letter, job.created_at) == ("�", "�", "�")
 
 
 def test_a_hash_without_fields_is_a_job_that_can_be_settled() -> None:
     job = claimed({})
 
-    assert (job.label, job.letter, job.ambiguous, job.crashes) == ("", "", False, 0)
+    assert (job.label, job.dead_letter, job.ambiguous, job.crashes) == ("", "", False, 0)
 
 
 def test_an_id_is_new_unless_a_key_stands_for_it() -> None:

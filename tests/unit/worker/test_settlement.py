@@ -73,7 +73,7 @@ def test_a_transient_failure_is_retried_after_the_backoff(before: list[dict[str,
 
 
 def test_the_last_attempt_that_fails_is_a_dead_letter_with_its_history() -> None:
-    tried = job(history=(CHARGED, HELD_ONCE, CHARGED), label="vote-confirmation", letter="d0", created_at="then")
+    tried = job(history=(CHARGED, HELD_ONCE, CHARGED), label="vote-confirmation", dead_letter="d0", created_at="then")
 
     record = death(settled(tried, failed(End.RETRY)))
 
@@ -85,7 +85,7 @@ def test_the_last_attempt_that_fails_is_a_dead_letter_with_its_history() -> None
         {"to": "ada@example.com"},
     )
     assert (record["attempts"], record["backoff"]) == (3, Backoff().as_json())
-    assert (record["letter"], record["created_at"], record["raw"]) == ("d0", "then", "")
+    assert (record["dead_letter"], record["created_at"], record["raw"]) == ("d0", "then", "")
 
 
 def test_each_death_has_an_id_of_its_own() -> None:

@@ -7,22 +7,22 @@ local function is_new_key(id)
   return redis.call('SET', known_key(id), '1', 'NX', 'EX', REMEMBER) and true
 end
 
--- Add one job, written as JSON: [id, queue, counted_in, label, due, keyed, letter, ambiguous, fields and values].
+-- Add one job, written as JSON: [id, queue, counted_in, label, due, keyed, dead_letter, ambiguous, fields and values].
 --   counted_in the queue in whose figures it counts: a subscriber that waits among the mails is no mail
 --   due     see due_us()
 --   keyed   true when the id stands for an idempotency key, which is then remembered
 --   relayed whether it comes out of the outbox, and not from the call itself
 -- Returns 1 when it was added, 0 when it is on its way already, 2 when it has ended.
 local function add(text, relayed)
-  local id, queue, counted_in, label, due, keyed, letter, ambiguous, fields = unpack(cjson.decode(text))
+  local id, queue, counted_in, label, due, keyed, dead_letter, ambiguous, fields = unpack(cjson.decode(text))
   local key = job_key(id)
-  local place, earlier = unpack(redis.call('HMGET', key, 'place', 'letter'))
-  if place == 'sent' and letter ~= '' and earlier ~= letter then -- sent before, and to be sent again as a dead letter
+  local place, earlier = unpack(redis.call('HMGET', key, 'place', 'dead_letter'))
+  if place == 'sent' and dead_letter ~= '' and earlier ~= dead_letter then -- sent before, and to be sent again as a dead letter
     redis.call('DEL', key)
   elseif place then
     return place == 'sent' and 2 or 0
   end
-  local run = run_of(id, letter)
+  local run = run_of(id, dead_letter)
   if keyed and not relayed then
     if not is_new_key(id) then
       return 2

@@ -8,8 +8,8 @@ local function ended_key(back)
   return 'emailqueue:ended:' .. math.floor(now / 1000000 / ENDED_SPAN) - back
 end
 
-local function run_of(id, letter)
-  return (letter and letter ~= '') and id .. ':' .. letter or id
+local function run_of(id, dead_letter)
+  return (dead_letter and dead_letter ~= '') and id .. ':' .. dead_letter or id
 end
 
 local function ended_lately(run)

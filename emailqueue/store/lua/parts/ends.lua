@@ -7,7 +7,7 @@ local ended_well, dead = 0, 0
 local function finished_key(queue) return RQ .. ':finished:' .. queue end
 
 local function ends(entry, what)
-  table.insert(ended, run_of(entry.id, entry.letter))
+  table.insert(ended, run_of(entry.id, entry.dead_letter))
   count(what, entry.counted_in, entry.label)
   if entry.ambiguous then
     count('ambiguous', entry.counted_in, entry.label)
@@ -15,8 +15,8 @@ local function ends(entry, what)
 end
 
 local function ends_well(entry)
-  if entry.letter ~= '' then
-    redis.call('RPUSH', 'emailqueue:redelivered', entry.letter)
+  if entry.dead_letter ~= '' then
+    redis.call('RPUSH', 'emailqueue:redelivered', entry.dead_letter)
   end
   ends(entry, entry.skipped and 'skipped' or 'completed')
   if not entry.skipped then
