@@ -80,13 +80,13 @@ class Counts:
 
     @classmethod
     def read(cls, found: Mapping[str, Any]) -> Self:
-        """Read what parts/figures.lua has found. An empty table of Lua is an object in JSON, whatever it stands for."""
+        """Read what parts/figures.lua has found. In JSON an empty table may be an object or a list."""
         domains = list(found["throttled"])
         return cls(
             queues=found["queues"],
-            counters={name: int(number) for name, number in found["counters"].items()},
+            counters={name: int(number) for name, number in dict(found["counters"]).items()},
             inbox=found["inbox"],
-            flow=found["flow"],
+            flow=dict(found["flow"]),
             throttled=dict(zip(domains[::2], map(float, domains[1::2]), strict=True)),
         )
 
