@@ -1,10 +1,10 @@
 """
-Who is told of new dead letters, and how often.
+Who hears of new dead letters, and how often.
 
-The first letter of a kind (type and reason) is told at once; what follows is told together, with counts, at most
-once in a quarter of an hour over all workers. A kind that has been quiet for an hour is a first one again. What
-waits to be told is counted in Redis, so that it survives a worker; a worker that is killed while it tells loses
-that one alert, never a letter.
+The first dead letter of a group (type and reason) is reported at once; what follows is reported together, with counts,
+at most once in a quarter of an hour over all workers. A group that has been quiet for an hour is a first one again.
+What waits to be reported is counted in Redis, so that it survives a worker; a worker that is killed while it reports
+loses that one alert, never a dead letter.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ KNOWN = "emailqueue:alerts:known:"
 EVERY = 15 * 60
 """Seconds between two digests."""
 FORGET = 60 * 60
-"""Seconds after which a kind that was quiet is a first one again."""
+"""Seconds after which a group that was quiet is a first one again."""
 TIMEOUT = 10
 """Seconds that the mail server may take: meanwhile the housekeeping waits."""
 SEPARATOR = "\n"
@@ -42,44 +42,42 @@ NAMED = ("managers", "off")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Digest:
-    """What an alert tells: how many letters died of which kind since the last one."""
+    """What an alert reports: how many dead letters of which group came since the last one."""
 
     counts: Mapping[tuple[str, str], int]
     """By type (label) and reason."""
 
     first: bool
-    """Whether a kind among them is new."""
+    """Whether a group among them is new."""
 
 
-def count_deaths(connection: Redis, letters: Iterable[DeadLetter]) -> None:
-    """Count new letters, to be told by tell()."""
-    kinds = Counter(f"{letter.label}{SEPARATOR}{letter.reason}" for letter in letters)
-    if kinds and _wanted():
-        with connection.pipeline() as pipeline:
-            for kind, count in kinds.items():
-                pipeline.hincrby(PENDING, kind, count)
-            pipeline.execute()
+def count(connection: Redis, dead_letters: Iterable[DeadLetter]) -> None:
+    """Count new dead letters, for send_due() to report."""
+    groups = Counter(f"{letter.label}{SEPARATOR}{letter.reason}" for letter in dead_letters)
+    if groups and _is_on():
+        _add(connection, groups)
 
 
-def tell(connection: Redis) -> bool:
+def send_due(connection: Redis) -> bool:
     """Send one alert if one is due; return whether it was sent."""
-    if not _wanted() or not (pending := _pending(connection)):
+    if not _is_on() or not (pending := _pending(connection)):
         return False
-    first = [kind for kind in pending if _is_first(connection, kind)]
+    first = [group for group in pending if _is_first(connection, group)]
     # One worker sets the key, and the digest is its own.
     if not first and not connection.set(QUIET, 1, nx=True, ex=EVERY):
         return False
     connection.set(QUIET, 1, ex=EVERY)
     taken = _take(connection, pending)
-    if not taken:
-        return False
-    counts = {_parted(kind): count for kind, count in taken.items()}
+    return bool(taken) and _send(connection, taken, first=bool(first))
+
+
+def _send(connection: Redis, taken: Mapping[str, int], *, first: bool) -> bool:
+    pairs = {group.partition(SEPARATOR)[::2]: number for group, number in taken.items()}
     try:
-        handler()(Digest(counts=counts, first=bool(first)))
+        handler()(Digest(counts=pairs, first=first))
     except Exception:  # a project's handler, or the mail server: neither must stop the housekeeping
-        logger.exception("alert failed, told again later")
-        for kind, count in taken.items():
-            connection.hincrby(PENDING, kind, count)
+        logger.exception("alert failed, sent again later")
+        _add(connection, taken)
         return False
     return True
 
@@ -95,19 +93,9 @@ def mail_managers(digest: Digest) -> None:
         return
     total = sum(digest.counts.values())
     subject = ngettext("%(count)d dead letter", "%(count)d dead letters", total) % {"count": total}
-    lines = [f"{count:>7}  {label or '-'}: {reason}" for (label, reason), count in sorted(digest.counts.items())]
-    body = "\n".join(
-        [
-            gettext("New dead letters, by type and reason:"),
-            "",
-            *lines,
-            "",
-            gettext("See them in the admin, under E-mail queue. The next digest comes in 15 minutes at the earliest."),
-        ]
-    )
     message = EmailMessage(
         f"{django_settings.EMAIL_SUBJECT_PREFIX}{subject}",
-        body,
+        _body(digest),
         django_settings.SERVER_EMAIL,
         to,
         headers={"Auto-Submitted": "auto-generated"},
@@ -118,40 +106,48 @@ def mail_managers(digest: Digest) -> None:
     backend.send_messages([message])
 
 
+def _body(digest: Digest) -> str:
+    lines = [f"{number:>7}  {label or '-'}: {reason}" for (label, reason), number in sorted(digest.counts.items())]
+    end = gettext("See them in the admin, under E-mail queue. The next digest comes in 15 minutes at the earliest.")
+    return "\n".join([gettext("New dead letters, by type and reason:"), "", *lines, "", end])
+
+
 def handler() -> Callable[[Digest], object]:
     """Return what is called with each digest. Raises ImportError for a path that leads nowhere."""
-    told = get_settings().alerts
-    found: Callable[[Digest], object] = mail_managers if told in NAMED else import_string(told)
+    setting = get_settings().alerts
+    found: Callable[[Digest], object] = mail_managers if setting in NAMED else import_string(setting)
     return found
 
 
-def _wanted() -> bool:
-    told = get_settings().alerts
-    return bool(django_settings.MANAGERS) if told == "managers" else told != "off"
+def _is_on() -> bool:
+    setting = get_settings().alerts
+    return bool(django_settings.MANAGERS) if setting == "managers" else setting != "off"
+
+
+def _add(connection: Redis, groups: Mapping[str, int]) -> None:
+    with connection.pipeline() as pipeline:
+        for group, number in groups.items():
+            pipeline.hincrby(PENDING, group, number)
+        pipeline.execute()
 
 
 def _pending(connection: Redis) -> list[str]:
-    kinds: Any = connection.hkeys(PENDING)
-    return [kind.decode("utf-8", "replace") for kind in kinds]
+    groups: Any = connection.hkeys(PENDING)
+    return [group.decode("utf-8", "replace") for group in groups]
 
 
-def _is_first(connection: Redis, kind: str) -> bool:
-    """Return whether the kind is new, and remember it from now on."""
-    new = connection.set(KNOWN + kind, 1, nx=True, ex=FORGET)
+def _is_first(connection: Redis, group: str) -> bool:
+    """Return whether the group is new, and remember it from now on."""
+    new = connection.set(KNOWN + group, 1, nx=True, ex=FORGET)
     if not new:
-        connection.expire(KNOWN + kind, FORGET)
+        connection.expire(KNOWN + group, FORGET)
     return bool(new)
 
 
-def _take(connection: Redis, kinds: Sequence[str]) -> dict[str, int]:
-    """Take the counts out, all in one transaction, so that no other worker tells them, too."""
+def _take(connection: Redis, groups: Sequence[str]) -> dict[str, int]:
+    """Take the counts out, all in one transaction, so that no other worker reports them, too."""
     with connection.pipeline() as pipeline:
-        pipeline.hmget(PENDING, kinds)
-        pipeline.hdel(PENDING, *kinds)
+        pipeline.hmget(PENDING, groups)
+        pipeline.hdel(PENDING, *groups)
         counts, _deleted = pipeline.execute()
-    return {kind: int(count) for kind, count in zip(kinds, counts, strict=True) if count}
-
-
-def _parted(kind: str) -> tuple[str, str]:
-    label, _separator, reason = kind.partition(SEPARATOR)
-    return label, reason
+    return {group: int(number) for group, number in zip(groups, counts, strict=True) if number}

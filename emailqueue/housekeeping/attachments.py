@@ -44,7 +44,7 @@ LOST = timedelta(days=2)
 def sweep(store: Store) -> int:
     """Delete the files of messages all of whose jobs have ended, and return of how many messages. Repeatable."""
     last = 0
-    while rows := list(_unheld().filter(ended=False, pk__gt=last).order_by("pk")[:BATCH]):
+    while rows := list(_unneeded().filter(ended=False, pk__gt=last).order_by("pk")[:BATCH]):
         last = rows[-1].pk
         _mark(_ended(rows, store))
     return _count(_delete, _done())
@@ -63,7 +63,7 @@ def sweep_lost(*, today: date | None = None) -> int:
 
 
 def _count(delete: Callable[[str], int], places: Iterable[str]) -> int:
-    """Return the sum of what is deleted. What fails is left for later, and told once; more than a few end it."""
+    """Return the sum of what is deleted. What fails is left for later, and logged once; more than a few end it."""
     deleted, errors = 0, []
     for place in places:
         try:
@@ -78,8 +78,8 @@ def _count(delete: Callable[[str], int], places: Iterable[str]) -> int:
     return deleted
 
 
-def _unheld() -> QuerySet[KeptFiles]:
-    """Return the rows whose jobs the database does not hold."""
+def _unneeded() -> QuerySet[KeptFiles]:
+    """Return the rows whose jobs neither a dead letter nor the outbox may still run."""
     letters = DeadLetter.objects.filter(job_id=OuterRef("job_id"))
     outbox = OutboxRow.objects.filter(job_id=OuterRef("job_id"))
     return KeptFiles.objects.exclude(Exists(letters)).exclude(Exists(outbox))
@@ -90,7 +90,7 @@ def _ended(rows: list[KeptFiles], store: Store, *, now: datetime | None = None) 
     places, inbox = store.whereabouts([row.job_id for row in rows])
     ended = []
     for row, place in zip(rows, places, strict=True):
-        # What Redis does not know may be a death that is not in the database yet.
+        # What Redis does not know may be a dead letter that is not in the database yet.
         gone = place is Whereabouts.ENDED or (place is Whereabouts.UNKNOWN and row.created_at < young)
         if place is Whereabouts.SENT or (gone and not inbox):
             ended.append(row)
@@ -101,8 +101,8 @@ def _mark(rows: list[KeptFiles]) -> None:
     """Mark rows whose jobs have ended, if they are as they were read: a job may have stored another file since."""
     for first in range(0, len(rows), AT_ONCE):
         as_read = [Q(pk=row.pk, created_at=row.created_at) for row in rows[first : first + AT_ONCE]]
-        # Held again: a death has come into the database since. Asked after Redis was, so none is in between.
-        _unheld().filter(reduce(or_, as_read)).update(ended=True)
+        # Needed again: a dead letter has come into the database since. Asked after Redis was, so none is in between.
+        _unneeded().filter(reduce(or_, as_read)).update(ended=True)
 
 
 def _done() -> list[str]:

@@ -1,5 +1,5 @@
 """
-What the worker does for the database: it moves what Redis has to tell about dead letters into their rows.
+What the worker does for the database: it moves what Redis holds about dead letters into their rows.
 
 The housekeeping thread of each worker calls these functions, with close_old_connections() before and after.
 Any number of workers may do so at the same time, and each may be killed at any point: what is done twice
@@ -22,13 +22,10 @@ from emailqueue.enqueue.relay import YOUNG, in_doubt
 from emailqueue.errors import EmailQueueError
 from emailqueue.housekeeping import alerts
 from emailqueue.housekeeping.rows import Rows, rows
-from emailqueue.housekeeping.stock_workers import import_stock_worker_failures
 from emailqueue.jobs.job import NewJob
 from emailqueue.models import Attempt, DeadLetter, OutboxRow, Status
 from emailqueue.signals import dead_lettered
 from emailqueue.store import INBOX, REDELIVERED, Added, Store
-
-__all__ = ["close_redelivered", "import_stock_worker_failures", "move_inbox", "open_letters", "push_retries", "tell"]
 
 logger = logging.getLogger(__name__)
 
@@ -39,14 +36,9 @@ BAD_ROW = (DataError, IntegrityError, OverflowError, TypeError, ValueError)
 """What is raised for a row that cannot be stored; anything else says that the database is away or not migrated."""
 
 
-def open_letters() -> int:
-    """Return how many dead letters are open."""
-    return DeadLetter.objects.open().count()
-
-
 def move_inbox(connection: Redis) -> int:
     """
-    Move the deaths in the inbox into the database and return how many were moved.
+    Move the entries of the inbox into the database and return how many were moved.
 
     An entry is deleted after its commit. One that the database refuses stays and is logged. While the
     database is away, all stay, and Django's OperationalError or another DatabaseError is raised.
@@ -54,7 +46,7 @@ def move_inbox(connection: Redis) -> int:
     moved = 0
     entries = connection.hscan_iter(INBOX, count=BATCH)
     while batch := dict(islice(entries, BATCH)):
-        stored, new = _store_batch({death: rows(_decoded(death), entry) for death, entry in batch.items()})
+        stored, new = _store_batch({name: rows(_decoded(name), entry) for name, entry in batch.items()})
         if stored:
             connection.hdel(INBOX, *stored)
         moved += len(stored)
@@ -62,40 +54,36 @@ def move_inbox(connection: Redis) -> int:
     return moved
 
 
-def tell(connection: Redis) -> bool:
-    """Send the alert about new letters if one is due, see alerts.py."""
-    return alerts.tell(connection)
-
-
 def _announce(connection: Redis, letters: Sequence[DeadLetter]) -> None:
-    """Tell receivers and the alerts of letters whose transaction has committed."""
+    """Hand dead letters whose transaction has committed to receivers and to the alerts."""
     for letter in letters:
         for receiver, answer in dead_lettered.send_robust(sender=DeadLetter, dead_letter=letter):
             if isinstance(answer, Exception):
                 logger.error("a receiver of dead_lettered failed", extra={"receiver": repr(receiver)}, exc_info=answer)
-    alerts.count_deaths(connection, letters)
+    alerts.count(connection, letters)
 
 
 def close_redelivered(connection: Redis) -> int:
     """Mark the dead letters whose retry was sent, and return how many changed."""
     closed = 0
-    while True:
-        letters: Any = connection.lrange(REDELIVERED, 0, BATCH - 1)
-        if not letters:
-            return closed
-        closed += DeadLetter.objects.filter(
-            pk__in=[_decoded(letter) for letter in letters], status=Status.RETRYING
-        ).update(status=Status.SENT, closed_at=timezone.now())
+    while batch := _first_redelivered(connection):
+        retried = DeadLetter.objects.filter(pk__in=map(_decoded, batch), status=Status.RETRYING)
+        closed += retried.update(status=Status.SENT, closed_at=timezone.now())
         # By value: a trim by position would take what another worker has not read yet.
         with connection.pipeline(transaction=False) as pipeline:
-            for letter in letters:
-                pipeline.lrem(REDELIVERED, 0, letter)
+            for pk in batch:
+                pipeline.lrem(REDELIVERED, 0, pk)
             pipeline.execute()
+    return closed
+
+
+def _first_redelivered(connection: Redis) -> Any:
+    return connection.lrange(REDELIVERED, 0, BATCH - 1)
 
 
 def push_retries(store: Store) -> int:
     """
-    Offer Redis the jobs of letters that have been retrying for a while, and return how many were new to it.
+    Offer Redis the jobs of dead letters that have been retrying for a while, and return how many were new to it.
 
     It was away when they were retried, or it has forgotten them since.
     """
@@ -123,7 +111,7 @@ def _retried_job(letter: DeadLetter) -> NewJob | None:
 
 
 def _store_batch(batch: Mapping[bytes, Rows]) -> tuple[list[bytes], list[DeadLetter]]:
-    """Store all, or if the database refuses, one by one; return the names of those that are stored, and new letters."""
+    """Store all, or one by one if the database refuses; return the names of what is stored, and new dead letters."""
     try:
         return list(batch), _store(list(batch.values()))
     except BAD_ROW:
@@ -141,32 +129,30 @@ def _store_one(name: bytes, entry: Rows) -> list[DeadLetter] | None:
     except BAD_ROW as error:
         if name not in _reported:
             _reported.add(name)
-            # Without the message: PostgreSQL quotes the row, and so the address.
-            logger.error(  # noqa: TRY400 - likewise the traceback
-                "dead letter refused by the database, it stays in the inbox",
-                extra={"death": _decoded(name), "error_class": type(error).__name__},
-            )
+            # Without message and traceback: PostgreSQL quotes the row, and so the address.
+            extra = {"dead_letter": _decoded(name), "error_class": type(error).__name__}
+            logger.error("dead letter refused by the database, it stays in the inbox", extra=extra)  # noqa: TRY400
         return None
 
 
 def _store(batch: Sequence[Rows]) -> list[DeadLetter]:
-    """Store letters and attempts, and return the letters that were not there before."""
+    """Store dead letters and attempts, and return the dead letters that were not there before."""
     alias = router.db_for_write(DeadLetter)
+    table = DeadLetter.objects.using(alias)
     letters = [letter for letter, _ in batch]
     with transaction.atomic(using=alias):
         ids = {letter.pk for letter in letters}
-        present = set(DeadLetter.objects.using(alias).filter(pk__in=ids).values_list("pk", flat=True))
-        DeadLetter.objects.using(alias).bulk_create(letters, ignore_conflicts=True)
+        same = table.filter(pk__in=ids)
+        present = set(same.values_list("pk", flat=True))
+        table.bulk_create(letters, ignore_conflicts=True)
         # SQLite ignores rows that break any constraint, not only those that are there already.
-        if DeadLetter.objects.using(alias).filter(pk__in=ids).count() != len(ids):
+        if same.count() != len(ids):
             raise IntegrityError("A dead letter breaks a constraint.")
         attempts = [attempt for _, attempts in batch for attempt in attempts]
         Attempt.objects.using(alias).bulk_create(attempts, ignore_conflicts=True)
         OutboxRow.objects.forget([letter.job_id for letter in letters])
-        redriven = [letter.redrives for letter in letters if letter.redrives]
-        DeadLetter.objects.using(alias).filter(pk__in=redriven, status=Status.RETRYING).update(
-            status=Status.FAILED_AGAIN, closed_at=timezone.now()
-        )
+        retried = table.filter(pk__in=[letter.redrives for letter in letters if letter.redrives])
+        retried.filter(status=Status.RETRYING).update(status=Status.FAILED_AGAIN, closed_at=timezone.now())
     return [letter for letter in letters if letter.pk not in present]
 
 

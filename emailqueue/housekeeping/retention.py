@@ -15,7 +15,7 @@ from emailqueue.models.bulk_action import BulkAction
 
 KEEP = timedelta(days=90)
 BATCH = 500
-"""Letters that one transaction deletes."""
+"""Dead letters that one transaction deletes."""
 CLOSED = (Status.SENT, Status.FAILED_AGAIN, Status.DISCARDED)
 UNITS = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds", "w": "weeks"}
 
@@ -24,7 +24,7 @@ UNITS = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds", "w": "weeks"
 class Purged:
     """How much was deleted."""
 
-    letters: int
+    dead_letters: int
     attempts: int
     bulk_actions: int
 
@@ -39,10 +39,9 @@ def age(text: str) -> timedelta:
 
 def purge(*, older_than: timedelta = KEEP, now: datetime | None = None) -> Purged:
     """
-    Delete the letters that were closed longer than `older_than` ago, with their attempts, and old bulk actions.
+    Delete the dead letters that were closed longer than `older_than` ago, with their attempts, and old bulk actions.
 
-    Open letters and those that are being retried stay, whatever their age. All that are old enough are deleted,
-    a batch a transaction.
+    Those that are open or being retried stay, whatever their age. Each batch has a transaction of its own.
     """
     before = (now or timezone.now()) - older_than
     using = router.db_for_write(DeadLetter)
@@ -53,4 +52,4 @@ def purge(*, older_than: timedelta = KEEP, now: datetime | None = None) -> Purge
             attempts += Attempt.objects.using(using).filter(dead_letter__in=batch).delete()[0]
             letters += DeadLetter.objects.using(using).filter(pk__in=batch).delete()[0]
     ended = BulkAction.objects.using(using).filter(finished_at__lt=before)
-    return Purged(letters=letters, attempts=attempts, bulk_actions=ended.delete()[0])
+    return Purged(dead_letters=letters, attempts=attempts, bulk_actions=ended.delete()[0])

@@ -14,12 +14,13 @@ from redis import Redis, RedisError
 from redis.exceptions import LockError
 
 from emailqueue.conf import get_settings
-from emailqueue.dead_letters import bulk as bulk_run
+from emailqueue.dead_letters import bulk
 from emailqueue.enqueue.outbox import OutboxRow
 from emailqueue.enqueue.relay import relay
-from emailqueue.housekeeping import attachments as attachment_sweep
-from emailqueue.housekeeping import inbox as housekeeping
+from emailqueue.housekeeping import alerts, attachments, inbox
+from emailqueue.housekeeping.stock_workers import import_stock_worker_failures
 from emailqueue.mail.attachments import KeptFiles
+from emailqueue.models import DeadLetter
 from emailqueue.models.database_report import explain
 from emailqueue.store import Store
 
@@ -28,9 +29,9 @@ logger = logging.getLogger("emailqueue.worker")
 INTERVAL = 5.0
 """Seconds between two looks at the outbox."""
 IDLE_INTERVAL = 60.0
-"""Seconds between two looks into Redis while nothing tells of something there: hosted ones bill each command."""
+"""Seconds between two looks into Redis while nothing is known to be there: hosted ones bill each command."""
 RETRIES_INTERVAL = 20.0
-"""Seconds between two looks at letters that are being retried."""
+"""Seconds between two looks at dead letters that are being retried."""
 SWEEP_INTERVAL = 60.0
 """Seconds between two looks at the files of attachments whose jobs may have ended."""
 SWEEPING = "emailqueue:sweeping"
@@ -48,22 +49,18 @@ class Housekeeper(threading.Thread):
 
     def __init__(self, connection: Redis) -> None:
         super().__init__(name="housekeeper", daemon=True)
-        self._connection = connection
-        self._poked = threading.Event()
-        self._stopped = False
-        self._stock_worker_failed = False
+        self._connection, self._store = connection, Store(connection)
         self._rows_stay = get_settings().outbox == "always"
-        self._sent: SimpleQueue[str] = SimpleQueue()
-        self._failing = False
-        self._next_idle = self._next_retries = self._next_sweep = self._next_lost = 0.0
-        self._began = False
-        self._bulk = False
+        self._poked = threading.Event()
         self._errands: SimpleQueue[Callable[[], object]] = SimpleQueue()
+        self._sent: SimpleQueue[str] = SimpleQueue()
+        self._next_idle = self._next_retries = self._next_sweep = self._next_lost = 0.0
+        self._began = self._stopped = self._failing = self._bulk = False
         self.open_letters = 0
         """Dead letters that wait for staff, as last counted."""
 
     def poke(self) -> None:
-        """Look now: there is a dead letter in the inbox, or one was delivered after all."""
+        """Look now: there is a dead letter in the inbox, or the retry of one was sent."""
         self._poked.set()
 
     def forget(self, job_ids: Iterable[str]) -> None:
@@ -72,10 +69,9 @@ class Housekeeper(threading.Thread):
             for job_id in job_ids:
                 self._sent.put(job_id)
 
-    def import_stock_worker_failures_soon(self) -> None:
+    def import_stock_worker_failures(self) -> None:
         """Look now: there is a failure of a stock worker in one of our queues."""
-        self._stock_worker_failed = True
-        self._poked.set()
+        self.run_errand(lambda: import_stock_worker_failures(self._connection))
 
     def run_errand(self, errand: Callable[[], object]) -> None:
         """Do something that may take its time, which the main thread has not."""
@@ -101,52 +97,72 @@ class Housekeeper(threading.Thread):
     def _look(self) -> None:
         close_old_connections()
         try:
-            with suppress(Empty):
-                while True:
-                    self._errands.get_nowait()()
-            if not self._began:
-                Store(self._connection).outbox_state()  # from here on Redis remembers; see relay.py
-                self._began = True
-            if self._stock_worker_failed:
-                self._stock_worker_failed = False
-                housekeeping.import_stock_worker_failures(self._connection)
             for chore in self._chores():
                 chore()
-        except Exception as error:  # whatever it is: without this thread no dead letter is stored
-            # Nothing is lost: the inbox and the outbox keep what was not moved.
-            if not self._failing:
-                foreseen = isinstance(error, DatabaseError | RedisError | OSError)
-                extra = {"error": explain(error) if isinstance(error, DatabaseError) else str(error).strip()}
-                logger.error("housekeeping waits", extra=extra, exc_info=not foreseen)  # noqa: TRY400
+        except Exception as error:  # noqa: BLE001  whatever it is: without this thread no dead letter is stored
+            self._report(error)
             self._failing = True
         else:
             self._failing = False
         finally:
             close_old_connections()
 
+    def _report(self, error: Exception) -> None:
+        """Log the first of several failures. Nothing is lost: the inbox and the outbox keep what was not moved."""
+        if not self._failing:
+            foreseen = isinstance(error, DatabaseError | RedisError | OSError)
+            text = explain(error) if isinstance(error, DatabaseError) else str(error).strip()
+            logger.error("housekeeping waits", extra={"error": text}, exc_info=None if foreseen else error)
+
     def _chores(self) -> list[Callable[[], object]]:
         return [
+            self._run_errands,
+            self._begin,
             self._look_into_redis,
             self._forget_sent,
-            lambda: relay(Store(self._connection)),
+            lambda: relay(self._store),
             self._push_retries,
             self._count,
-            self._work_off,
+            self._run_bulk_action,
             self._sweep,  # last: a storage that is away keeps nothing else from being done
         ]
 
+    def _run_errands(self) -> None:
+        with suppress(Empty):
+            while True:
+                self._errands.get_nowait()()
+
+    def _begin(self) -> None:
+        if not self._began:
+            self._store.outbox_state()  # from here on Redis remembers; see relay.py
+            self._began = True
+
     def _look_into_redis(self) -> None:
-        if time.monotonic() < self._next_idle:
-            return
-        housekeeping.move_inbox(self._connection)
-        housekeeping.close_redelivered(self._connection)
-        housekeeping.tell(self._connection)
-        self._next_idle = time.monotonic() + IDLE_INTERVAL
+        if time.monotonic() >= self._next_idle:
+            inbox.move_inbox(self._connection)
+            inbox.close_redelivered(self._connection)
+            alerts.send_due(self._connection)
+            self._next_idle = time.monotonic() + IDLE_INTERVAL
+
+    def _forget_sent(self) -> None:
+        while job_ids := [self._sent.get() for _ in range(min(self._sent.qsize(), 500))]:
+            try:
+                OutboxRow.objects.forget(job_ids)
+            except DatabaseError:
+                self.forget(job_ids)
+                raise
 
     def _push_retries(self) -> None:
         if time.monotonic() >= self._next_retries:
-            housekeeping.push_retries(Store(self._connection))
+            inbox.push_retries(self._store)
             self._next_retries = time.monotonic() + RETRIES_INTERVAL
+
+    def _count(self) -> None:
+        self.open_letters = DeadLetter.objects.open().count()
+
+    def _run_bulk_action(self) -> None:
+        self._bulk = False  # should it fail, the next look is not hurried
+        self._bulk = not self._stopped and bulk.work()
 
     def _sweep(self) -> None:
         now = time.monotonic()
@@ -159,25 +175,10 @@ class Housekeeper(threading.Thread):
         if not lock.acquire(blocking=False):
             return
         try:
-            attachment_sweep.sweep(Store(self._connection))
+            attachments.sweep(self._store)
             if now >= self._next_lost:
                 self._next_lost = now + LOST_INTERVAL
-                attachment_sweep.sweep_lost()
+                attachments.sweep_lost()
         finally:
             with suppress(LockError):  # it has taken longer than the lock lasts
                 lock.release()
-
-    def _forget_sent(self) -> None:
-        while job_ids := [self._sent.get() for _ in range(min(self._sent.qsize(), 500))]:
-            try:
-                OutboxRow.objects.forget(job_ids)
-            except DatabaseError:
-                self.forget(job_ids)
-                raise
-
-    def _work_off(self) -> None:
-        self._bulk = False  # should it fail, the next look is not hurried
-        self._bulk = not self._stopped and bulk_run.work()
-
-    def _count(self) -> None:
-        self.open_letters = housekeeping.open_letters()

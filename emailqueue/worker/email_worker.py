@@ -153,7 +153,7 @@ class EmailWorker(Worker):
         }
         logger.info("statistics", extra={**shown, **_kept_back(counts)})
         if counts.stock_failed:
-            self._housekeeper.import_stock_worker_failures_soon()
+            self._housekeeper.import_stock_worker_failures()
 
 
 def _usable_redis() -> RedisReport:

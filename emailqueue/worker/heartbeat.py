@@ -29,8 +29,8 @@ class Heartbeat:
     """
     Touches a file at most every two seconds, or none when `path` is empty. A failure ends no worker.
 
-    The file holds the name of `worker` and its process, so that nobody takes for living what was killed.
-    Under systemd it tells its watchdog, too: the socket that `environ` names in NOTIFY_SOCKET (see sd_notify(3)).
+    The file holds the name of `worker` and its process, so that a killed worker does not pass for a living one.
+    Under systemd it notifies the watchdog, too: the socket that `environ` names in NOTIFY_SOCKET (see sd_notify(3)).
     """
 
     def __init__(
@@ -51,15 +51,15 @@ class Heartbeat:
         self.end()  # of the worker that was here before, and was killed
 
     def beat(self) -> None:
-        """Tell the watchdog, and touch the file, if it is time."""
+        """Notify the watchdog, and touch the file, if it is time."""
         now = self._clock()
         if now < self.next or self.next == float("inf"):
             return
         self.next = now + EVERY
-        # The watchdog first, and whatever becomes of the file: systemd kills a worker that does not tell it.
+        # The watchdog first, and whatever becomes of the file: systemd kills a worker that does not notify it.
         errors = [error for error in (_failure(self._notify), _failure(self._touch)) if error is not None]
         if errors and not self._failing:
-            logger.warning("heartbeat cannot be told", extra={"error": str(errors[0])})
+            logger.warning("heartbeat fails", extra={"error": str(errors[0])})
         self._failing = bool(errors)
 
     def end(self) -> None:
@@ -100,7 +100,7 @@ def _failure(act: Callable[[], None]) -> OSError | None:
 
 
 def _begun(pid: int) -> str:
-    """Return when that process began, in ticks since the machine did; 0 where it is gone, or where nothing tells."""
+    """Return when that process began, in ticks since the machine did; 0 where it is gone or nothing says it."""
     try:
         state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:

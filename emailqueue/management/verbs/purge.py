@@ -19,6 +19,6 @@ def run(*, older_than: str, **options: Any) -> str:
     """Delete them, some at a time, and say how many there were."""
     purged = retention.purge(older_than=retention.age(older_than))
     return (
-        f"Deleted {purged.letters:,} closed letters with {purged.attempts:,} attempts, and "
+        f"Deleted {purged.dead_letters:,} closed dead letters with {purged.attempts:,} attempts, and "
         f"{purged.bulk_actions:,} ended bulk actions, all older than {older_than}."
     )

@@ -35,7 +35,7 @@ def test_letters_that_were_closed_long_ago_are_deleted_and_no_others() -> None:
 
     told = run("purge")
 
-    assert told == "Deleted 3 closed letters with 3 attempts, and 1 ended bulk actions, all older than 90d.\n"
+    assert told == "Deleted 3 closed dead letters with 3 attempts, and 1 ended bulk actions, all older than 90d.\n"
     assert sorted(DeadLetter.objects.values_list("status", flat=True)) == ["open", "open", "retrying", "sent"]
     assert Attempt.objects.count() == 4
     assert BulkAction.objects.count() == 1
@@ -48,7 +48,7 @@ def test_a_purge_takes_all_of_them_a_batch_at_a_time() -> None:
     with CaptureQueriesContext(connection) as queries:
         purged = purge(older_than=timedelta(days=30))
 
-    assert purged.letters == 2 * BATCH + 1
+    assert purged.dead_letters == 2 * BATCH + 1
     assert sum(query["sql"].startswith("SAVEPOINT") for query in queries) == 3  # as a transaction is told of in a test
 
 

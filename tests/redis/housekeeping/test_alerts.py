@@ -10,8 +10,8 @@ from redis import Redis
 
 from emailqueue.checks.settings import check_alerts
 from emailqueue.housekeeping import alerts
-from emailqueue.housekeeping.alerts import Digest
-from emailqueue.housekeeping.inbox import move_inbox, tell
+from emailqueue.housekeeping.alerts import Digest, send_due
+from emailqueue.housekeeping.inbox import move_inbox
 from emailqueue.models import DeadLetter
 from emailqueue.signals import dead_lettered
 from tests.support.deaths import die
@@ -85,21 +85,21 @@ def test_a_receiver_that_fails_stops_nothing(valkey: Redis, heard: list[DeadLett
 def test_the_first_of_a_kind_is_told_at_once_and_the_rest_in_a_digest(valkey: Redis) -> None:
     die(valkey, "a" * 32)
     move_inbox(valkey)
-    at_once = tell(valkey)
+    at_once = send_due(valkey)
     for number in range(5):
         die(valkey, f"b{number:031}")
     move_inbox(valkey)
-    quiet = tell(valkey)
+    quiet = send_due(valkey)
     die(valkey, "c" * 32, label="rank-update")
     move_inbox(valkey)
-    new_kind = tell(valkey)
+    new_kind = send_due(valkey)
     die(valkey, "d" * 32)
     move_inbox(valkey)
-    still_quiet = tell(valkey)
+    still_quiet = send_due(valkey)
     later(valkey, alerts.QUIET)
 
-    digest = tell(valkey)
-    nothing = tell(valkey)
+    digest = send_due(valkey)
+    nothing = send_due(valkey)
 
     assert [at_once, quiet, new_kind, still_quiet, digest, nothing] == [True, False, True, False, True, False]
     assert [subject.removeprefix("[Django] ") for subject in digests()] == [
@@ -117,7 +117,7 @@ def test_the_first_of_a_kind_is_told_at_once_and_the_rest_in_a_digest(valkey: Re
 def test_the_bounds_end_by_themselves(valkey: Redis) -> None:
     die(valkey)
     move_inbox(valkey)
-    tell(valkey)
+    send_due(valkey)
 
     lives: list[Any] = [valkey.ttl(key) for key in (alerts.QUIET, f"{alerts.KNOWN}vote-confirmation\nexhausted")]
 
@@ -131,7 +131,7 @@ def test_a_project_has_its_own_handler(valkey: Redis, queue_settings: Callable[.
     die(valkey)
     move_inbox(valkey)
 
-    tell(valkey)
+    send_due(valkey)
 
     assert told == [Digest(counts={("vote-confirmation", "exhausted"): 1}, first=True)]
     assert digests() == []
@@ -143,10 +143,10 @@ def test_what_could_not_be_told_is_told_later(valkey: Redis, queue_settings: Cal
     die(valkey)
     move_inbox(valkey)
 
-    failed = tell(valkey)
+    failed = send_due(valkey)
     queue_settings(ALERTS=f"{__name__}.own_handler")
     later(valkey, alerts.QUIET)
-    tell(valkey)
+    send_due(valkey)
 
     assert failed is False
     assert told == [Digest(counts={("vote-confirmation", "exhausted"): 1}, first=False)]
@@ -160,7 +160,7 @@ def test_a_handler_that_is_not_there_is_named_by_a_check_and_stops_no_housekeepi
     die(valkey)
     move_inbox(valkey)
 
-    sent = tell(valkey)
+    sent = send_due(valkey)
     found = check_alerts()
 
     assert sent is False
@@ -181,5 +181,5 @@ def test_nobody_is_told_where_nobody_wants_to_know(
     die(valkey)
     move_inbox(valkey)
 
-    assert tell(valkey) is False
+    assert send_due(valkey) is False
     assert valkey.exists(alerts.PENDING) == 0

@@ -12,7 +12,7 @@ from django.db import connection as database
 from redis import Redis
 
 from emailqueue.email_types import _registry
-from emailqueue.housekeeping.inbox import move_inbox, open_letters
+from emailqueue.housekeeping.inbox import move_inbox
 from emailqueue.jobs.ends import End
 from emailqueue.models import DeadLetter, Reason, Status
 from emailqueue.store import INBOX
@@ -108,7 +108,7 @@ def test_more_deaths_than_one_transaction_takes_are_all_moved(valkey: Redis) -> 
     moved = move_inbox(valkey)
 
     assert moved == 250
-    assert open_letters() == 250
+    assert DeadLetter.objects.open().count() == 250
     assert valkey.hlen(INBOX) == 0
 
 
@@ -126,7 +126,7 @@ def test_an_entry_that_the_database_refuses_stays_while_the_others_move(
     assert DeadLetter.objects.count() == 3
     assert valkey.hkeys(INBOX) == [b"b" * 32]
     logged = [entry for entry in caplog.records if entry.name == "emailqueue.housekeeping.inbox"]
-    assert [vars(entry)["death"] for entry in logged] == ["b" * 32]
+    assert [vars(entry)["dead_letter"] for entry in logged] == ["b" * 32]
     assert "ada@example.com" not in caplog.text
 
 

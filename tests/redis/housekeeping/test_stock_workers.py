@@ -11,7 +11,8 @@ from rq import SimpleWorker
 from rq.serializers import DefaultSerializer, JSONSerializer
 
 from emailqueue.dead_letters.summary import headline, summary
-from emailqueue.housekeeping.inbox import import_stock_worker_failures, move_inbox
+from emailqueue.housekeeping.inbox import move_inbox
+from emailqueue.housekeeping.stock_workers import import_stock_worker_failures
 from emailqueue.jobs.ends import End
 from emailqueue.models import DeadLetter, Reason
 from emailqueue.store import INBOX

@@ -16,7 +16,7 @@ from emailqueue.errors import (
     NotDiscardable,
     NotRetryable,
 )
-from emailqueue.housekeeping.inbox import move_inbox, open_letters
+from emailqueue.housekeeping.inbox import move_inbox
 from emailqueue.jobs.functions import DELIVER
 from emailqueue.models import DeadLetter, Status
 from tests.support.deaths import DEATH, die, job_hash, jobs_in, letter_of, record
@@ -91,7 +91,7 @@ def test_of_two_letters_of_one_job_one_is_retried_at_a_time(valkey: Redis) -> No
     with pytest.raises(NotRetryable, match="for another dead letter"):
         DeadLetter.objects.get(pk="e" * 32).retry()
 
-    assert open_letters() == 1
+    assert DeadLetter.objects.open().count() == 1
 
 
 @pytest.mark.django_db(transaction=True)
@@ -140,7 +140,7 @@ def test_a_discard_keeps_its_reason(valkey: Redis) -> None:
     letter.refresh_from_db()
     assert (letter.status, letter.discard_reason) == (Status.DISCARDED, "the mailbox is gone")
     assert letter.closed_at is not None
-    assert open_letters() == 0
+    assert DeadLetter.objects.open().count() == 0
 
 
 @pytest.mark.django_db

@@ -61,7 +61,7 @@ def test_a_file_that_cannot_be_written_is_told_once_and_ends_no_worker(
     for now[0] in (0.0, 10.0, 20.0):
         heart.beat()
 
-    assert [record.message for record in caplog.records] == ["heartbeat cannot be told"]
+    assert [record.message for record in caplog.records] == ["heartbeat fails"]
 
 
 @pytest.mark.parametrize("abstract", [True, False])
