@@ -26,9 +26,9 @@ def text(variable: str, default: str = "", *, environ: Mapping[str, str] = os.en
     return environ.get(variable, "").strip() or default
 
 
-def words(variable: str, *, environ: Mapping[str, str] = os.environ) -> list[str]:
-    """Read texts that are parted by commas."""
-    return [word.strip() for word in text(variable, environ=environ).split(",") if word.strip()]
+def texts(variable: str, *, environ: Mapping[str, str] = os.environ) -> list[str]:
+    """Read texts with commas between them."""
+    return [part.strip() for part in text(variable, environ=environ).split(",") if part.strip()]
 
 
 def switch(variable: str, *, default: bool, environ: Mapping[str, str] = os.environ) -> bool:
@@ -40,7 +40,7 @@ def switch(variable: str, *, default: bool, environ: Mapping[str, str] = os.envi
 
 
 def choice(variable: str, *known: str, environ: Mapping[str, str] = os.environ) -> str:
-    """Read one of the words in `known`, of which the first is the default."""
+    """Read one of `known`, of which the first is the default."""
     word = text(variable, known[0], environ=environ)
     if word not in known:
         raise ImproperlyConfigured(f"{variable} is {word!r}. Use {' or '.join(known)}.")
@@ -67,7 +67,7 @@ def database(variable: str, default: str, *, environ: Mapping[str, str] = os.env
         ) from None
     if config["ENGINE"] == "django.db.backends.sqlite3":
         # Several processes write. Readers go on beside a writer; writers wait for one another; a transaction
-        # takes the write lock when it begins, since one that wants it later fails without waiting.
+        # takes the write lock when it begins, since one that asks for it later fails without waiting.
         config["OPTIONS"] = {
             "init_command": "PRAGMA journal_mode = WAL",
             "timeout": 20,

@@ -54,13 +54,14 @@ class Received:
 def mailbox(request: HttpRequest) -> HttpResponse:
     """List the newest mails, or show the one that ?mail= names; ?html=1 is what its frame shows."""
     folder = Path(settings.MAILBOX)
-    names = _newest(folder)
+    names = _names(folder)
     name = request.GET.get("mail")
     context = {**admin.site.each_context(request), "title": "Mailbox", "folder": folder, "shown": SHOWN}
     if name is None:
-        return TemplateResponse(request, "config/mailbox.html", context | {"mails": _read_all(folder, names)})
+        mails = [_read(folder, newest) for newest in nlargest(SHOWN, names)]
+        return TemplateResponse(request, "config/mailbox.html", context | {"mails": mails})
     # Looked up among the names that are there, so that it leads nowhere else.
-    if name not in _names(folder):
+    if name not in names:
         raise Http404("No such mail.")
     mail = _read(folder, name)
     if "html" in request.GET:
@@ -73,14 +74,6 @@ def _names(folder: Path) -> set[str]:
         return {entry.name for entry in os.scandir(folder) if entry.name.endswith(".eml") and entry.is_file()}
     except FileNotFoundError:
         return set()
-
-
-def _newest(folder: Path) -> list[str]:
-    return nlargest(SHOWN, _names(folder))
-
-
-def _read_all(folder: Path, names: list[str]) -> list[Received]:
-    return [_read(folder, name) for name in names]
 
 
 def _read(folder: Path, name: str) -> Received:

@@ -7,7 +7,7 @@ from urllib.parse import quote
 import django
 from django.core.exceptions import ImproperlyConfigured
 
-from config.environment import choice, database, number, switch, text, words
+from config.environment import choice, database, number, switch, text, texts
 from emailqueue.redis import rq_queues
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -20,7 +20,7 @@ if not SECRET_KEY:
     raise ImproperlyConfigured(
         "SECRET_KEY is not set and DEBUG is off. Set it to 50 random characters, or DEBUG=1 to develop."
     )
-ALLOWED_HOSTS = words("ALLOWED_HOSTS")
+ALLOWED_HOSTS = texts("ALLOWED_HOSTS")
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = not DEBUG
 
 INSTALLED_APPS = [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import cycle
 from typing import Any
@@ -43,81 +43,64 @@ class Sample:
 
     def steps(self) -> Iterator[None]:
         """Do one call after the other, and yield after each."""
-        yield from self._schedule(1)
-        yield from self._bulk(300)
-        yield from self._milestones(2, subscribers=120)
-        yield from self._votes(200)
-        yield from self._ranks(3, supporters=50)
-        yield from self._rewards(40)
-        yield from self._sign_ups(60)
-        yield from self._referrals(20)
-        yield from self._calls(10)
+        course: list[tuple[Callable[[int], None], int]] = [
+            (self._schedule, 1),
+            (self._bulk, 1),
+            (self._milestone, 2),
+            (self._vote, 200),
+            (self._rank, 3),
+            (self._reward, 40),
+            (self._sign_up, 60),
+            (self._referral, 20),
+            (self._calls, 10),
+        ]
+        for step, count in course:
+            for number in range(count):
+                step(number)
+                yield
 
-    def _schedule(self, count: int) -> Iterator[None]:
-        for _ in range(count):
-            due = datetime.now(UTC) + timedelta(seconds=AHEAD)
-            schedule_email("reward-delivery", self._somebody(), {"reward_name": "Early bird badge"}, due)
-            yield
+    def _schedule(self, number: int) -> None:
+        due = datetime.now(UTC) + timedelta(seconds=AHEAD)
+        schedule_email("reward-delivery", self._somebody(), {"reward_name": "Early bird badge"}, due)
 
-    def _bulk(self, count: int) -> Iterator[None]:
-        recipients = [(self._somebody(), {"vote_count": 500 + number}) for number in range(count)]
+    def _bulk(self, number: int) -> None:
+        recipients = [(self._somebody(), {"vote_count": votes}) for votes in range(500, 800)]
         queue_bulk_emails("progress-update", recipients, {"model_name": "Aurora", "milestone": "the top ten"})
-        yield
 
-    def _milestones(self, count: int, *, subscribers: int) -> Iterator[None]:
-        for _ in range(count):
-            payload = {**self._model(), "vote_count": 1000, "milestone": 1000}
-            self._publish("model.progress_milestone", subscriber_emails=self._crowd(subscribers), **payload)
-            yield
+    def _milestone(self, number: int) -> None:
+        figures = {"vote_count": 1000, "milestone": 1000}
+        self._publish("model.progress_milestone", subscriber_emails=self._crowd(120), **self._model(), **figures)
 
-    def _votes(self, count: int) -> Iterator[None]:
-        for _ in range(count):
-            publish_event.vote_created({"voter_email": self._somebody(), **self._model()})
-            self.published += 1
-            yield
+    def _vote(self, number: int) -> None:
+        publish_event.vote_created({"voter_email": self._somebody(), **self._model()})
+        self.published += 1
 
-    def _ranks(self, count: int, *, supporters: int) -> Iterator[None]:
-        for rank in range(1, count + 1):
-            payload = {**self._model(), "new_rank": rank, "old_rank": rank + 1, "vote_count": 2400 - 100 * rank}
-            self._publish("model.rank_changed", supporter_emails=self._crowd(supporters), **payload)
-            yield
+    def _rank(self, number: int) -> None:
+        figures = {"new_rank": number + 1, "old_rank": number + 2, "vote_count": 2300 - 100 * number}
+        self._publish("model.rank_changed", supporter_emails=self._crowd(50), **self._model(), **figures)
 
-    def _rewards(self, count: int) -> Iterator[None]:
-        for number in range(count):
-            value = "10 €" if number % 2 else 25
-            self._publish("reward.earned", user_email=self._somebody(), reward_name="Gift card", reward_value=value)
-            yield
+    def _reward(self, number: int) -> None:
+        value = "10 €" if number % 2 else 25
+        self._publish("reward.earned", user_email=self._somebody(), reward_name="Gift card", reward_value=value)
 
-    def _sign_ups(self, count: int) -> Iterator[None]:
-        for number in range(count):
-            friend = {"referrer_name": "Grace", "referral_code": f"GRACE{number}"} if number % 2 else {}
-            self._publish("user.registered", user_email=self._somebody(), user_name=self._name(), **friend)
-            yield
+    def _sign_up(self, number: int) -> None:
+        friend = {"referrer_name": "Grace", "referral_code": f"GRACE{number}"} if number % 2 else {}
+        self._publish("user.registered", user_email=self._somebody(), user_name=self._name(), **friend)
 
-    def _referrals(self, count: int) -> Iterator[None]:
-        for number in range(1, count + 1):
-            self._publish(
-                "referral.milestone",
-                user_email=self._somebody(),
-                user_name=self._name(),
-                referral_count=5 * number,
-                reward_name="Ambassador badge",
-            )
-            yield
+    def _referral(self, number: int) -> None:
+        reward = {"referral_count": 5 * (number + 1), "reward_name": "Ambassador badge"}
+        self._publish("referral.milestone", user_email=self._somebody(), user_name=self._name(), **reward)
 
-    def _calls(self, count: int) -> Iterator[None]:
-        for _ in range(count):
-            model = self._model()
-            name = {"model_name": model["model_name"]}
-            queue_vote_confirmation(self._somebody(), model)
-            queue_progress_update(self._somebody(), {**name, "vote_count": 5000, "milestone": 5000})
-            queue_rank_update(
-                self._somebody(), {**name, "rank_position": 1, "previous_rank": 3, "vote_count": 5200}, attempts=5
-            )
-            queue_reward_delivery(self._somebody(), {"reward_name": "Badge"}, priority="critical")
-            queue_referral_join(self._somebody(), {"user_name": self._name()}, delay=1)
-            queue_referral_milestone(self._somebody(), {"user_name": self._name(), "referral_count": 10})
-            yield
+    def _calls(self, number: int) -> None:
+        model = self._model()
+        name = {"model_name": model["model_name"]}
+        rank = {"rank_position": 1, "previous_rank": 3, "vote_count": 5200}
+        queue_vote_confirmation(self._somebody(), model)
+        queue_progress_update(self._somebody(), {**name, "vote_count": 5000, "milestone": 5000})
+        queue_rank_update(self._somebody(), {**name, **rank}, attempts=5)
+        queue_reward_delivery(self._somebody(), {"reward_name": "Badge"}, priority="critical")
+        queue_referral_join(self._somebody(), {"user_name": self._name()}, delay=1)
+        queue_referral_milestone(self._somebody(), {"user_name": self._name(), "referral_count": 10})
 
     def _publish(self, topic: str, **payload: Any) -> None:
         publish(topic, payload)

@@ -26,7 +26,7 @@ SIZE = {"width": 1500, "height": 900}
 class Command(BaseCommand):
     """Run a quickstart and photograph its admin, light and dark."""
 
-    help = "Write docs/*.png: the list, a letter and the statistics, in both themes. Needs Debian's chromium."
+    help = "Write docs/*.png: the list, a dead letter and the statistics, in both themes. Needs Debian's chromium."
     requires_system_checks = []  # they would speak of the user's settings
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
@@ -55,10 +55,10 @@ def _take(parts: Parts, address: str, to: Path) -> None:
     except ImportError as error:
         raise CommandError("Playwright is missing: pip install playwright.") from error
 
-    letter = DeadLetter.objects.filter(email_type="vote-confirmation").order_by("pk")[0].pk
+    dead_letter = DeadLetter.objects.filter(email_type="vote-confirmation").order_by("pk")[0].pk
     pages = {
         "letters": reverse("admin:emailqueue_deadletter_changelist"),
-        "letter": reverse("admin:emailqueue_deadletter_change", args=[letter]),
+        "letter": reverse("admin:emailqueue_deadletter_change", args=[dead_letter]),
         "statistics": reverse("admin:emailqueue_stats"),
     }
     with sync_playwright() as playwright:

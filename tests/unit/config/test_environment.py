@@ -8,7 +8,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import OperationalError
 from django.db.utils import ConnectionHandler
 
-from config.environment import choice, database, number, switch, text, words
+from config.environment import choice, database, number, switch, text, texts
 
 
 def test_an_empty_variable_counts_as_unset() -> None:
@@ -24,7 +24,7 @@ def test_an_empty_variable_counts_as_unset() -> None:
 
 
 def test_words_are_parted_by_commas_and_trimmed() -> None:
-    assert words("ALLOWED_HOSTS", environ={"ALLOWED_HOSTS": "a.example, b.example,,"}) == [
+    assert texts("ALLOWED_HOSTS", environ={"ALLOWED_HOSTS": "a.example, b.example,,"}) == [
         "a.example",
         "b.example",
     ]
