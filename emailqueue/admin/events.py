@@ -12,8 +12,7 @@ from django.urls import URLPattern, path
 from django.utils.translation import gettext_lazy as _
 
 from emailqueue.admin.base import ReadOnlyAdmin
-from emailqueue.errors import RedisUnavailable
-from emailqueue.events.errors import UnknownEvent
+from emailqueue.errors import RedisUnavailable, UnknownEvent
 from emailqueue.events.trail import Trail, read_trail
 from emailqueue.models import EventTrail
 

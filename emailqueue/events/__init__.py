@@ -6,11 +6,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from emailqueue.events.email_subscriptions import subscribe_email
+    from emailqueue.events.email_subscribers import subscribe_email
     from emailqueue.events.event import Event
     from emailqueue.events.publishing import publish
     from emailqueue.events.stats import get_event_stats
-    from emailqueue.events.subscriptions import subscribe
+    from emailqueue.events.subscribers import subscribe
     from emailqueue.events.topics import Topic
 
 __all__ = ["Event", "Topic", "get_event_stats", "publish", "subscribe", "subscribe_email"]
@@ -20,8 +20,8 @@ _homes = {
     "Topic": "topics",
     "get_event_stats": "stats",
     "publish": "publishing",
-    "subscribe": "subscriptions",
-    "subscribe_email": "email_subscriptions",
+    "subscribe": "subscribers",
+    "subscribe_email": "email_subscribers",
 }
 
 

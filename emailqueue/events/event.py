@@ -1,11 +1,14 @@
-"""What a subscriber is given."""
+"""What a subscriber is given, and how what it returns is awaited."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+
+from asgiref.sync import async_to_sync
 
 from emailqueue.events.topics import get_topic
 
@@ -52,3 +55,14 @@ class Event:
                 return None
             raise AttributeError(f"{self.topic!r} has no {name!r}. It has {', '.join(self.payload)}.")
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+
+def awaited(answer: object) -> object:
+    """Return `answer`; a coroutine, or another awaitable, is run in this thread until it has its result."""
+    if not inspect.isawaitable(answer):
+        return answer
+
+    async def wait() -> object:
+        return await answer
+
+    return async_to_sync(wait)()

@@ -1,4 +1,4 @@
-"""Which events a subscriber wants: its `when`."""
+"""Which events a subscriber takes: its `when`."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from emailqueue.events.asynchronous import awaited
-from emailqueue.events.errors import InvalidPayload, InvalidSubscriber
-from emailqueue.events.event import Event
+from emailqueue.errors import InvalidPayload, InvalidSubscriber
+from emailqueue.events.event import Event, awaited
 from emailqueue.events.topics import Topic
 
 When = Callable[[Event], object] | Mapping[str, object]
@@ -16,7 +15,7 @@ When = Callable[[Event], object] | Mapping[str, object]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FieldFilter:
-    """Wants events whose payload has, in each of some fields, one of some values."""
+    """Takes events whose payload has, in each of some fields, one of some values."""
 
     wanted: Mapping[str, tuple[Any, ...]]
 
@@ -24,7 +23,7 @@ class FieldFilter:
         return " and ".join(f"{name} is {_alternatives(values)}" for name, values in self.wanted.items())
 
     def mismatch(self, event: Event) -> str:
-        """Return why the event is not wanted; empty when it is."""
+        """Return why the event is skipped; empty when it is taken."""
         for name, values in self.wanted.items():
             value = event.payload.get(name)
             if value not in values:
@@ -34,7 +33,7 @@ class FieldFilter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PredicateFilter:
-    """Wants events for which a function says so; it may be async. What that raises fails the attempt."""
+    """Takes events for which a function says so; it may be async. What that raises fails the attempt."""
 
     predicate: Callable[[Event], object]
 
@@ -44,7 +43,7 @@ class PredicateFilter:
         return f"{named.__name__}(event)"
 
     def mismatch(self, event: Event) -> str:
-        """Return why the event is not wanted; empty when it is."""
+        """Return why the event is skipped; empty when it is taken."""
         answer = awaited(self.predicate(event))
         return "" if answer else f"{self} was {answer!r:.200}"
 
@@ -52,8 +51,10 @@ class PredicateFilter:
 Filter = FieldFilter | PredicateFilter
 
 
-def parse_filter(when: When, *, subscriber: str, topic: Topic) -> Filter:
+def parse_filter(when: When | None, *, subscriber: str, topic: Topic) -> Filter | None:
     """Return `when` as a filter for events of `topic`. Raises InvalidSubscriber for one that can never match."""
+    if when is None:
+        return None
     if isinstance(when, Mapping):
         if not when:
             raise InvalidSubscriber(f"The filter of {subscriber!r} is empty. Leave `when` out to take every event.")

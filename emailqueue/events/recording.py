@@ -7,8 +7,6 @@ import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 from django.db import models
@@ -20,7 +18,7 @@ from emailqueue.errors import RedisUnavailable
 from emailqueue.events.event import Event
 from emailqueue.jobs.job import Job, NewJob
 from emailqueue.redis import connect
-from emailqueue.store import COUNTERS
+from emailqueue.store import COUNTERS, scripts
 
 logger = logging.getLogger(__name__)
 
@@ -77,8 +75,9 @@ def record(
     if not lives and not counter:
         return
     try:
-        script = connect().register_script(_source())
-        script(args=[trail_key(event.id), lives, _summary(event, job), name, json.dumps(entry), COUNTERS, counter])
+        summary = json.dumps(summarize(event.as_json(), cause="" if job.cause == event.id else job.cause))
+        entry_json = json.dumps(entry)
+        scripts.run(connect(), "record", trail_key(event.id), lives, summary, name, entry_json, COUNTERS, counter)
     except (RedisError, RedisUnavailable, OSError) as error:
         logger.warning("trail not written", extra={"event": event.id, "error_class": type(error).__name__})
 
@@ -88,25 +87,16 @@ def describe_error(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-@cache
-def _source() -> str:
-    return (Path(__file__).parent / "record.lua").read_text()
+def summarize(event: Mapping[str, Any], *, cause: str) -> dict[str, Any]:
+    """
+    Return an event as the trail shows it: of a long list the beginning, and how many more there were.
 
-
-def _summary(event: Event, job: Job) -> str:
-    return json.dumps({**event.as_json(), "payload": shortened(event.payload), "cause": _cause(event, job)})
-
-
-def _cause(event: Event, job: Job) -> str:
-    """Return the id of the event, or the job, in which this one was published."""
-    return "" if job.cause == event.id else job.cause
-
-
-def shortened(payload: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a payload as the trail shows it: of a long list the beginning, and how many more there were."""
-    return {
+    `cause`: id of the event, or the job, in which this one was published.
+    """
+    payload = {
         name: [*value[:SHOWN_ITEMS], f"… {len(value) - SHOWN_ITEMS} more"]
         if isinstance(value, list) and len(value) > SHOWN_ITEMS
         else value
-        for name, value in payload.items()
+        for name, value in event["payload"].items()
     }
+    return {**event, "payload": payload, "cause": cause}

@@ -16,12 +16,11 @@ from typing import Any
 from django.db import connections, transaction
 
 from emailqueue.enqueue.staging import Staging
-from emailqueue.events.dispatch import DISPATCH_EVENT
+from emailqueue.events.dispatch import DISPATCH_EVENT, subscriber_job
 from emailqueue.events.event import Event
 from emailqueue.events.recording import Result, describe_error
-from emailqueue.events.subscribers import call_subscriber, subscriber_job
-from emailqueue.events.subscriptions import subscribers_of
-from emailqueue.events.topics import Receiver, Topic, get_topic
+from emailqueue.events.subscribers import Subscriber, subscribers_of
+from emailqueue.events.topics import Topic, get_topic
 from emailqueue.jobs.job import NewJob, new_id
 
 MOST_EVENTS = 20
@@ -73,24 +72,23 @@ def simulate(topic: str | Topic, payload: object) -> list[SimulatedRun]:
         if not events:
             break
         event = events.popleft()
-        for name, receiver in subscribers_of(get_topic(event.topic)).items():
-            run, published = _run(name, receiver, event)
+        for subscriber in subscribers_of(get_topic(event.topic)).values():
+            run, published = _run(subscriber, event)
             runs.append(run)
             events += published
     return runs
 
 
-def _run(name: str, receiver: Receiver, event: Event) -> tuple[SimulatedRun, list[Event]]:
-    staging = Staging(subscriber_job(event, name, receiver).id)
+def _run(subscriber: Subscriber, event: Event) -> tuple[SimulatedRun, list[Event]]:
+    staging = Staging(subscriber_job(event, subscriber).id)
     try:
         with staging.collecting(), _undone():
-            reason = call_subscriber(receiver, event, topic=get_topic(event.topic))
+            reason = subscriber.take(event)
         result, queued = Result.SKIPPED if reason else Result.RAN, staging.jobs
     except (Exception, SystemExit) as error:  # noqa: BLE001
         result, reason, queued = Result.FAILED, describe_error(error), []
-    run = SimulatedRun(
-        topic=event.topic, subscriber=name, result=result, reason=reason, queued=[_simulated(job) for job in queued]
-    )
+    mails = [_simulated(job) for job in queued]
+    run = SimulatedRun(topic=event.topic, subscriber=subscriber.name, result=result, reason=reason, queued=mails)
     published = [Event.parse(job.arguments["event"]) for job in queued if job.function == DISPATCH_EVENT]
     return run, published
 

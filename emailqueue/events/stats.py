@@ -8,8 +8,7 @@ from dataclasses import dataclass
 
 from redis import RedisError
 
-from emailqueue.events.subscribers import ARROW
-from emailqueue.events.subscriptions import subscribers_of
+from emailqueue.events.subscribers import ARROW, subscribers_of
 from emailqueue.events.topics import all_topics
 from emailqueue.jobs.priority import EVENT_QUEUE
 from emailqueue.redis import connect

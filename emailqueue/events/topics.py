@@ -11,7 +11,7 @@ from typing import Any
 
 from django.dispatch import Signal
 
-from emailqueue.events.errors import InvalidPayload, UnknownTopic
+from emailqueue.errors import InvalidPayload, UnknownTopic
 from emailqueue.schema.schema import Schema
 
 Receiver = Callable[..., object]

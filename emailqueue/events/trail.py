@@ -10,9 +10,9 @@ from typing import Any
 
 from redis import Redis, RedisError
 
-from emailqueue.events.errors import UnknownEvent
+from emailqueue.errors import UnknownEvent
 from emailqueue.events.places import JobPlace, Place, find_event, find_places
-from emailqueue.events.recording import DISPATCH, Result, shortened, trail_key
+from emailqueue.events.recording import DISPATCH, Result, summarize, trail_key
 from emailqueue.events.subscribers import ARROW
 from emailqueue.jobs.priority import EVENT_QUEUE
 from emailqueue.redis import connect
@@ -134,7 +134,7 @@ def _stored(given: str, connection: Redis) -> tuple[str, Mapping[bytes, bytes]]:
             f"{given!r} was queued by event {event_id}, whose trail is older than EMAIL_QUEUE['EVENT_TRAIL']."
         )
     if b"event" not in stored:
-        summary = {**event, "payload": shortened(event["payload"]), "cause": found.cause if event_id == given else ""}
+        summary = summarize(event, cause=found.cause if event_id == given else "")
         stored = {**stored, b"event": json.dumps(summary).encode()}
     return event_id, stored
 

@@ -32,14 +32,16 @@ class VerbCommand(BaseCommand):
     """A command whose first argument is a verb."""
 
     verbs: Mapping[str, ModuleType]
-    """A verb's module has its help as docstring, add_arguments(parser), and run(**options), which answers."""
+    """A verb's module has its help as docstring, ARGUMENTS for its parser, and run(**options), which answers."""
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Give each verb a parser of its own."""
         verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
         parents = [_django_options(self)]
         for name, verb in self.verbs.items():
-            verb.add_arguments(verbs.add_parser(name, help=verb.__doc__, description=verb.__doc__, parents=parents))
+            own = verbs.add_parser(name, help=verb.__doc__, description=verb.__doc__, parents=parents)
+            for argument, options in verb.ARGUMENTS.items():
+                own.add_argument(argument, **options)
 
     def handle(self, *args: Any, verb: str, **options: Any) -> str:
         """Run the verb; its errors end the command with their sentence."""

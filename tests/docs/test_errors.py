@@ -10,7 +10,6 @@ from types import ModuleType
 import pytest
 
 import emailqueue.errors
-import emailqueue.events.errors
 from emailqueue.errors import EmailQueueError
 from tests.support.names import find
 from tests.support.tables import ROOT, code, page, table
@@ -32,7 +31,7 @@ def defined_in(module: ModuleType) -> dict[str, type[EmailQueueError]]:
     }
 
 
-ERRORS = defined_in(emailqueue.errors) | defined_in(emailqueue.events.errors)
+ERRORS = defined_in(emailqueue.errors)
 
 
 def test_each_error_has_a_row_and_each_row_is_an_error() -> None:

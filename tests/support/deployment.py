@@ -20,7 +20,7 @@ LONGEST = Settings().job_timeout + GRACE
 
 def known_variables() -> set[str]:
     """Return the variables of the environment that the project reads."""
-    sources = "".join((ROOT / path).read_text() for path in ("config/settings.py", "emailqueue/redis/connection.py"))
+    sources = "".join((ROOT / path).read_text() for path in ("config/settings.py", "emailqueue/redis/discovery.py"))
     readers = r'\b(?:text|words|switch|number|choice|database|_read|_read_number)\((?:environ, )?"([A-Z_]+)"'
     listed = re.findall(r'"([A-Z][A-Z_]+)": "([A-Z_]+)"', sources)
     upstash = {"UPSTASH_REDIS_REST_URL", "UPSTASH_REDIS_REST_TOKEN"}

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, NoReturn
 
+from emailqueue.events.dispatch import run_subscriber, subscriber_job
 from emailqueue.events.event import Event
-from emailqueue.events.subscribers import run_subscriber, subscriber_job
-from emailqueue.events.subscriptions import subscribers_of
+from emailqueue.events.subscribers import Subscriber, subscribers_of
 from emailqueue.events.topics import Topic
 from emailqueue.jobs.job import Call, Job
 from emailqueue.jobs.outcome import Outcome
@@ -55,6 +55,7 @@ def shipped(**payload: object) -> Event:
 
 
 def run(name: str) -> Outcome:
-    new = subscriber_job(shipped(), name, subscribers_of(ORDER_SHIPPED).get(name, take))
+    subscriber = subscribers_of(ORDER_SHIPPED).get(name, Subscriber(name=name, handler=take))
+    new = subscriber_job(shipped(), subscriber)
     job = Job(id=new.id, queue=new.queue, token="1", call=Call.read(new.fields()["data"].encode()))
     return run_subscriber(job, None)  # type: ignore[arg-type] # it sends no mail, so it asks nothing of its Run

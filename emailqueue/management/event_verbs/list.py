@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json as json_module
-from argparse import ArgumentParser
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
@@ -11,13 +10,10 @@ from typing import Any
 from emailqueue.conf import get_settings
 from emailqueue.errors import RedisUnavailable
 from emailqueue.events.stats import SubscriberStats, TopicStats, get_event_stats
-from emailqueue.events.subscriptions import Subscription, subscribers_of
-from emailqueue.events.topics import Receiver, Topic, all_topics
+from emailqueue.events.subscribers import Subscriber, subscribers_of
+from emailqueue.events.topics import Topic, all_topics
 
-
-def add_arguments(parser: ArgumentParser) -> None:
-    """Take the form of the answer."""
-    parser.add_argument("--json", action="store_true", help="print one JSON value")
+ARGUMENTS = {"--json": {"action": "store_true", "help": "print one JSON value"}}
 
 
 def run(*, json: bool, **options: Any) -> str:
@@ -40,18 +36,17 @@ def _topic(topic: Topic, figures: TopicStats | None) -> dict[str, Any]:
         "fields": {name if name in fields.needed else f"{name}?": kind.must_be for name, kind in fields.types.items()},
         "published": figures.published if figures else None,
         "subscribers": [
-            _subscriber(name, receiver, per_subscriber.get(name)) for name, receiver in subscribers_of(topic).items()
+            _subscriber(subscriber, per_subscriber.get(name)) for name, subscriber in subscribers_of(topic).items()
         ],
     }
 
 
-def _subscriber(name: str, receiver: Receiver, figures: SubscriberStats | None) -> dict[str, Any]:
-    plan = receiver if isinstance(receiver, Subscription) else Subscription(name=name, handler=receiver)
+def _subscriber(subscriber: Subscriber, figures: SubscriberStats | None) -> dict[str, Any]:
     return {
-        "name": name,
-        "filter": str(plan.filter or ""),
-        "attempts": plan.attempts or get_settings().attempts,
-        "queue": plan.queue,
+        "name": subscriber.name,
+        "filter": str(subscriber.filter or ""),
+        "attempts": subscriber.attempts or get_settings().attempts,
+        "queue": subscriber.queue,
         "figures": asdict(figures) if figures else None,
     }
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json as json_module
-from argparse import ArgumentParser
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
@@ -19,11 +18,11 @@ REAL = (
 )
 
 
-def add_arguments(parser: ArgumentParser) -> None:
-    """Take a topic, a payload, and the form of the answer."""
-    parser.add_argument("topic", help="name of the topic: order.shipped")
-    parser.add_argument("payload", help="the payload as a JSON object")
-    parser.add_argument("--json", action="store_true", help="print one JSON value")
+ARGUMENTS = {
+    "topic": {"help": "name of the topic: order.shipped"},
+    "payload": {"help": "the payload as a JSON object"},
+    "--json": {"action": "store_true", "help": "print one JSON value"},
+}
 
 
 def run(*, topic: str, payload: str, json: bool, **options: Any) -> Answer:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json as json_module
-from argparse import ArgumentParser
 from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import datetime
@@ -13,11 +12,10 @@ from emailqueue.events.places import Place
 from emailqueue.events.recording import Result
 from emailqueue.events.trail import Attempt, SubscriberTrail, Trail, TrailJob, read_trail
 
-
-def add_arguments(parser: ArgumentParser) -> None:
-    """Take an id, and the form of the answer."""
-    parser.add_argument("id", help="id of an event, of a mail that it led to, or of a dead letter")
-    parser.add_argument("--json", action="store_true", help="print one JSON value")
+ARGUMENTS = {
+    "id": {"help": "id of an event, of a mail that it led to, or of a dead letter"},
+    "--json": {"action": "store_true", "help": "print one JSON value"},
+}
 
 
 def run(*, id: str, json: bool, **options: Any) -> str:  # noqa: A002  the argument's name

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser
 from typing import Any
 
 from redis import RedisError
@@ -16,17 +15,15 @@ from emailqueue.statistics.snapshot import Snapshot
 from emailqueue.store import Store
 from emailqueue.worker import heartbeat
 
-
-def add_arguments(parser: ArgumentParser) -> None:
-    """Take whether Redis is asked, too, and how old the file may be."""
-    parser.add_argument("--ready", action="store_true", help="ask Redis, too, whether this worker has reported")
-    parser.add_argument(
-        "--stale-after",
-        type=float,
-        default=heartbeat.STALE_AFTER,
-        metavar="SECONDS",
-        help="age of EMAIL_QUEUE['HEARTBEAT_FILE'] from which on the worker hangs; default: %(default)g",
-    )
+ARGUMENTS = {
+    "--ready": {"action": "store_true", "help": "ask Redis, too, whether this worker has reported"},
+    "--stale-after": {
+        "type": float,
+        "default": heartbeat.STALE_AFTER,
+        "metavar": "SECONDS",
+        "help": "age of EMAIL_QUEUE['HEARTBEAT_FILE'] from which on the worker hangs; default: %(default)g",
+    },
+}
 
 
 def run(*, ready: bool, stale_after: float, **options: Any) -> Answer:

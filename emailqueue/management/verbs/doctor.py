@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from argparse import ArgumentParser
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -18,10 +17,10 @@ VERSION = 2
 """Of the form of the JSON: it rises when a key or an id is renamed or goes, and not for a new one."""
 
 
-def add_arguments(parser: ArgumentParser) -> None:
-    """Take the form of the answer, and an address."""
-    parser.add_argument("--json", action="store_true", help="one JSON object, for probes")
-    parser.add_argument("--mail", metavar="ADDRESS", help="send a test mail there, past the queue")
+ARGUMENTS = {
+    "--json": {"action": "store_true", "help": "one JSON object, for probes"},
+    "--mail": {"metavar": "ADDRESS", "help": "send a test mail there, past the queue"},
+}
 
 
 def run(*, json: bool, mail: str | None, **options: Any) -> Answer:

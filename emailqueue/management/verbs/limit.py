@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser
 from typing import Any
 
 from emailqueue import flow
 from emailqueue.conf import get_settings
 
-
-def add_arguments(parser: ArgumentParser) -> None:
-    """Take a rate and a burst, both optional."""
-    parser.add_argument(
-        "rate", nargs="?", help="20/s, 600/m, 0 for no limit, or default for that of EMAIL_QUEUE; left out: show it"
-    )
-    parser.add_argument("--burst", type=int, help="mails that may go out at once after a pause; 1 is strict")
+ARGUMENTS = {
+    "rate": {
+        "nargs": "?",
+        "help": "20/s, 600/m, 0 for no limit, or default for that of EMAIL_QUEUE; left out: show it",
+    },
+    "--burst": {"type": int, "help": "mails that may go out at once after a pause; 1 is strict"},
+}
 
 
 def run(*, rate: str | None, burst: int | None, **options: Any) -> str:

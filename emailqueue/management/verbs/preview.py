@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,12 +15,11 @@ from emailqueue.email_types import EmailType, email_types, get_email_type
 from emailqueue.enqueue.call import valid_language
 from emailqueue.errors import EmailQueueError
 
-
-def add_arguments(parser: ArgumentParser) -> None:
-    """Take any number of types, a language and a folder."""
-    parser.add_argument("types", nargs="*", metavar="TYPE", help="left out: all types that have a sample")
-    parser.add_argument("--language", help="one of LANGUAGES; left out: that of the type")
-    parser.add_argument("--output", type=Path, default=Path("preview"), metavar="DIR", help="default: preview")
+ARGUMENTS = {
+    "types": {"nargs": "*", "metavar": "TYPE", "help": "left out: all types that have a sample"},
+    "--language": {"help": "one of LANGUAGES; left out: that of the type"},
+    "--output": {"type": Path, "default": Path("preview"), "metavar": "DIR", "help": "default: preview"},
+}
 
 
 def run(*, types: Sequence[str], language: str | None, output: Path, **options: Any) -> str:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser
 from typing import Any
 
 from emailqueue.housekeeping import retention
 
-
-def add_arguments(parser: ArgumentParser) -> None:
-    """Take an age."""
-    parser.add_argument(
-        "--older-than", default="90d", metavar="AGE", help="since they were closed: 90d, 12h, 2w; default: 90d"
-    )
+ARGUMENTS = {
+    "--older-than": {
+        "default": "90d",
+        "metavar": "AGE",
+        "help": "since they were closed: 90d, 12h, 2w; default: 90d",
+    }
+}
 
 
 def run(*, older_than: str, **options: Any) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import keyword
 import re
 import sys
-from argparse import ArgumentParser
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -30,9 +29,7 @@ Write its mails into the folder preview, to look at them:
 If you change a translation, run manage.py compilemessages."""
 
 
-def add_arguments(parser: ArgumentParser) -> None:
-    """Take the name of the application."""
-    parser.add_argument("name", nargs="?", default="events", metavar="NAME", help="default: events")
+ARGUMENTS = {"name": {"nargs": "?", "default": "events", "metavar": "NAME", "help": "default: events"}}
 
 
 def run(*, name: str, **options: Any) -> str:

@@ -7,7 +7,7 @@ import math
 import os
 import sys
 import time
-from argparse import ArgumentParser, ArgumentTypeError
+from argparse import ArgumentTypeError
 from collections.abc import Callable
 from typing import Any
 
@@ -25,12 +25,24 @@ CLEAR = "\x1b[H\x1b[2J"
 """To the first place, and erase all (ECMA-48)."""
 
 
-def add_arguments(parser: ArgumentParser) -> None:
-    """Take how often, and in which form."""
-    parser.add_argument(
-        "--watch", type=_seconds, metavar="SECONDS", help="show it anew every so many seconds, until Ctrl+C"
-    )
-    parser.add_argument("--json", action="store_true", help="one JSON object a line, as stats.json in the admin has it")
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0.1 <= seconds < math.inf:
+        raise ArgumentTypeError(f"{text!r} is no time between two looks. Use seconds, 0.1 or more, for example 2.")
+    return seconds
+
+
+ARGUMENTS = {
+    "--watch": {
+        "type": _seconds,
+        "metavar": "SECONDS",
+        "help": "show it anew every so many seconds, until Ctrl+C",
+    },
+    "--json": {"action": "store_true", "help": "one JSON object a line, as stats.json in the admin has it"},
+}
 
 
 def run(*, watch: float | None, json: bool, out: Any = None, **options: Any) -> str:
@@ -81,13 +93,3 @@ def _line() -> str:
 def _screen() -> str:
     snapshot = take()
     return screen(snapshot, get_settings(), letters=open_letters(snapshot))
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 0.1 <= seconds < math.inf:
-        raise ArgumentTypeError(f"{text!r} is no time between two looks. Use seconds, 0.1 or more, for example 2.")
-    return seconds

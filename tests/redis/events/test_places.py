@@ -9,10 +9,11 @@ import pytest
 from redis import Redis
 
 from emailqueue import queue_email
+from emailqueue.errors import UnknownEvent
 from emailqueue.events import Event, publish, subscribe
-from emailqueue.events.errors import UnknownEvent
+from emailqueue.events.dispatch import subscriber_job
 from emailqueue.events.places import Place
-from emailqueue.events.subscribers import subscriber_job
+from emailqueue.events.subscribers import Subscriber
 from emailqueue.events.trail import read_trail
 from emailqueue.models import OutboxRow
 from emailqueue.testing.mailserver import MailServer
@@ -41,7 +42,7 @@ def test_an_event_is_found_by_whatever_it_led_to(valkey: Redis, work: Work, mail
 
 def test_an_event_that_waits_in_the_outbox_is_found_there(valkey: Redis, db: None) -> None:
     event = Event(id="e" * 32, topic="crate.opened", payload={"crate": 7}, published_at=datetime.now(UTC))
-    job = replace(subscriber_job(event, "", reward), id=event.id)
+    job = replace(subscriber_job(event, Subscriber(name="", handler=reward)), id=event.id)
     OutboxRow.objects.keep([job])
 
     trail = read_trail(event.id)

@@ -8,9 +8,8 @@ import pytest
 from django.db import transaction
 from redis import Redis
 
-from emailqueue.errors import InvalidIdempotencyKey
+from emailqueue.errors import InvalidIdempotencyKey, InvalidPayload
 from emailqueue.events import publish
-from emailqueue.events.errors import InvalidPayload
 from emailqueue.jobs.priority import EMAIL_QUEUES
 from events import publish_event
 from tests.support.parcels import AUDIENCE, VOTE, waiting

@@ -11,9 +11,8 @@ from pytest_django import Settings
 from redis import Redis
 
 from emailqueue.conf import get_settings
-from emailqueue.errors import RedisUnavailable
+from emailqueue.errors import RedisUnavailable, UnknownEvent
 from emailqueue.events import Event, get_event_stats, publish, subscribe
-from emailqueue.events.errors import UnknownEvent
 from emailqueue.events.recording import Result, record
 from emailqueue.events.trail import read_trail
 from emailqueue.jobs.job import Job

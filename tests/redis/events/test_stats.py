@@ -7,11 +7,10 @@ from pytest_django import Settings
 from redis import Redis
 
 from emailqueue import get_queue_stats
-from emailqueue.errors import RedisUnavailable
+from emailqueue.errors import InvalidSubscriber, RedisUnavailable
 from emailqueue.events import get_event_stats, publish, subscribe
-from emailqueue.events.errors import InvalidSubscriber
 from emailqueue.events.stats import SubscriberStats
-from emailqueue.events.subscriptions import subscribers_of
+from emailqueue.events.subscribers import subscribers_of
 from emailqueue.events.trail import read_trail
 from emailqueue.redis import rq_queues
 from events import topics

@@ -10,10 +10,11 @@ from redis import Redis
 from emailqueue import Backoff, cancel_email, schedule_email
 from emailqueue.events import Event, get_event_stats, publish, subscribe
 from emailqueue.events import topics as bus
+from emailqueue.events.dispatch import subscriber_job
 from emailqueue.events.places import Place
 from emailqueue.events.recording import Result, record
 from emailqueue.events.stats import SubscriberStats
-from emailqueue.events.subscribers import subscriber_job
+from emailqueue.events.subscribers import Subscriber
 from emailqueue.events.trail import SubscriberTrail, read_trail
 from emailqueue.jobs.job import Job
 from emailqueue.models import DeadLetter
@@ -87,7 +88,7 @@ def test_what_is_skipped_is_counted_for_the_subscriber(valkey: Redis, work: Work
 
 def test_a_skip_that_is_settled_late_and_run_again_is_counted_once(valkey: Redis, db: None) -> None:
     event = Event(id="e" * 32, topic="crate.opened", payload={"crate": 7}, published_at=datetime.now(UTC))
-    new = subscriber_job(event, "shop.reward", reward)
+    new = subscriber_job(event, Subscriber(name="shop.reward", handler=reward))
     job = Job(id=new.id, queue="events", token="1", label=new.label)
 
     for _ in range(2):

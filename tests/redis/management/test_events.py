@@ -17,9 +17,8 @@ from pytest_django import Settings
 from redis import Redis
 
 from emailqueue import queue_bulk_emails, queue_email
-from emailqueue.errors import EmailQueueError
+from emailqueue.errors import EmailQueueError, InvalidPayload
 from emailqueue.events import Event, Topic, publish, subscribe, subscribe_email
-from emailqueue.events.errors import InvalidPayload
 from emailqueue.events.simulation import simulate
 from emailqueue.events.trail import read_trail
 from emailqueue.management.event_verbs.simulate import REAL

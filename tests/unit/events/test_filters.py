@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 
-from emailqueue.events.errors import InvalidSubscriber
+from emailqueue.errors import InvalidSubscriber
 from emailqueue.events.event import Event
-from emailqueue.events.subscribers import call_subscriber
-from emailqueue.events.subscriptions import Subscription, subscribe, subscribers_of
+from emailqueue.events.subscribers import subscribe, subscribers_of
 from emailqueue.jobs.ends import End
 from emailqueue.jobs.outcome import SENT
 from tests.support.orders import HERE, ORDER_SHIPPED, run, shipped, stumble, take, taken
@@ -38,12 +37,11 @@ async def will_be_large(event: Event) -> object:
 )
 def test_a_filter_skips_what_it_does_not_want_and_says_why(when: Any, words: str, reason: str) -> None:
     subscribe(ORDER_SHIPPED, when=when)(take)
-    [subscription] = subscribers_of(ORDER_SHIPPED).values()
+    [subscriber] = subscribers_of(ORDER_SHIPPED).values()
 
-    skipped = call_subscriber(subscription, shipped(), topic=ORDER_SHIPPED)
+    skipped = subscriber.take(shipped())
 
-    assert isinstance(subscription, Subscription)
-    assert (str(subscription.filter), skipped, taken) == (words, reason, [])
+    assert (str(subscriber.filter), skipped, taken) == (words, reason, [])
 
 
 @pytest.mark.parametrize(

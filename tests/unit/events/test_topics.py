@@ -14,8 +14,8 @@ from django.dispatch import Signal, receiver
 
 import emailqueue.events
 import events
+from emailqueue.errors import InvalidPayload, UnknownTopic
 from emailqueue.events import topics as bus
-from emailqueue.events.errors import InvalidPayload, UnknownTopic
 from emailqueue.events.event import Event
 from emailqueue.events.topics import Topic, get_topic
 from events import publish_event, topics

@@ -9,10 +9,10 @@ from typing import Any
 
 from emailqueue.email_types import MAX_RECIPIENTS, EmailType, get_email_type
 from emailqueue.enqueue.call import PerCall
-from emailqueue.events.errors import InvalidSubscriber
+from emailqueue.errors import InvalidSubscriber
 from emailqueue.events.event import Event
 from emailqueue.events.filters import When, parse_filter
-from emailqueue.events.subscriptions import Subscription, connect_once
+from emailqueue.events.subscribers import Subscriber, connect_once
 from emailqueue.events.topics import Topic, get_topic
 from emailqueue.jobs.backoff import Backoff
 from emailqueue.jobs.priority import Priority
@@ -81,8 +81,8 @@ def subscribe_email(
     handler = EmailFor(
         email_type=kind, to=to, context=_context(context, kind, subscriber=name, topic=signal), options=options
     )
-    wanted = None if when is None else parse_filter(when, subscriber=name, topic=signal)
-    connect_once(signal, Subscription(name=name, handler=handler, filter=wanted))
+    wanted = parse_filter(when, subscriber=name, topic=signal)
+    connect_once(signal, Subscriber(name=name, handler=handler, filter=wanted))
 
 
 def queue_for_all(email_type: EmailType, addresses: Sequence[str], context: Mapping[str, Any], **options: Any) -> None:

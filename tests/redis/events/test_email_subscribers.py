@@ -12,10 +12,9 @@ from pytest_django import Settings
 from redis import Redis
 
 from emailqueue import EmailType, Priority, register
-from emailqueue.errors import InvalidAttempts, InvalidPriority, UnknownEmailType
+from emailqueue.errors import InvalidAttempts, InvalidPriority, InvalidSubscriber, UnknownEmailType
 from emailqueue.events import Event, Topic, get_event_stats, publish, subscribe_email
-from emailqueue.events.errors import InvalidSubscriber
-from emailqueue.events.subscriptions import subscribers_of
+from emailqueue.events.subscribers import subscribers_of
 from emailqueue.events.trail import read_trail
 from emailqueue.schema import Address
 from tests.conftest import Work
