@@ -131,7 +131,7 @@ def connections(asked: argparse.Namespace, mailbox: MailServer) -> Figures:
         yield "connections to Redis", sum(theirs.values())
         yield "by their last command", ", ".join(f"{count} {command}" for command, count in sorted(theirs.items()))
         yield "connections to the database", _database_connections()
-        yield "connections to the mail server", len(mailbox._open)
+        yield "connections to the mail server", len(mailbox.open)
         _until_sent(asked.mails)
     yield "mails on each connection to the mail server", round(asked.mails / max(1, mailbox.connections - before))
 

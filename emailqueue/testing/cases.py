@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from emailqueue.email_types import EmailType
 from emailqueue.testing.drainer import Drained
-from emailqueue.testing.email_queue import EmailQueue, Said
-from emailqueue.testing.queued import QueuedEmail
+from emailqueue.testing.email_queue import EmailQueue
+from emailqueue.testing.queued import Expectation, QueuedEmail
 
 if TYPE_CHECKING:
     Base = unittest.TestCase
@@ -49,16 +49,16 @@ class EmailQueueMixin(Base):
         return self._email_queue
 
     def assertEmailQueued(  # noqa: N802  named as unittest does
-        self, email_type: str | EmailType | None = None, *, count: int | None = None, **said: Unpack[Said]
+        self, email_type: str | EmailType | None = None, *, count: int | None = None, **expected: Unpack[Expectation]
     ) -> QueuedEmail:
         """See EmailQueue.assert_queued()."""
-        return self.email_queue.assert_queued(email_type, count=count, **said)
+        return self.email_queue.assert_queued(email_type, count=count, **expected)
 
-    def assertEmailNotQueued(  # noqa: N802  likewise
-        self, email_type: str | EmailType | None = None, **said: Unpack[Said]
+    def assertEmailNotQueued(  # noqa: N802  as above
+        self, email_type: str | EmailType | None = None, **expected: Unpack[Expectation]
     ) -> None:
         """See EmailQueue.assert_not_queued()."""
-        self.email_queue.assert_not_queued(email_type, **said)
+        self.email_queue.assert_not_queued(email_type, **expected)
 
     def drain(self, *, until: datetime | timedelta | None = None) -> Drained:
         """See EmailQueue.drain()."""

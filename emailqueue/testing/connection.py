@@ -1,39 +1,22 @@
-"""How one SMTP connection is answered: by aiosmtpd, save where the script says otherwise."""
+"""How one SMTP connection is answered: by aiosmtpd, except where the script says otherwise."""
 
 from __future__ import annotations
 
 import asyncio
 import re
-from typing import Protocol
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
 
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
+
+if TYPE_CHECKING:
+    from emailqueue.testing.mailserver import MailServer
 
 PHASES = ("connect", "ehlo", "auth", "mail", "rcpt", "data", "body")
 """What a reply can answer: the connection, a command (data is DATA itself), or the dot that ends the body."""
 
 SMTP_REPLY = re.compile(r"[2-5]\d\d([ -].*)?", re.DOTALL)
 STALL = re.compile(r"stall (\d+(?:\.\d+)?)")
-
-
-class Script(Protocol):
-    """What a connection asks of its server."""
-
-    delay: float
-
-    def next_reply(self, phase: str) -> str:
-        """Return what is said next in that phase; empty for yes."""
-
-    def next_reply_to(self, recipient: str) -> str:
-        """Return what is said to a client that names this recipient; empty for yes."""
-
-    def take(self, envelope: Envelope, *, connection: int) -> None:
-        """Store the mail."""
-
-    def add(self, connection: Connection) -> None:
-        """Remember an open connection."""
-
-    def remove(self, connection: Connection) -> None:
-        """Forget a closed connection."""
 
 
 def check_reply(reply: str, *, phase: str) -> None:
@@ -49,11 +32,11 @@ def check_reply(reply: str, *, phase: str) -> None:
 
 
 class Connection(SMTP):
-    """One TCP connection."""
+    """One TCP connection; also the handler of what aiosmtpd has understood on it."""
 
-    def __init__(self, script: Script, *, number: int, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, server: MailServer, *, number: int, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(
-            _Hooks(script, self),
+            self,
             hostname="localhost",
             ident="ESMTP",
             enable_SMTPUTF8=True,
@@ -61,16 +44,16 @@ class Connection(SMTP):
             authenticator=lambda *_: AuthResult(success=True),
             loop=loop,
         )
-        self.number = number
-        self._script = script
+        self._number = number
+        self._server = server
         self._refusals: dict[str, str] = {}
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._script.add(self)
+        self._server.open.add(self)
         super().connection_made(transport)
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._script.remove(self)
+        self._server.open.discard(self)
         super().connection_lost(error)
 
     def abort(self) -> None:
@@ -78,8 +61,40 @@ class Connection(SMTP):
         if isinstance(self.transport, asyncio.WriteTransport):
             self.transport.abort()
 
-    async def act_on(self, reply: str) -> str:
-        """Return what is to be said, empty for yes. Raises CancelledError when the reply is to hang up."""
+    async def refuses(self, phase: str) -> bool:
+        """Act on the next reply of that phase, and return whether it was a refusal."""
+        reply = self._refusals.get(phase) or await self._act_on(self._server.next_reply(phase))
+        if not _is_refusal(reply):
+            return False
+        if phase in ("ehlo", "auth"):
+            self._refusals[phase] = reply
+        await self.push(reply)
+        return True
+
+    async def handle_RCPT(  # noqa: N802
+        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        reply = await self._act_on(self._server.next_reply_to(address))
+        if not _is_refusal(reply):
+            envelope.rcpt_tos.append(address)
+        return reply or "250 2.1.5 OK"
+
+    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
+        reply = self._server.next_reply("body")
+        # Before any wait: the client that gives up then is the one that cannot know (RFC 1047).
+        if reply != "drop" and not _is_refusal(reply):
+            self._server.take(envelope, connection=self._number)
+        await asyncio.sleep(self._server.delay)
+        return await self._act_on(reply) or "250 2.0.0 OK"
+
+    async def _handle_client(self) -> None:
+        if await self.refuses("connect"):
+            self._writer.close()
+        else:
+            await super()._handle_client()
+
+    async def _act_on(self, reply: str) -> str:
+        """Return the reply to send, empty for yes. Raises CancelledError when the reply is to hang up."""
         if reply.startswith("drop"):
             self.abort()
             raise asyncio.CancelledError
@@ -92,66 +107,20 @@ class Connection(SMTP):
             raise asyncio.CancelledError
         return reply
 
-    async def _handle_client(self) -> None:
-        if await self._refuses("connect"):
-            self._writer.close()
-        else:
-            await super()._handle_client()
 
-    # aiosmtpd finds commands by these names. It has hooks for some of them, but none for DATA.
+def _unless_refused(phase: str, command: Callable[[Any, Any], Awaitable[None]]) -> Any:
+    """Return an SMTP command that is first answered by the script."""
 
-    async def smtp_EHLO(self, hostname: str) -> None:  # noqa: N802
-        if not await self._refuses("ehlo"):
-            await super().smtp_EHLO(hostname)
+    async def answer(connection: Connection, argument: Any) -> None:
+        if not await connection.refuses(phase):
+            await command(connection, argument)
 
-    async def smtp_HELO(self, hostname: str) -> None:  # noqa: N802
-        if not await self._refuses("ehlo"):
-            await super().smtp_HELO(hostname)
-
-    async def smtp_AUTH(self, arg: str) -> None:  # noqa: N802
-        if not await self._refuses("auth"):
-            await super().smtp_AUTH(arg)
-
-    async def smtp_MAIL(self, arg: str | None) -> None:  # noqa: N802
-        if not await self._refuses("mail"):
-            await super().smtp_MAIL(arg)
-
-    async def smtp_DATA(self, arg: str) -> None:  # noqa: N802
-        if not await self._refuses("data"):
-            await super().smtp_DATA(arg)
-
-    async def _refuses(self, phase: str) -> bool:
-        reply = self._refusals.get(phase) or await self.act_on(self._script.next_reply(phase))
-        if not _is_refusal(reply):
-            return False
-        if phase in ("ehlo", "auth"):
-            self._refusals[phase] = reply
-        await self.push(reply)
-        return True
+    return answer
 
 
-class _Hooks:
-    """What aiosmtpd asks once it has understood a command."""
-
-    def __init__(self, script: Script, connection: Connection) -> None:
-        self._script = script
-        self._connection = connection
-
-    async def handle_RCPT(  # noqa: N802
-        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
-    ) -> str:
-        reply = await self._connection.act_on(self._script.next_reply_to(address))
-        if not _is_refusal(reply):
-            envelope.rcpt_tos.append(address)
-        return reply or "250 2.1.5 OK"
-
-    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
-        reply = self._script.next_reply("body")
-        # Before any wait: the client that gives up then is the one that cannot know (RFC 1047).
-        if reply != "drop" and not _is_refusal(reply):
-            self._script.take(envelope, connection=self._connection.number)
-        await asyncio.sleep(self._script.delay)
-        return await self._connection.act_on(reply) or "250 2.0.0 OK"
+# aiosmtpd finds commands by these names. It has hooks for some of them, but none for DATA.
+for _command, _phase in {"EHLO": "ehlo", "HELO": "ehlo", "AUTH": "auth", "MAIL": "mail", "DATA": "data"}.items():
+    setattr(Connection, f"smtp_{_command}", _unless_refused(_phase, getattr(SMTP, f"smtp_{_command}")))
 
 
 def _is_refusal(reply: str) -> bool:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Self, TypedDict, Unpack
+from typing import TYPE_CHECKING, Self, Unpack
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.mail.backends import locmem, smtp
@@ -18,37 +18,14 @@ from emailqueue.email_types import EmailType
 from emailqueue.enqueue.call import due as checked_due
 from emailqueue.enqueue.submit import absence
 from emailqueue.jobs.job import Job
-from emailqueue.jobs.priority import Priority
 from emailqueue.redis import standing_in
-from emailqueue.schema.schema import Context
 from emailqueue.testing.commits import Commits
 from emailqueue.testing.drainer import Drained, Drainer
 from emailqueue.testing.own_backend import own_queue_backend
-from emailqueue.testing.queued import Expected, QueuedEmail, waiting_jobs
+from emailqueue.testing.queued import Expectation, Expected, QueuedEmail, waiting_jobs
 
 if TYPE_CHECKING:
     from emailqueue.testing.mailserver import MailServer
-
-
-class Said(TypedDict, total=False):
-    """What a test may say about a mail beside its type; what is left out may be anything."""
-
-    to: str
-    context: Context
-    """Fields that the context has, maybe among others."""
-
-    priority: Priority | int | str
-    delay: float | timedelta
-    """Seconds from the call until it is due; 0: at once."""
-
-    at: datetime
-    """Time at which it is due."""
-
-    language: str
-    """What the call says."""
-
-    subject: str
-    """Of a mail that came by the e-mail backend, whose type is "message"."""
 
 
 class EmailQueue:
@@ -68,7 +45,7 @@ class EmailQueue:
     def __init__(self) -> None:
         self._commits = Commits()
         self._run: dict[str, QueuedEmail] = {}
-        """Mails that drain() has claimed: a dead one is no longer in Redis."""
+        """Mails that drain() has claimed: those that are dead-lettered are no longer in Redis."""
         self._server: MailServer | None = None
         self._until_the_end = ExitStack()
 
@@ -86,41 +63,39 @@ class EmailQueue:
     @property
     def emails(self) -> list[QueuedEmail]:
         """All mails that were queued and not cancelled, in the order of their calls, whether they went out or not."""
-        waiting = {email.job_id: email for email in self.waiting}
-        return _in_order({**self._run, **waiting})
+        return _in_order([*self._run.values(), *self.waiting])
 
     @property
     def waiting(self) -> list[QueuedEmail]:
         """The mails that have not gone out yet, scheduled ones too."""
         self._commits.come()
-        mails = map(QueuedEmail.of, waiting_jobs(self._connection))
-        return _in_order({email.job_id: email for email in mails if email})
+        return _in_order(filter(None, map(QueuedEmail.of, waiting_jobs(self._connection))))
 
-    def find(self, email_type: str | EmailType | None = None, **said: Unpack[Said]) -> list[QueuedEmail]:
-        """Return the queued mails that fit what is said."""
-        expected = Expected.parse(email_type, said)
-        return [email for email in self.emails if expected.fits(email)]
+    def find(self, email_type: str | EmailType | None = None, **expected: Unpack[Expectation]) -> list[QueuedEmail]:
+        """Return the queued mails that fit what is expected."""
+        wanted = Expected.parse(email_type, expected)
+        return [email for email in self.emails if wanted.fits(email)]
 
     def assert_queued(
-        self, email_type: str | EmailType | None = None, *, count: int | None = None, **said: Unpack[Said]
+        self, email_type: str | EmailType | None = None, *, count: int | None = None, **expected: Unpack[Expectation]
     ) -> QueuedEmail:
         """
-        Fail unless a mail was queued that fits what is said, or exactly `count` of them; return the first one.
+        Fail unless a mail was queued that fits what is expected, or exactly `count` of them; return the first one.
 
-        What is said must be possible: UnknownEmailType, InvalidContext and the like are raised as by a queue function.
+        Only what a mail can be may be expected: UnknownEmailType, InvalidContext and the like are raised as by queue().
         """
         if count is not None and count < 1:
             raise ValueError(f"count is {count!r}. Use a number from 1 on, or assert_not_queued().")
-        found = self.find(email_type, **said)
+        found = self.find(email_type, **expected)
         if not found or count not in (None, len(found)):
             number = f"{len(found)} of {count} expected mails were" if count else "No mail was"
-            raise AssertionError(f"{number} queued with {self._told(email_type, said)}")
+            raise AssertionError(f"{number} queued with {self._describe(email_type, expected)}")
         return found[0]
 
-    def assert_not_queued(self, email_type: str | EmailType | None = None, **said: Unpack[Said]) -> None:
-        """Fail if a mail was queued that fits what is said; without arguments, if any was."""
-        if self.find(email_type, **said):
-            raise AssertionError(f"A mail was queued with {self._told(email_type, said)}")
+    def assert_not_queued(self, email_type: str | EmailType | None = None, **expected: Unpack[Expectation]) -> None:
+        """Fail if a mail was queued that fits what is expected; without arguments, if any was."""
+        if self.find(email_type, **expected):
+            raise AssertionError(f"A mail was queued with {self._describe(email_type, expected)}")
 
     def drain(self, *, until: datetime | timedelta | None = None) -> Drained:
         """
@@ -128,8 +103,7 @@ class EmailQueue:
 
         Nothing waits: a failed attempt is repeated at once until it succeeds or its attempts are used up. `until`: run
         what is scheduled until then, too, in the order of time; an aware datetime, or a timedelta from now. A mail
-        server that is away is asked again three times; then mails stay where they are until the next drain(). Mails
-        that have died are rows of DeadLetter.
+        server that is away is asked again three times; then mails stay where they are until the next drain().
         """
         drainer = Drainer(
             connection=self._connection, backend=self._backend, commit=self._commits.come, on_claim=self._claimed
@@ -159,7 +133,7 @@ class EmailQueue:
     def _backend(self, settings: Settings) -> BaseEmailBackend:
         if self._server is None:
             return locmem.EmailBackend(alias="default")
-        # The alias says that nothing shall come from EMAIL_*, which Django 6.1 deprecates.
+        # The alias keeps EMAIL_* out of it, which Django 6.1 deprecates.
         return smtp.EmailBackend(
             host="127.0.0.1", port=self._server.port, username="", password="", timeout=10, alias="default"
         )
@@ -168,13 +142,14 @@ class EmailQueue:
         if email := QueuedEmail.of(job):
             self._run[email.job_id] = email
 
-    def _told(self, email_type: str | EmailType | None, said: Said) -> str:
+    def _describe(self, email_type: str | EmailType | None, expected: Expectation) -> str:
         queued = "\n  ".join(map(str, self.emails)) or "nothing"
-        return f"{Expected.parse(email_type, said)}. What was queued:\n  {queued}"
+        return f"{Expected.parse(email_type, expected)}. What was queued:\n  {queued}"
 
 
-def _in_order(emails: Mapping[str, QueuedEmail]) -> list[QueuedEmail]:
-    return sorted(emails.values(), key=lambda email: email.queued_at)
+def _in_order(emails: Iterable[QueuedEmail]) -> list[QueuedEmail]:
+    """Return them by the time of their calls; of one that was claimed and waits again, what is true now."""
+    return sorted({email.job_id: email for email in emails}.values(), key=lambda email: email.queued_at)
 
 
 def _moment(until: datetime | timedelta | None) -> datetime | None:

@@ -1,4 +1,4 @@
-"""The SMTP server on loopback that accepts, refuses, stalls and hangs up as it is told."""
+"""The SMTP server on loopback that accepts, refuses, stalls and hangs up as its script says."""
 
 from __future__ import annotations
 
@@ -70,11 +70,13 @@ class MailServer:
         """Replies by recipient, as a pattern ("*@soft.example") or a function of the address. The first rule
         that fits answers instead of `replies`: the n-th attempt gets the n-th reply, later ones the last."""
         self._scripts: dict[str, list[str]] = {phase: [] for phase in PHASES}
+        self.connections = 0
+        """How many TCP connections were made so far."""
+        self.open: set[Connection] = set()
+        """Those that are open now."""
         self._messages: list[ReceivedMail] = []
         self._attempts: list[tuple[float, str]] = []
-        self._tries: Counter[str] = Counter()
-        self._connections = 0
-        self._open: set[Connection] = set()
+        self._seen: Counter[str] = Counter()
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -119,11 +121,6 @@ class MailServer:
         with self._changed:
             return list(self._attempts)
 
-    @property
-    def connections(self) -> int:
-        """How many TCP connections were made so far."""
-        return self._connections
-
     def wait_for(self, count: int, *, timeout: float = 10.0) -> list[ReceivedMail]:
         """Return the mails as soon as there are `count`. Raises TimeoutError after `timeout` seconds."""
         with self._changed:
@@ -162,7 +159,7 @@ class MailServer:
         loop.close()
 
     async def _hang_up(self) -> None:
-        for connection in list(self._open):
+        for connection in list(self.open):
             connection.abort()
         dialogues = asyncio.all_tasks() - {asyncio.current_task()}
         for dialogue in dialogues:
@@ -171,16 +168,8 @@ class MailServer:
 
     def _accept(self) -> Connection:
         assert self._loop is not None
-        self._connections += 1
-        return Connection(self, number=self._connections, loop=self._loop)
-
-    def add(self, connection: Connection) -> None:
-        """Remember an open connection."""
-        self._open.add(connection)
-
-    def remove(self, connection: Connection) -> None:
-        """Forget a closed connection."""
-        self._open.discard(connection)
+        self.connections += 1
+        return Connection(self, number=self.connections, loop=self._loop)
 
     def next_reply(self, phase: str) -> str:
         """Take the next reply of that phase off its script; empty when none is left."""
@@ -188,14 +177,14 @@ class MailServer:
         return script.pop(0) if script else ""
 
     def next_reply_to(self, recipient: str) -> str:
-        """Note the attempt, and return what it is answered by the rules or else by the script."""
+        """Note the attempt, and return its reply: by the rules, or else by the script."""
         with self._changed:
             self._attempts.append((time.time(), recipient))
-        tries = self._tries[recipient]
-        self._tries[recipient] += 1
+        before = self._seen[recipient]
+        self._seen[recipient] += 1
         for rule, replies in self.rules:
             if rule(recipient) if callable(rule) else fnmatchcase(recipient, rule):
-                reply = replies[min(tries, len(replies) - 1)]
+                reply = replies[min(before, len(replies) - 1)]
                 check_reply(reply, phase="rcpt")
                 return reply
         return self.next_reply("rcpt")

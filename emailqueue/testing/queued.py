@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, Self, cast
+from functools import partial
+from typing import Any, Self, TypedDict
 
 from redis import Redis
 
@@ -38,10 +39,10 @@ class QueuedEmail:
     """Not before this time; that of the call when it is due at once."""
 
     attempts: int
-    """Times that it is tried in all."""
+    """Attempts at it in all."""
 
     language: str | None
-    """What the call said."""
+    """What the call says."""
 
     subject: str | None
     """Of Django's own mail, that came by the e-mail backend; None: it is rendered when the mail goes out."""
@@ -77,98 +78,105 @@ class QueuedEmail:
         return f"{self.email_type} to {self.to}, {self.priority.queue}, {when}: {what}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+class Expectation(TypedDict, total=False):
+    """What a test may expect of a mail beside its type; what is left out, or None, may be anything."""
+
+    to: str | None
+    context: Context | None
+    """Fields that the context has, maybe among others."""
+
+    priority: Priority | int | str | None
+    delay: float | timedelta | None
+    """Seconds from the call until it is due; 0: at once."""
+
+    at: datetime | None
+    """Time at which it is due."""
+
+    language: str | None
+    """What the call says."""
+
+    subject: str | None
+    """Of a mail that came by the e-mail backend, whose type is "message"."""
+
+
+@dataclass(frozen=True, slots=True)
 class Expected:
-    """What a test says about a mail; None is anything."""
+    """What a test expects of a mail."""
 
-    email_type: str | EmailType | None = None
-    to: str | None = None
-    context: Context | None = None
-    """Some of its fields."""
-
-    priority: Priority | int | str | None = None
-    delay: float | timedelta | None = None
-    """From the call to the time when it is due; 0 is at once."""
-
-    at: datetime | None = None
-    language: str | None = None
-    subject: str | None = None
+    fields: Mapping[str, Any]
 
     @classmethod
-    def parse(cls, email_type: str | EmailType | None, said: Mapping[str, Any]) -> Self:
+    def parse(cls, email_type: str | EmailType | None, expectation: Expectation) -> Self:
         """
-        Check what a test says, since a slip in assert_not_queued() would pass for ever.
+        Check what a test expects, since a slip in assert_not_queued() would pass for ever.
 
         Raises TypeError, UnknownEmailType or one of the Invalid... errors.
         """
-        names = [entry.name for entry in fields(cls) if entry.name != "email_type"]
-        if unknown := [name for name in said if name not in names]:
-            raise TypeError(f"A mail has no {', '.join(map(repr, unknown))}. Say any of {', '.join(names)}.")
-        expected = cls(email_type=email_type, **said)
-        for name in ("to", "subject"):
-            if not isinstance(getattr(expected, name), str | None):
-                raise TypeError(f"{name} is {getattr(expected, name)!r}. Use a string.")
-        due(delay=expected.delay)
-        due(at=expected.at)
-        if expected.priority is not None:
-            Priority.parse(expected.priority)
-        if expected.email_type not in (None, RESERVED):
-            schema = get_email_type(expected._name()).schema
-            schema.known(expected.context or {})
-            context = _fields(expected.context)
-            given = {name: value for name, value in context.items() if value is not None}
-            expected = replace(expected, context={**context, **schema.encode(given)})
-        return expected if expected.language is None else replace(expected, language=valid_language(expected.language))
+        if unknown := [name for name in expectation if name not in _PARSE]:
+            raise TypeError(f"A mail has no {', '.join(map(repr, unknown))}. Say any of {', '.join(_PARSE)}.")
+        fields = {name: _PARSE[name](value) for name, value in expectation.items() if value is not None}
+        if email_type is not None:
+            fields = {"type": email_type.name if isinstance(email_type, EmailType) else email_type, **fields}
+            if email_type != RESERVED:
+                schema = get_email_type(email_type).schema
+                if context := fields.get("context"):
+                    schema.known(expectation["context"])
+                    given = {name: value for name, value in context.items() if value is not None}
+                    fields["context"] = {**context, **schema.encode(given)}
+        return cls(fields)
 
     def fits(self, email: QueuedEmail) -> bool:
-        """Return whether the mail is what the test says."""
-        return all(
-            [
-                self.email_type is None or self._name() == email.email_type,
-                self.to in (None, email.to),
-                self.subject in (None, email.subject),
-                self._fits_context(email),
-                self._fits_place(email),
-            ]
-        )
-
-    def _name(self) -> str:
-        return self.email_type.name if isinstance(self.email_type, EmailType) else str(self.email_type)
-
-    def _fits_context(self, email: QueuedEmail) -> bool:
-        missing = object()
-        return all(email.context.get(key, missing) == value for key, value in _fields(self.context).items())
-
-    def _fits_place(self, email: QueuedEmail) -> bool:
-        if self.priority is not None and Priority.parse(self.priority) is not email.priority:
-            return False
-        if self.language not in (None, email.language):
-            return False
-        if self.delay is not None:
-            delay = self.delay if isinstance(self.delay, timedelta) else timedelta(seconds=self.delay)
-            if abs(email.due - email.queued_at - delay) > PRECISION:
-                return False
-        return self.at is None or abs(email.due - self.at) <= PRECISION
+        """Return whether the mail is what the test expects."""
+        return all(_FITS[name](email, value) for name, value in self.fields.items())
 
     def __str__(self) -> str:
-        said = {
-            "type": self.email_type and self._name(),
-            "to": self.to,
-            "context": self.context,
-            "priority": self.priority,
-            "delay": self.delay,
-            "at": self.at and self.at.isoformat(),
-            "language": self.language,
-            "subject": self.subject,
-        }
-        return ", ".join(f"{what} {value!r}" for what, value in said.items() if value is not None) or "any"
+        return ", ".join(f"{name} {value!r}" for name, value in self.fields.items()) or "any"
 
 
-def _fields(context: Context | None) -> Mapping[str, Any]:
-    """Return the fields that a test says something about; of an object not those that are None, as in a mail."""
+def _text(name: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{name} is {value!r}. Use a string.")
+    return value
+
+
+def _context(context: Any) -> Mapping[str, Any]:
+    """Return the fields that a test expects; of an object not those that are None, as in a mail."""
     if not is_object(context):
-        return cast("Mapping[str, Any]", context or {})
-    return {key: value for key, value in fields_of(context).items() if value is not None}
+        return dict(context)
+    return {name: value for name, value in fields_of(context).items() if value is not None}
+
+
+def _delay(delay: Any) -> timedelta:
+    due(delay=delay)
+    return delay if isinstance(delay, timedelta) else timedelta(seconds=delay)
+
+
+def _at(at: Any) -> datetime:
+    due(at=at)
+    moment: datetime = at
+    return moment
+
+
+_PARSE: Mapping[str, Callable[[Any], Any]] = {
+    "to": partial(_text, "to"),
+    "context": _context,
+    "priority": Priority.parse,
+    "delay": _delay,
+    "at": _at,
+    "language": valid_language,
+    "subject": partial(_text, "subject"),
+}
+
+_FITS: Mapping[str, Callable[[QueuedEmail, Any], bool]] = {
+    "type": lambda email, name: email.email_type == name,
+    "to": lambda email, to: email.to == to,
+    "context": lambda email, context: context.items() <= email.context.items(),
+    "priority": lambda email, priority: email.priority is priority,
+    "delay": lambda email, delay: abs(email.due - email.queued_at - delay) <= PRECISION,
+    "at": lambda email, at: abs(email.due - at) <= PRECISION,
+    "language": lambda email, language: email.language == language,
+    "subject": lambda email, subject: email.subject == subject,
+}
 
 
 def waiting_jobs(connection: Redis) -> list[Job]:
