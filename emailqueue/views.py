@@ -1,7 +1,7 @@
 """
-What probes ask of the web: whether it lives, and whether it can take a mail.
+What probes ask of the web: whether it lives, and whether it can queue a mail.
 
-Both answer without login, tell nothing that is secret, and are never cached. A project routes them itself:
+Both answer without login, show nothing secret, and are never cached. A project routes them itself:
 
     path("alive/", emailqueue.views.alive), path("health/", emailqueue.views.health)
 
@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 @require_safe
 @non_atomic_requests
 def alive(_request: HttpRequest) -> HttpResponse:
-    """Answer: this process serves requests. It asks no server, so that an outage restarts no web."""
+    """Answer that this process serves requests. It asks no server, so that an outage restarts no web process."""
     return JsonResponse({"status": "alive"})
 
 
@@ -44,25 +44,18 @@ def health(_request: HttpRequest) -> HttpResponse:
     """
     Answer 200 when a request can queue a mail now, else 503.
 
-    That takes the database, and Redis or else the outbox, in which mail waits for Redis. Hangs for a second at most
-    where Redis does, and for as long as the database's own time-out where that does: give it one, as docs/operations.md
-    shows.
+    That needs the database, and Redis or else the outbox, in which mail waits for Redis. It hangs for at most a second
+    when Redis hangs, and for the database's own time-out when the database does: set one, as docs/operations.md shows.
     """
     database, redis, outbox = _database(), _redis(), get_settings().outbox
     ready = database and (redis or outbox != "off")
-    told = {
+    answer = {
         "status": "ready" if ready else "not ready",
         "database": "ok" if database else "away",
         "redis": "ok" if redis else "away",
-        "mail": _way(ready=ready, redis=redis),
+        "mail": ("queued" if redis else "kept in the outbox") if ready else "refused",
     }
-    return JsonResponse(told, status=200 if ready else 503)
-
-
-def _way(*, ready: bool, redis: bool) -> str:
-    if not ready:
-        return "refused"
-    return "queued" if redis else "kept in the outbox"
+    return JsonResponse(answer, status=200 if ready else 503)
 
 
 def _database() -> bool:

@@ -26,7 +26,6 @@ AT_ONCE = 1000
 """Dead letters that one request changes."""
 
 Letters = QuerySet[DeadLetter]
-Site = QueueAdmin[DeadLetter]
 Question = dict[str, Any] | None
 """What the action's template shows while something has to be asked; None once the action is done."""
 
@@ -64,31 +63,29 @@ class DeadLetterAction:
         """Return what to consider before it is done to all that match."""
         return ""
 
-    def on_one(self, site: Site, request: HttpRequest, letter: DeadLetter) -> HttpResponse:
+    def on_one(self, site: QueueAdmin, request: HttpRequest, letter: DeadLetter) -> HttpResponse:
         """Answer the button."""
         if not self.asks and request.method != "POST":
             return HttpResponseNotAllowed(["POST"])
-        question = self.run(request, [letter])
-        if question is None:
-            return redirect(address_of(letter))
-        return site.page(request, self.name, **{"dead_letter": letter, "dead_letters": [letter], **question})
+        if question := self.run(request, [letter]):
+            return site.page(request, self.name, **{"dead_letter": letter, "dead_letters": [letter], **question})
+        return redirect(address_of(letter))
 
-    def on_selection(self, site: Site, request: HttpRequest, letters: Letters) -> HttpResponse | None:
+    def on_selection(self, site: QueueAdmin, request: HttpRequest, letters: Letters) -> HttpResponse | None:
         """Answer the list, for what was selected when it was asked."""
         if all_that_match(request):
             return self._on_all(site, request, letters)
         chosen = _chosen(site, request, letters)
-        question = self.run(request, chosen) if chosen else None
-        if question is None:
-            return None
-        hidden = _hidden(request, chosen)
-        return site.page(request, self.name, **{"dead_letters": chosen, "hidden": hidden, **question})
+        if question := chosen and self.run(request, chosen):
+            hidden = _hidden(request, chosen)
+            return site.page(request, self.name, **{"dead_letters": chosen, "hidden": hidden, **question})
+        return None
 
-    def as_list_action(self) -> Callable[[Site, HttpRequest, Letters], HttpResponse | None]:
-        """Return it as a function that Django takes for an action of the list."""
+    def as_list_action(self) -> Callable[[QueueAdmin, HttpRequest, Letters], HttpResponse | None]:
+        """Return it as Django takes an action of the list."""
 
         @admin.action(permissions=[self.permission], description=self.label)
-        def action(site: Site, request: HttpRequest, letters: Letters) -> HttpResponse | None:
+        def action(site: QueueAdmin, request: HttpRequest, letters: Letters) -> HttpResponse | None:
             return self.on_selection(site, request, letters)
 
         action.__name__ = self.name
@@ -112,7 +109,7 @@ class DeadLetterAction:
         if changed := len(letters) - len(errors):
             messages.success(request, self.done % {"count": changed})
 
-    def _on_all(self, site: Site, request: HttpRequest, letters: Letters) -> HttpResponse:
+    def _on_all(self, site: QueueAdmin, request: HttpRequest, letters: Letters) -> HttpResponse:
         """Show what would be started, then start it."""
         form = self.bulk_form(request.POST if "confirmed" in request.POST else None)
         selection = Selection.parse(request.GET.dict())
@@ -140,7 +137,7 @@ def all_that_match(request: HttpRequest) -> bool:
     return request.POST.get("select_across") == "1"
 
 
-def _chosen(site: Site, request: HttpRequest, letters: Letters) -> list[DeadLetter]:
+def _chosen(site: QueueAdmin, request: HttpRequest, letters: Letters) -> list[DeadLetter]:
     """Return the dead letters that were selected, whole, and in the order of the list."""
     ids = request.POST.get("letters", "").split() or list(letters.values_list("pk", flat=True)[: AT_ONCE + 1])
     if len(ids) > AT_ONCE:

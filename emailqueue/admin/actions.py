@@ -16,7 +16,7 @@ from emailqueue.dead_letters import actions
 from emailqueue.dead_letters.permissions import may
 from emailqueue.dead_letters.preview import differences, is_stale, render_now
 from emailqueue.dead_letters.selection import Selection
-from emailqueue.errors import EmailQueueError
+from emailqueue.errors import EmailQueueError, InvalidAddress, InvalidContext
 from emailqueue.models import DeadLetter, Reason
 
 SHOWN = 5
@@ -110,10 +110,12 @@ ACTIONS = (Retry(), Edit(), Discard())
 
 
 def _retried(request: HttpRequest, letter: DeadLetter, form: EditForm) -> bool:
+    """Retry the dead letter, or put what is wrong at its field."""
     try:
         actions.retry(letter, user_pk=request.user.pk, edits=form.edits(), stale_too=True)
     except EmailQueueError as error:
-        form.add_error(None, str(error))
+        field = "to" if isinstance(error, InvalidAddress) else "context" if isinstance(error, InvalidContext) else None
+        form.add_error(field if field in form.fields else None, str(error))
         return False
     messages.success(request, gettext("The dead letter is being retried."))
     return True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django.contrib import messages
+from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
@@ -18,7 +18,8 @@ from emailqueue.dead_letters.selection import Selection
 from emailqueue.models import BulkAction
 
 
-class BulkActionAdmin(ReadOnlyAdmin[BulkAction]):
+@admin.register(BulkAction)
+class BulkActionAdmin(ReadOnlyAdmin):
     """Read-only, except for Stop, which requires the permission for the action itself."""
 
     list_display = ["__str__", "action", "state", "done", "refused", "user_name", "created_at", "finished_at"]

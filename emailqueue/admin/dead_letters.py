@@ -49,7 +49,8 @@ def _requires(permission: str) -> Callable[[Any, HttpRequest], bool]:
     return lambda _site, request: may(request.user, permission)
 
 
-class DeadLetterAdmin(ReadOnlyAdmin[DeadLetter]):
+@admin.register(DeadLetter)
+class DeadLetterAdmin(ReadOnlyAdmin):
     """Read-only; each action has a permission of its own."""
 
     actions = [*(action.as_list_action() for action in ACTIONS if action.label), export_csv, export_json]
@@ -146,7 +147,8 @@ class DeadLetterAdmin(ReadOnlyAdmin[DeadLetter]):
     def _get(self, request: HttpRequest, object_id: str, *, permission: str) -> DeadLetter:
         if not may(request.user, permission):
             raise PermissionDenied
-        return get_object_or_404(self.get_queryset(request), pk=unquote(object_id))
+        letter: DeadLetter = get_object_or_404(self.get_queryset(request), pk=unquote(object_id))
+        return letter
 
     def get_urls(self) -> list[URLPattern]:
         """Put the actions before Django's own addresses, whose last one takes everything."""

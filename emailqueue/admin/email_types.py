@@ -63,4 +63,4 @@ def _render(email_type: EmailType, language: str | None) -> Preview:
     try:
         return render_sample(email_type, language=language)
     except Exception as error:  # noqa: BLE001 - templates raise anything
-        return Preview.failed(error)
+        return Preview(error=f"{type(error).__name__}: {error}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest
 from django.template.response import TemplateResponse
@@ -17,7 +18,8 @@ from emailqueue.events.trail import Trail, read_trail
 from emailqueue.models import EventTrail
 
 
-class EventTrailAdmin(ReadOnlyAdmin[EventTrail]):
+@admin.register(EventTrail)
+class EventTrailAdmin(ReadOnlyAdmin):
     """One page, with ?id= of an event, of a mail that it led to, or of a dead letter."""
 
     def get_urls(self) -> list[URLPattern]:

@@ -64,15 +64,13 @@ def _selected(request: HttpRequest, *, form: str) -> Letters:
 
 def _file(lines: Iterator[str], *, name: str, content_type: str) -> StreamingHttpResponse:
     file_name = timezone.now().strftime(f"dead-letters-%Y%m%d-%H%M%S.{name}")
-    return StreamingHttpResponse(
-        (line.encode("utf-8", "replace") for line in lines),
-        content_type=content_type,
-        headers={
-            "Content-Disposition": f'attachment; filename="{file_name}"',
-            "X-Content-Type-Options": "nosniff",
-            "Cache-Control": "no-store",
-        },
-    )
+    headers = {
+        "Content-Disposition": f'attachment; filename="{file_name}"',
+        "X-Content-Type-Options": "nosniff",
+        "Cache-Control": "no-store",
+    }
+    encoded = (line.encode("utf-8", "replace") for line in lines)
+    return StreamingHttpResponse(encoded, content_type=content_type, headers=headers)
 
 
 class _Line:

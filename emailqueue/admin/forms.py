@@ -9,10 +9,8 @@ from typing import Any
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
-from emailqueue.email_types import get_email_type
-from emailqueue.errors import EmailQueueError, InvalidAddress, InvalidContext
 from emailqueue.jobs.priority import Priority
-from emailqueue.mail.edits import editable_of, edited_job, is_built
+from emailqueue.mail.edits import editable_of, is_built
 from emailqueue.mail.messages import MESSAGE
 from emailqueue.models import DeadLetter
 
@@ -43,7 +41,7 @@ class IndentedJSON(json.JSONEncoder):
 
 
 class EditForm(forms.Form):
-    """Asks what a retry changes, and checks the answer as the queue checks a call."""
+    """Asks what a retry changes. Whether that makes a mail, the retry finds out."""
 
     to = forms.CharField(label=_("Recipient"), max_length=320, widget=forms.TextInput(attrs=FOCUSED))
     context = forms.JSONField(
@@ -62,42 +60,20 @@ class EditForm(forms.Form):
     def __init__(
         self, letter: DeadLetter, content: Mapping[str, Any] | None = None, *, may_view_body: bool, stale: bool
     ) -> None:
-        self.letter = letter
-        self.arguments = letter.arguments if isinstance(letter.arguments, dict) else {}
-        context = self.arguments.get("context")
-        initial = {"to": self.arguments.get("to"), "context": context, "priority": letter.priority}
+        arguments = letter.arguments if isinstance(letter.arguments, dict) else {}
+        initial = {"to": arguments.get("to"), "context": arguments.get("context"), "priority": letter.priority}
         super().__init__(content, initial=initial)
-        self.is_message = letter.email_type == MESSAGE
-        if self.is_message and "to" not in editable_of(self.arguments):
-            del self.fields["to"]
-        elif self.is_message and is_built(self.arguments):
+        is_message = letter.email_type == MESSAGE
+        if is_message and is_built(arguments):
             self.fields["to"].help_text = _("The sender built this mail as a whole. It still names the old recipient.")
-        if not may_view_body or self.is_message:
-            del self.fields["context"]
-        if not stale:
-            del self.fields["stale"]
+        asked = {
+            "to": not is_message or "to" in editable_of(arguments),
+            "context": may_view_body and not is_message,
+            "stale": stale,
+        }
+        for name in [name for name, is_asked in asked.items() if not is_asked]:
+            del self.fields[name]
 
     def edits(self) -> dict[str, Any]:
         """Return what DeadLetter.retry() takes; it finds out what differs."""
         return {name: value for name, value in self.cleaned_data.items() if name != "stale"}
-
-    def clean(self) -> dict[str, Any]:
-        """Make the job that would be queued, and put what is wrong at its field."""
-        cleaned: dict[str, Any] = super().clean() or self.cleaned_data
-        if not self.errors:
-            try:
-                self._make_job({**self.arguments, **cleaned})
-            except InvalidAddress as error:
-                self.add_error("to", str(error))
-            except InvalidContext as error:
-                self.add_error("context" if "context" in self.fields else None, str(error))
-            except EmailQueueError as error:
-                self.add_error(None, str(error))
-        return cleaned
-
-    def _make_job(self, values: Mapping[str, Any]) -> None:
-        if self.is_message:
-            edited_job(self.arguments, values.get("to"), priority=values["priority"])
-        else:
-            email_type = get_email_type(self.letter.email_type)
-            email_type.job(values["to"], values["context"], priority=values["priority"])

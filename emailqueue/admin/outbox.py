@@ -9,7 +9,8 @@ from emailqueue.admin.base import ReadOnlyAdmin
 from emailqueue.models import OutboxRow
 
 
-class OutboxRowAdmin(ReadOnlyAdmin[OutboxRow]):
+@admin.register(OutboxRow)
+class OutboxRowAdmin(ReadOnlyAdmin):
     """Read-only: rows leave by themselves. Content is not shown: who sees the outbox need not see mails."""
 
     list_display = ["job_id", "label", "queue", "pushed", "created_at"]

@@ -93,9 +93,8 @@ def _press(request: HttpRequest) -> str:
 
 
 def _shown(snapshot: Snapshot) -> dict[str, Any]:
-    counts = snapshot.counts
+    counts, count = snapshot.counts, open_letters(snapshot)
     limit, paused = flow.limit_in(counts.flow, get_settings()), flow.paused_in(counts.flow)
-    count = open_letters(snapshot)
     return {
         "at": datetime.fromtimestamp(snapshot.now, UTC),
         "waiting": counts.of(*QUEUES).waiting,

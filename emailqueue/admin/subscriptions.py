@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
@@ -19,11 +19,6 @@ from emailqueue.models import Subscription
 from emailqueue.models.subscription import ALL_TYPES, address_key
 from emailqueue.schema.address import valid_address
 
-if TYPE_CHECKING:
-    ModelForm = forms.ModelForm[Subscription]
-else:
-    ModelForm = forms.ModelForm
-
 AT_ONCE = 1000
 """Subscriptions that one action changes."""
 
@@ -33,7 +28,7 @@ def _subscribed_types() -> list[tuple[str, Any]]:
     return [(ALL_TYPES, _("all subscribed types")), *((name, name) for name in names)]
 
 
-class BlockForm(ModelForm):
+class BlockForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic at run time
     """Asks which address gets no more mails, and of which type."""
 
     email_type = forms.ChoiceField(label=_("E-mail type"), required=False, choices=_subscribed_types)
@@ -57,7 +52,8 @@ class BlockForm(ModelForm):
         return cleaned
 
 
-class SubscriptionAdmin(QueueAdmin[Subscription]):
+@admin.register(Subscription)
+class SubscriptionAdmin(QueueAdmin):
     """Staff block an address, or take a suppression back; nothing is edited."""
 
     actions = ["allow", "block"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.core.paginator import Paginator
 from django.db import connections
@@ -13,16 +13,11 @@ from django.utils.translation import gettext, ngettext
 
 from emailqueue.models import DeadLetter
 
-if TYPE_CHECKING:
-    DeadLetterPaginator = Paginator[DeadLetter]
-else:
-    DeadLetterPaginator = Paginator
-
 EXACT = 10_000
 """Dead letters that are counted and can be paged through; a filter leads to the others."""
 
 
-class BoundedPaginator(DeadLetterPaginator):
+class BoundedPaginator(Paginator):  # type: ignore[type-arg]  # not generic at run time
     """Counts up to a bound, so that a page costs the same at ten dead letters and at a million."""
 
     object_list: Any

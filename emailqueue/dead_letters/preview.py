@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Self
+from typing import Any
 
 from django.core.mail import EmailMultiAlternatives
 from django.template.defaultfilters import filesizeformat
@@ -40,11 +40,6 @@ class Preview:
 
     error: str = ""
 
-    @classmethod
-    def failed(cls, error: Exception) -> Self:
-        """Return what is shown in place of a mail that `error` kept from being rendered."""
-        return cls(error=f"{type(error).__name__}: {error}")
-
 
 def render_now(letter: DeadLetter) -> Preview:
     """Render the mail of a dead letter. An error is returned in `error`: templates raise anything."""
@@ -52,15 +47,10 @@ def render_now(letter: DeadLetter) -> Preview:
     try:
         if letter.email_type == MESSAGE:
             return _preview_of_message(arguments)
-        return _preview_of_type(
-            email_types()[letter.email_type],
-            arguments["to"],
-            arguments["context"],
-            job_id=letter.job_id,
-            language=arguments.get("language"),
-        )
+        to, context, language = arguments["to"], arguments["context"], arguments.get("language")
+        return _preview_of_type(email_types()[letter.email_type], to, context, job_id=letter.job_id, language=language)
     except Exception as error:  # noqa: BLE001 - see above
-        return Preview.failed(error)
+        return Preview(error=f"{type(error).__name__}: {error}")
 
 
 def render_sample(email_type: EmailType, *, language: str | None = None) -> Preview:

@@ -1,6 +1,9 @@
-"""What is said about a dead letter: what happened, in a sentence, and what to do."""
+"""What staff read about a dead letter: what happened, in a sentence, and what to do."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
 
 from django.utils.text import Truncator
 from django.utils.translation import gettext
@@ -9,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from emailqueue.models import DeadLetter, Reason, Status
 from emailqueue.verdict.judge import sentence
 
-CLOSED = {
+CLOSED: Mapping[str, Any] = {
     Status.RETRYING: _("Nothing to do: it is on its way again."),
     Status.SENT: _("Nothing to do: its retry was sent."),
     Status.FAILED_AGAIN: _("Nothing to do here: its retry failed, too, and has a dead letter of its own."),
@@ -36,11 +39,8 @@ def error_line(letter: DeadLetter) -> str:
 def summary(letter: DeadLetter) -> str:
     """Return in a sentence or two what happened."""
     reason = _reason(letter)
-    happened = (
-        str(reason.happened) % {"charged": letter.attempts_charged, "allowed": letter.attempts_allowed}
-        if reason
-        else ""
-    )
+    attempts = {"charged": letter.attempts_charged, "allowed": letter.attempts_allowed}
+    happened = str(reason.happened) % attempts if reason else ""
     reply = f"{letter.smtp_code} {letter.smtp_reply}".strip() if letter.smtp_code else letter.smtp_reply
     error = reply or letter.message or letter.error_class
     if error and error[-1] not in ".!?":
@@ -51,7 +51,7 @@ def summary(letter: DeadLetter) -> str:
 def hint(letter: DeadLetter) -> str:
     """Return what to do about it."""
     if letter.status != Status.OPEN:
-        return str(CLOSED.get(Status(letter.status), "")) if letter.status in Status else ""
+        return str(CLOSED.get(letter.status, ""))
     if sentence(letter.rule):
         return ""  # which says what to do, too
     reason = _reason(letter)
