@@ -147,8 +147,7 @@ class DeadLetterAdmin(ReadOnlyAdmin):
     def _get(self, request: HttpRequest, object_id: str, *, permission: str) -> DeadLetter:
         if not may(request.user, permission):
             raise PermissionDenied
-        letter: DeadLetter = get_object_or_404(self.get_queryset(request), pk=unquote(object_id))
-        return letter
+        return get_object_or_404(DeadLetter, pk=unquote(object_id))
 
     def get_urls(self) -> list[URLPattern]:
         """Put the actions before Django's own addresses, whose last one takes everything."""
