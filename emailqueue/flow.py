@@ -13,13 +13,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TypeVar
 
-from redis import RedisError
-
 from emailqueue.conf import RATES, Settings, burst_of, get_settings, parse_rate
 from emailqueue.errors import InvalidLimit, UnknownQueue
 from emailqueue.jobs.priority import EMAIL_QUEUES, QUEUES
-from emailqueue.redis import connect
-from emailqueue.redis.problems import unavailable
+from emailqueue.redis.problems import asking_redis
 from emailqueue.store import Store
 
 Answer = TypeVar("Answer")
@@ -130,7 +127,5 @@ def _known(queues: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _ask(question: Callable[[Store], Answer]) -> Answer:
-    try:
-        return question(Store(connect()))
-    except (RedisError, OSError) as error:
-        raise unavailable(error, effect="nothing is known to be changed") from error
+    with asking_redis(effect="nothing is known to be changed") as connection:
+        return question(Store(connection))

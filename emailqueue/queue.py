@@ -6,14 +6,11 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Unpack
 
-from redis import RedisError
-
 from emailqueue.conf import get_settings
 from emailqueue.email_types import C, EmailType, Recipient, get_email_type
 from emailqueue.enqueue.call import Common, PerCall, due
 from emailqueue.models import DeadLetter, OutboxRow
-from emailqueue.redis import connect
-from emailqueue.redis.problems import unavailable
+from emailqueue.redis.problems import asking_redis
 from emailqueue.store import Store
 
 
@@ -61,10 +58,8 @@ def cancel_email(job_id: str) -> bool:
     Acts at once, also inside a transaction. Its idempotency key becomes free, and a dead letter that it was the
     retry of is open again. Raises RedisUnavailable.
     """
-    try:
-        cancelled = Store(connect()).cancel(job_id)
-    except (RedisError, OSError) as error:
-        raise unavailable(error, effect=f"{job_id!r} may not be cancelled") from error
+    with asking_redis(effect=f"{job_id!r} may not be cancelled") as connection:
+        cancelled = Store(connection).cancel(job_id)
     if isinstance(cancelled, str):
         DeadLetter.objects.filter(pk=cancelled).reopen()
     if cancelled and _rows_stay():
@@ -79,10 +74,8 @@ def reschedule_email(job_id: str, at: datetime) -> bool:
     Acts at once, also inside a transaction. Raises InvalidTime or RedisUnavailable.
     """
     moment = due(at=at)
-    try:
-        moved = Store(connect()).reschedule(job_id, moment)
-    except (RedisError, OSError) as error:
-        raise unavailable(error, effect=f"{job_id!r} may not be moved") from error
+    with asking_redis(effect=f"{job_id!r} may not be moved") as connection:
+        moved = Store(connection).reschedule(job_id, moment)
     if moved and _rows_stay():
         OutboxRow.objects.reschedule(job_id, moment)
     return moved

@@ -18,10 +18,9 @@ def retry(letter: DeadLetter, *, user_pk: Any, edits: Mapping[str, Any] | None =
     """Retry a dead letter. Raises NotRetryable for one that is out of date, too, and what DeadLetter.retry() raises."""
     if is_stale(letter) and not stale_too:
         raise NotRetryable(gettext("Dead letter %(id)s is out of date.") % {"id": letter.pk})
-    before = {**(letter.arguments or {}), "priority": letter.priority}
     with transaction.atomic(using=router.db_for_write(DeadLetter)):
         letter.retry(**(edits or {}))
-        record(user_pk, _describe(before, letter.edits), dead_letter=letter)
+        record(user_pk, _describe_retry(letter), dead_letter=letter)
 
 
 def discard(letter: DeadLetter, *, user_pk: Any, reason: str) -> None:
@@ -51,16 +50,16 @@ def record(user_pk: Any, message: str, *, dead_letter: DeadLetter | None = None,
     )
 
 
-def _describe(before: Mapping[str, Any], edits: Mapping[str, Any]) -> str:
+def _describe_retry(letter: DeadLetter) -> str:
     """Return what a retry changed. Of the context only the names: its values are the mail's content."""
-    changes = []
+    arguments, edits, changes = letter.arguments or {}, letter.edits, []
     if "to" in edits:
-        changes.append(gettext("recipient %(old)s → %(new)s") % {"old": before.get("to"), "new": edits["to"]})
+        changes.append(gettext("recipient %(old)s → %(new)s") % {"old": arguments.get("to"), "new": edits["to"]})
     if "priority" in edits:
-        priorities = {"old": _priority(before["priority"]), "new": _priority(edits["priority"])}
+        priorities = {"old": _priority(letter.priority), "new": _priority(edits["priority"])}
         changes.append(gettext("priority %(old)s → %(new)s") % priorities)
     if "context" in edits:
-        old, new = (value if isinstance(value, dict) else {} for value in (before.get("context"), edits["context"]))
+        old, new = (value if isinstance(value, dict) else {} for value in (arguments.get("context"), edits["context"]))
         names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
         changes.append(gettext("context: %(names)s") % {"names": ", ".join(names)})
     if not changes:

@@ -6,13 +6,10 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from redis import RedisError
-
 from emailqueue.events.subscribers import ARROW, subscribers_of
 from emailqueue.events.topics import all_topics
 from emailqueue.jobs.priority import EVENT_QUEUE
-from emailqueue.redis import connect
-from emailqueue.redis.problems import unavailable
+from emailqueue.redis.problems import asking_redis
 from emailqueue.store import Counts, Store
 
 
@@ -69,10 +66,8 @@ class EventStats:
 
 def get_event_stats() -> EventStats:
     """Return the figures of the event bus: one round trip to Redis. Raises RedisUnavailable."""
-    try:
-        counts = Store(connect()).counts()
-    except (RedisError, OSError) as error:
-        raise unavailable(error, effect="there are no figures") from error
+    with asking_redis(effect="there are no figures") as connection:
+        counts = Store(connection).counts()
     return event_stats_of(counts)
 
 

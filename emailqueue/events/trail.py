@@ -8,15 +8,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from redis import Redis, RedisError
+from redis import Redis
 
 from emailqueue.errors import UnknownEvent
 from emailqueue.events.places import JobPlace, Place, find_event, find_places
 from emailqueue.events.recording import DISPATCH, Result, summarize, trail_key
 from emailqueue.events.subscribers import ARROW
 from emailqueue.jobs.priority import EVENT_QUEUE
-from emailqueue.redis import connect
-from emailqueue.redis.problems import unavailable
+from emailqueue.redis.problems import asking_redis
 
 Entry = Mapping[str, Any]
 """What record() has written about one attempt."""
@@ -102,16 +101,13 @@ def read_trail(given: str) -> Trail:
 
     Raises UnknownEvent for an id that leads to none, or to one whose trail has expired, and RedisUnavailable.
     """
-    connection = connect()
-    try:
+    with asking_redis(effect="there is no trail") as connection:
         event_id, stored = _stored(given.strip(), connection)
         event = json.loads(stored[b"event"])
         entries = [json.loads(entry) for name, entry in stored.items() if name != b"event"]
         ids = [event_id, *(entry["job"] for entry in entries)]
         ids += [job_id for entry in entries for job_id, _label, _queue in entry["queued"]]
         places = find_places(ids, connection=connection)
-    except (RedisError, OSError) as error:
-        raise unavailable(error, effect="there is no trail") from error
     return _trail(event_id, event, entries, places=places)
 
 

@@ -6,6 +6,7 @@ import re
 import socket
 import ssl
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import redis
@@ -17,6 +18,15 @@ from emailqueue.redis.connection import connect, current_source
 
 REFUSALS = (exceptions.ResponseError, exceptions.AuthenticationError)
 """Errors that Redis answers with; redis-py takes the second for one of the connection."""
+
+
+@contextmanager
+def asking_redis(*, effect: str) -> Iterator[redis.Redis]:
+    """Give the connection to Redis. Raises RedisUnavailable, with the `effect` on the caller, for what goes wrong."""
+    try:
+        yield connect()
+    except (exceptions.RedisError, OSError) as error:
+        raise unavailable(error, effect=effect) from error
 
 
 def unavailable(error: BaseException, *, effect: str = "") -> RedisUnavailable:

@@ -6,14 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from redis import RedisError
-
 from emailqueue.conf import get_settings
 from emailqueue.flow import Limit, limit_in, outages_in, paused_in
 from emailqueue.jobs.priority import EMAIL_QUEUES
 from emailqueue.models import DeadLetter
-from emailqueue.redis import connect
-from emailqueue.redis.problems import unavailable
+from emailqueue.redis.problems import asking_redis
 from emailqueue.store import QueueFigures, Store
 
 
@@ -55,10 +52,8 @@ def get_queue_stats() -> QueueStats:
 
     Raises RedisUnavailable.
     """
-    try:
-        counts = Store(connect()).counts()
-    except (RedisError, OSError) as error:
-        raise unavailable(error, effect="there are no figures") from error
+    with asking_redis(effect="there are no figures") as connection:
+        counts = Store(connection).counts()
     return QueueStats(
         main=counts.of(*EMAIL_QUEUES),
         dlq=DeadLetterFigures(count=DeadLetter.objects.open().count() + counts.inbox),
