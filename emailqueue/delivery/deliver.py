@@ -33,29 +33,27 @@ def deliver(job: Job, run: Run) -> Outcome:
     errors of rendering are retried. A mail of a subscribed type is skipped when its recipient has left, and waits
     while the database is away that says so.
     """
-    arguments = job.arguments()
-    try:
-        name, to, context = arguments["email_type"], arguments["to"], arguments["context"]
-    except KeyError as error:
-        raise MalformedJob(f"Job {job.id} is a mail without {error}.") from error
+    name, to, context, language = _arguments(job)
     try:
         email_type = get_email_type(name)
         subscription = Subscription.objects.of(to, name) if email_type.subscribed else None
         if subscription and subscription.is_suppressed:
             return _skip(job, subscription)
-        message = render(
-            email_type,
-            to,
-            context,
-            message_id=message_id(job.id),
-            language=arguments.get("language"),
-            unsubscribe_url=subscription.url() if subscription else "",
-        )
+        url = subscription.url() if subscription else ""
+        message = render(email_type, to, context, message_id=message_id(job.id), language=language, unsubscribe_url=url)
     except (OperationalError, InterfaceError) as error:
         return Outcome.failed(End.AWAY, error)
     except (UnknownEmailType, InvalidContext) as error:
         return Outcome.failed(End.PERMANENT, error)
     return run.mailer().send(message, fence=run.fence)
+
+
+def _arguments(job: Job) -> tuple[str, str, Any, str | None]:
+    arguments = job.arguments()
+    try:
+        return arguments["email_type"], arguments["to"], arguments["context"], arguments.get("language")
+    except KeyError as error:
+        raise MalformedJob(f"Job {job.id} is a mail without {error}.") from error
 
 
 @job_function(DELIVER_MESSAGE)

@@ -37,17 +37,17 @@ def require_delivery(settings: Settings) -> None:
     try:
         backend = import_string(path)
     except ImportError as error:
-        raise ImproperlyConfigured(f"What delivers the mail cannot be imported: {error}. {_way_out()}") from error
+        raise ImproperlyConfigured(f"What delivers the mail cannot be imported: {error}. {_hint()}") from error
     if getattr(backend, "is_queue", False):
         named = f"EMAIL_QUEUE['MAILER'] is {settings.mailer!r}" if settings.mailer else "EMAIL_QUEUE has no 'MAILER'"
-        raise ImproperlyConfigured(f"{named}, so the queue would deliver to itself ({path}). {_way_out()}")
+        raise ImproperlyConfigured(f"{named}, so the queue would deliver to itself ({path}). {_hint()}")
 
 
 def is_smtp(settings: Settings) -> bool:
     """
     Return whether mail is delivered by SMTP, and so to one recipient at a time. Others take a message as a whole.
 
-    What cannot be imported is none; that is told where it shall deliver.
+    A backend that cannot be imported is none; require_delivery() says so.
     """
     try:
         backend = import_string(_path(settings))
@@ -58,11 +58,9 @@ def is_smtp(settings: Settings) -> bool:
 
 def queue_is_used() -> bool:
     """Return whether the queue is among what Django sends mail by."""
-    if has_mailers():
-        paths = [str(mailer.get("BACKEND", SMTP)) for mailer in django_settings.MAILERS.values()]
-    else:
-        paths = [str(django_settings.EMAIL_BACKEND)]
-    return any(is_queue(path) for path in paths)
+    if not has_mailers():
+        return is_queue(str(django_settings.EMAIL_BACKEND))
+    return any(is_queue(str(mailer.get("BACKEND", SMTP))) for mailer in django_settings.MAILERS.values())
 
 
 def is_queue(path: str) -> bool:
@@ -79,7 +77,7 @@ def _path(settings: Settings) -> str:
         return settings.mailer or str(django_settings.EMAIL_BACKEND)
     mailers = django_settings.MAILERS
     if _alias(settings) not in mailers:
-        raise ImproperlyConfigured(f"MAILERS has no {_alias(settings)!r} that would deliver the mail. {_way_out()}")
+        raise ImproperlyConfigured(f"MAILERS has no {_alias(settings)!r} that would deliver the mail. {_hint()}")
     return str(mailers[_alias(settings)].get("BACKEND", SMTP))
 
 
@@ -92,7 +90,7 @@ def has_mailers() -> bool:
     return django.VERSION >= (6, 1) and hasattr(django_settings, "MAILERS")
 
 
-def _way_out() -> str:
+def _hint() -> str:
     if has_mailers():
         return "Set EMAIL_QUEUE['MAILER'] to the alias in MAILERS that really delivers."
     return f"Set EMAIL_QUEUE['MAILER'] to the e-mail backend that really delivers, for example {SMTP!r}."

@@ -250,8 +250,5 @@ def _as_bytes(message: EmailMessage) -> bytes:
 
 def _dot_stuffed(content: bytes) -> bytes:
     """Return `content` as it goes over the wire after DATA (RFC 5321, section 4.5.2)."""
-    if not content.endswith(b"\r\n"):
-        content += b"\r\n"
-    if content.startswith(b"."):
-        content = b"." + content
-    return content.replace(b"\r\n.", b"\r\n..") + b".\r\n"
+    lines = content.removesuffix(b"\r\n") + b"\r\n"
+    return (b"\r\n" + lines).replace(b"\r\n.", b"\r\n..")[2:] + b".\r\n"

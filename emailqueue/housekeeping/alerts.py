@@ -84,13 +84,11 @@ def _send(connection: Redis, taken: Mapping[str, int], *, first: bool) -> bool:
 
 def mail_managers(digest: Digest) -> None:
     """
-    Mail the digest to MANAGERS; nothing when there are none.
+    Mail the digest to MANAGERS.
 
     Straight to the mail server, not through the queue: an alert that waits behind what it is about is none.
     """
     to = [manager if isinstance(manager, str) else manager[1] for manager in django_settings.MANAGERS]
-    if not to:
-        return
     total = sum(digest.counts.values())
     subject = ngettext("%(count)d dead letter", "%(count)d dead letters", total) % {"count": total}
     message = EmailMessage(

@@ -6,7 +6,7 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from emailqueue.jobs.ends import End
-from emailqueue.models.choices import ChoiceField
+from emailqueue.models.plain import PlainField
 
 
 class FailureFields(models.Model):
@@ -30,7 +30,7 @@ class Attempt(FailureFields):
     )
     number = models.IntegerField(_("number"))
     at = models.DateTimeField(_("at"))
-    kind = ChoiceField(_("outcome"), max_length=20, choices=End.choices)
+    kind = PlainField(_("outcome"), max_length=20, choices=End.choices)
     charged = models.BooleanField(_("counts as an attempt"), default=True)
     times = models.IntegerField(_("times"), default=1)
     worker = models.CharField(_("worker"), max_length=200, blank=True)

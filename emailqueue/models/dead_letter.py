@@ -18,8 +18,8 @@ from emailqueue.jobs.job import NewJob
 from emailqueue.jobs.priority import Priority
 from emailqueue.mail.attachments import KeptFiles
 from emailqueue.models.attempt import FailureFields
-from emailqueue.models.choices import ChoiceField
 from emailqueue.models.derived import KEY, DerivedField, domain_of, text_key
+from emailqueue.models.plain import PlainField
 from emailqueue.models.retry import changes_of, job_of, require_runnable
 from emailqueue.verdict.judge import verdicts
 
@@ -63,8 +63,8 @@ class DeadLetter(FailureFields):
     raw = models.TextField(_("raw job"), blank=True)
     attempts_allowed = models.IntegerField(_("attempts allowed"), default=1)
     backoff = models.JSONField(_("backoff"), default=dict)
-    reason = ChoiceField(_("reason"), max_length=20, choices=Reason.choices)
-    verdict = ChoiceField(_("verdict"), max_length=20, blank=True, choices=verdicts())
+    reason = PlainField(_("reason"), max_length=20, choices=Reason.choices)
+    verdict = PlainField(_("verdict"), max_length=20, blank=True, choices=verdicts())
     """How the last attempt ended, if a rule of emailqueue.verdict said so."""
     attempts_charged = models.IntegerField(_("attempts"), default=0)
     created_at = models.DateTimeField(_("queued at"), null=True)

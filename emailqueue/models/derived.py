@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.db import connections, models
 from django.db.models import Q
 
-if TYPE_CHECKING:
-    CharField = models.CharField[str, str]
-else:
-    CharField = models.CharField
+from emailqueue.models.plain import PlainField
 
 KEY = 100
 """Characters of a text that can be searched."""
@@ -19,17 +16,12 @@ LAST = "\U0010ffff"
 """Sorts behind every text that begins alike."""
 
 
-class DerivedField(CharField):
+class DerivedField(PlainField):
     """A text column that is computed from its row whenever it is written, also in bulk; a plain one to migrations."""
 
     def __init__(self, *args: Any, compute: Callable[[Any], str], **kwargs: Any) -> None:
         super().__init__(*args, **{"editable": False, "blank": True, "default": "", **kwargs})
         self.compute = compute
-
-    def deconstruct(self) -> Any:
-        """Leave the computation out: a migration needs the column only."""
-        name, _path, args, kwargs = super().deconstruct()
-        return name, "django.db.models.CharField", args, kwargs
 
     def clone(self) -> Any:
         """Return a copy, as Django makes them of fields."""

@@ -28,7 +28,7 @@ from emailqueue.errors import RedisUnavailable
 from emailqueue.jobs.ends import End
 from emailqueue.jobs.job import Job, timestamp
 from emailqueue.jobs.outcome import BACK
-from emailqueue.jobs.priority import EMAIL_QUEUES, EVENT_QUEUE
+from emailqueue.jobs.priority import EMAIL_QUEUES, EVENT_QUEUE, QUEUES
 from emailqueue.redis import revive
 from emailqueue.store import ClaimRequest, Counts, Settled, Settlement, Store
 from emailqueue.worker.fence import Fencer
@@ -357,9 +357,8 @@ class Rounds:
             self._drained = True
         self._stopping = True
         self._listener.stop()
-        with suppress(Empty):
-            while (job := self._work.get_nowait()) is not None:
-                self._to_settle(Settlement(job=job, verb="back"))
+        for job in self._work.withdraw(QUEUES):
+            self._to_settle(Settlement(job=job, verb="back"))
 
     def _end(self) -> None:
         self._listener.stop()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Container
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
@@ -52,22 +53,18 @@ class Work:
         """Wait for the next job; None is the end."""
         return self._jobs.get()[2]
 
-    def withdraw_mail(self) -> list[Job]:
-        """Take back the mails that wait; events stay."""
-        mails, others = [], []
+    def withdraw(self, queues: Container[str]) -> list[Job]:
+        """Take back the jobs of these queues that wait."""
+        withdrawn, others = [], []
         with suppress(Empty):
             while entry := self._jobs.get_nowait():
-                if entry[2] is None or entry[2].queue == EVENT_QUEUE:
-                    others.append(entry)
+                if entry[2] is not None and entry[2].queue in queues:
+                    withdrawn.append(entry[2])
                 else:
-                    mails.append(entry[2])
+                    others.append(entry)
         for entry in others:
             self._jobs.put(entry)
-        return mails
-
-    def get_nowait(self) -> Job | None:
-        """Return the next job. Raises queue.Empty."""
-        return self._jobs.get_nowait()[2]
+        return withdrawn
 
 
 _ranks = {queue: rank for rank, queue in enumerate((EVENT_QUEUE, *EMAIL_QUEUES))}
@@ -101,7 +98,7 @@ class WorkerThread(threading.Thread):
             self.running = None
             self._inbox.put(Ended(job=job, outcome=outcome, seconds=time.monotonic() - began))
             if outcome.end is End.WAIT:  # at once, and not by way of the main thread: each would try to connect
-                for mail in self._work.withdraw_mail():
+                for mail in self._work.withdraw(EMAIL_QUEUES):
                     self._inbox.put(Ended(job=mail, outcome=BACK, seconds=0.0))
         self._mailer.close()
         connections.close_all()

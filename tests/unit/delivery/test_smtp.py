@@ -182,3 +182,12 @@ def test_lines_that_begin_with_dots_arrive_as_they_were_written(
     assert outcome == SENT
     received = mailbox.messages[-1].message.get_content()
     assert received.rstrip("\n") == body.rstrip("\n")
+
+
+def test_a_message_to_several_is_refused_before_the_server_hears_of_it(mailbox: MailServer, mailer: Mailer) -> None:
+    several = EmailMessage("Hello", "Dear all", to=["ada@example.com", "bob@example.com"])
+
+    with pytest.raises(ValueError, match="this one has 2"):
+        mailer.send(several, fence=lambda: True)
+
+    assert mailbox.messages == []

@@ -1,4 +1,4 @@
-"""Columns whose choices may grow without a migration."""
+"""Text columns that know more in Python than in the database."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ else:
     CharField = models.CharField
 
 
-class ChoiceField(CharField):
-    """A text column with choices; a plain one to migrations."""
+class PlainField(CharField):
+    """A text column that is a plain one to migrations, so that its choices may grow without one."""
 
     def deconstruct(self) -> Any:
-        """Leave the choices out: the database does not know them."""
+        """Leave out what the database does not know."""
         name, _path, args, kwargs = super().deconstruct()
         kwargs.pop("choices", None)
         return name, "django.db.models.CharField", args, kwargs
