@@ -20,7 +20,6 @@ from pathlib import Path
 
 from emailqueue.redis.embedded import EmbeddedValkey
 from emailqueue.testing import MailServer
-from emailqueue.testing.absent import AbsentServer
 
 MAILS = 1000
 VOTE = {"model_name": "Tern", "profile_url": "https://front.example/models/7"}
@@ -67,7 +66,9 @@ def measure(mailbox: MailServer, *, seconds: float, log: Path) -> None:
     try:
         mailbox.wait_for(300, timeout=60)
         mailbox.stop()
-        with AbsentServer(mailbox.port).listen() as absent:
+        absent = MailServer(port=mailbox.port)
+        absent.script("connect", ["drop"] * 1000)
+        with absent:
             time.sleep(seconds)
         mailbox.start()
         returned, before = time.time(), len(mailbox.messages)

@@ -1,4 +1,4 @@
-"""What tests and demonstrations use: the queue without Redis, and a mail server that does as it is told."""
+"""What tests and demonstrations use: the queue without Redis, and a mail server that follows a script."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _homes = {
 
 
 def __getattr__(name: str) -> Any:
-    # Lazy, since who wants no mail server needs no aiosmtpd, and pytest loads the plugin before Django is set up.
+    # Lazy, since a test without a mail server needs no aiosmtpd, and pytest loads the plugin before Django is set up.
     if name not in _homes:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_homes[name]}"), name)

@@ -9,6 +9,8 @@ from django.db import connections
 
 from emailqueue.enqueue import submit
 
+Hook = Callable[[], object]
+
 
 class Commits:
     """
@@ -24,7 +26,7 @@ class Commits:
 
     def begin(self) -> None:
         """Leave alone what was put off before: it belongs to no test, or to another queue."""
-        _done[:] = [hook for connection in connections.all(initialized_only=True) for hook in _put_off(connection)]
+        _done[:] = [hook for connection in connections.all(initialized_only=True) for hook, _ in _put_off(connection)]
 
     def come(self) -> None:
         """Do what would be done if the transactions of the test case committed now."""
@@ -33,29 +35,27 @@ class Commits:
         self._coming = True
         try:
             for connection in connections.all(initialized_only=True):
-                for hook in self._ours(connection):
+                for hook in _committed(connection):
                     _done.append(hook)
                     hook()
         finally:
             self._coming = False
 
-    def _ours(self, connection: Any) -> list[Callable[[], object]]:
-        blocks = connection.atomic_blocks
-        if not (blocks and blocks[0]._from_testcase):  # noqa: SLF001  as transaction.Atomic itself asks it
-            return []
-        still_open = sum(not block._from_testcase for block in blocks)  # noqa: SLF001
-        # None stands for a block without a savepoint: what it has queued belongs to the one around it.
-        open_savepoints = {*connection.savepoint_ids[len(connection.savepoint_ids) - still_open :]} - {None}
-        return [
-            hook
-            for savepoints, hook, _robust in connection.run_on_commit
-            if hook.__module__ == submit.__name__ and hook not in _done and not savepoints & open_savepoints
-        ]
+
+def _committed(connection: Any) -> list[Hook]:
+    blocks = connection.atomic_blocks
+    if not (blocks and blocks[0]._from_testcase):  # noqa: SLF001  as transaction.Atomic itself asks it
+        return []
+    still_open = sum(not block._from_testcase for block in blocks)  # noqa: SLF001
+    # None stands for a block without a savepoint: what it has queued belongs to the one around it.
+    open_savepoints = {*connection.savepoint_ids[len(connection.savepoint_ids) - still_open :]} - {None}
+    return [hook for hook, within in _put_off(connection) if hook not in _done and not within & open_savepoints]
 
 
-def _put_off(connection: Any) -> list[Callable[[], object]]:
-    return [hook for _savepoints, hook, _robust in connection.run_on_commit if hook.__module__ == submit.__name__]
+def _put_off(connection: Any) -> list[tuple[Hook, set[str]]]:
+    """Return what emailqueue has put off until the commit, each with the savepoints around it."""
+    return [(hook, within) for within, hook, _robust in connection.run_on_commit if hook.__module__ == submit.__name__]
 
 
 # Kept, and not taken off Django's list, of which captureOnCommitCallbacks() remembers positions.
-_done: list[Callable[[], object]] = []
+_done: list[Hook] = []

@@ -28,7 +28,7 @@ SERVER = "drain"
 CAUGHT = (Exception, SystemExit)
 """What ends an attempt. The rest ends the test: Ctrl-C, and pytest's own."""
 PROBES = 3
-"""Times that one drain() asks again what was away, or a domain that wanted mail to go slower."""
+"""Times that one drain() asks again what was away, or a domain that asked for less mail."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,51 +44,49 @@ class Drained:
     retries: int = 0
     """Attempts at mails or events that failed and were made again."""
 
-    held: int = 0
-    """Times that a mail was put back uncharged: what it needs was away, or its domain asked to go slower."""
+    uncharged: int = 0
+    """Times that a mail was put back uncharged: what it needs was away, or its domain asked for less mail."""
 
     events: int = 0
     """Jobs of events that ended well: one for each event, and one for each of its subscribers."""
 
     dead: list[DeadLetter] = field(default_factory=list)
-    """Letters of what died."""
+    """The dead letters that came of it."""
 
 
-@dataclass(slots=True, kw_only=True)
 class Drainer:
     """Runs what is due. It is the Run that job functions see."""
 
-    connection: Redis
-    backend: Callable[[Settings], BaseEmailBackend]
-    """Makes what delivers."""
-
-    commit: Callable[[], None]
-    """Called whenever what was queued shall have reached Redis."""
-
-    on_claim: Callable[[Job], None]
-    _store: Store = field(init=False)
-    _settings: Settings = field(init=False)
-    _mailer: Mailer = field(init=False)
-    _running: Job = field(init=False)
+    def __init__(
+        self,
+        connection: Redis,
+        *,
+        backend: Callable[[Settings], BaseEmailBackend],
+        commit: Callable[[], None],
+        on_claim: Callable[[Job], None],
+    ) -> None:
+        """Deliver by what `backend` makes; `commit` is called whenever what was queued must have reached Redis."""
+        self._connection, self._store = connection, Store(connection)
+        self._settings = replace(get_settings(), rate_limit=0.0)
+        self._mailer = Mailer(self._settings, connect=backend)
+        self._commit, self._on_claim = commit, on_claim
 
     def drain(self, *, until: datetime | None) -> Drained:
         """Run what is due, and what is scheduled until then, without waiting; failed attempts are repeated at once."""
-        self._store, self._settings = Store(self.connection), replace(get_settings(), rate_limit=0.0)
-        self._mailer = Mailer(self._settings, connect=self.backend)
-        self._try_again_what_is_held()
         settled: list[Settlement] = []
         probes = 0
+        self._probe()
         try:
             while True:
-                self.commit()
-                self._bring_retries_forward()
+                self._commit()
+                self._make_due(charged=True)
                 if job := self._claim():
                     settled.append(self._run(job))
-                elif settled and _is_held(settled[-1]) and probes < PROBES:
+                elif settled and _is_uncharged(settled[-1]) and probes < PROBES:
                     probes += 1
-                    self._try_again_what_is_held()
-                elif until is None or not self._bring_forward(until):
-                    return self._told(settled)
+                    self._probe()
+                elif until is None or not self._make_next_due(until):
+                    return self._report(settled)
         finally:
             self._mailer.close()
 
@@ -114,104 +112,89 @@ class Drainer:
                 return None
 
     def _run(self, job: Job) -> Settlement:
-        self.on_claim(job)
+        self._on_claim(job)
         self._running = job
         settlement = before_run(job, self._settings, worker=NAME)
         if settlement is None:
-            outcome = attempt(job, self, self._store, before_end=self.commit, caught=CAUGHT)
+            outcome = attempt(job, self, self._store, before_end=self._commit, caught=CAUGHT)
             if outcome is BACK:
                 raise RuntimeError(f"Job {job.id} ({job.label}) could not run: the Redis of the tests failed it.")
             settlement = after_run(job, outcome, self._settings, worker=NAME, seconds=0.0)
-        answer = (
-            settlement
-            and self._store.settle(
-                [settlement],
-                worker=NAME,
-                now=timestamp(),
-                keep=self._settings.keep_sent,
-                server=SERVER,
-            )[0]
-        )
-        if settlement is None or answer is Settled.LEASE_LOST:
+        if settlement is None or self._settle(settlement) is Settled.LEASE_LOST:
             raise RuntimeError(f"Job {job.id} ({job.label}) was taken away while it ran.")
         return settlement
 
-    def _told(self, settled: list[Settlement]) -> Drained:
+    def _settle(self, settlement: Settlement) -> Settled:
+        keep = self._settings.keep_sent
+        return self._store.settle([settlement], worker=NAME, now=timestamp(), keep=keep, server=SERVER)[0]
+
+    def _report(self, settled: list[Settlement]) -> Drained:
         ended = [entry for entry in settled if entry.verb == "sent"]
         sent = [entry.job for entry in ended if not entry.skipped]
         mails = [job for job in sent if job.counted_in() != EVENT_QUEUE]
-        deaths = [entry.death for entry in settled if entry.verb == "dead"]
-        if deaths:
-            self._store_letters()
         if any(job.dead_letter for job in sent):
-            close_redelivered(self.connection)
+            close_redelivered(self._connection)
         if ended and self._settings.outbox == "always":
             OutboxRow.objects.forget([entry.job.id for entry in ended])
         return Drained(
             sent=len(mails),
             skipped=sum(entry.skipped for entry in settled),
             retries=sum(entry.verb == "retry" for entry in settled),
-            held=sum(map(_is_held, settled)),
+            uncharged=sum(map(_is_uncharged, settled)),
             events=len(sent) - len(mails),
-            dead=list(DeadLetter.objects.filter(pk__in=deaths).order_by("dead_lettered_at")) if deaths else [],
+            dead=self._dead_letters([entry.death for entry in settled if entry.verb == "dead"]),
         )
 
-    def _store_letters(self) -> None:
+    def _dead_letters(self, ids: list[str]) -> list[DeadLetter]:
+        if not ids:
+            return []
         try:
-            move_inbox(self.connection)
+            move_inbox(self._connection)
         except (AssertionError, RuntimeError) as error:  # as Django's SimpleTestCase and pytest-django refuse it
             raise RuntimeError(
-                "A mail or an event has died, and dead letters are rows of the database, which this test may not use. "
-                "Mark it with pytest.mark.django_db, or use Django's TestCase."
+                "A mail or an event became a dead letter, which is a row of the database, and this test may not use "
+                "that. Mark it with pytest.mark.django_db, or use Django's TestCase."
             ) from error
+        return list(DeadLetter.objects.filter(pk__in=ids).order_by("dead_lettered_at"))
 
     # The clock
 
-    def _bring_retries_forward(self) -> None:
+    def _make_due(self, *, charged: bool) -> None:
+        """Make the jobs due whose last attempt was charged, or was not; those whose domain waits stay."""
         for queue in QUEUES:
-            for job_id in self._scheduled(queue):
-                if self._last_charged(job_id):
-                    self.connection.zadd(f"rq:scheduled:{queue}", {job_id: 0}, xx=True)
+            waiting: Any = self._connection.zrange(f"rq:scheduled:{queue}", 0, -1)
+            for job_id in waiting:
+                fields: Any = self._connection.hmget(f"rq:job:{job_id.decode()}", ["history", "parked"])
+                history, parked = fields
+                if history and not parked and bool(json.loads(history)[-1]["charged"]) is charged:
+                    self._connection.zadd(f"rq:scheduled:{queue}", {job_id: 0}, xx=True)
 
-    def _bring_forward(self, until: datetime) -> bool:
+    def _make_next_due(self, until: datetime) -> bool:
         """Make the next scheduled job due, and return whether there was one."""
         firsts: list[tuple[float, str, bytes]] = []
         for queue in QUEUES:
-            due: Any = self.connection.zrangebyscore(
+            due: Any = self._connection.zrangebyscore(
                 f"rq:scheduled:{queue}", "-inf", until.timestamp(), start=0, num=100, withscores=True
             )
-            parked = [self.connection.hexists(f"rq:job:{job_id.decode()}", "parked") for job_id, _ in due]
-            firsts += [(at, queue, job_id) for (job_id, at), out in zip(due, parked, strict=True) if not out][:1]
-        if not firsts:
-            return False
-        _at, queue, job_id = min(firsts, key=lambda first: first[0])
-        self.connection.zadd(f"rq:scheduled:{queue}", {job_id: 0}, xx=True)
-        return True
+            free = [(at, queue, job_id) for job_id, at in due if not self._is_parked(job_id)]
+            firsts += free[:1]
+        for _at, queue, job_id in sorted(firsts)[:1]:
+            self._connection.zadd(f"rq:scheduled:{queue}", {job_id: 0}, xx=True)
+        return bool(firsts)
 
-    def _try_again_what_is_held(self) -> None:
-        """Let a probe go to each mail server and each domain that holds mail: nobody waits for their time in a test."""
+    def _is_parked(self, job_id: bytes) -> bool:
+        return bool(self._connection.hexists(f"rq:job:{job_id.decode()}", "parked"))
+
+    def _probe(self) -> None:
+        """Let a probe go to each mail server and each domain that mail waits for: a test waits for no time."""
         for name in self._store.flow():
             if name.startswith("outage:"):
-                self.connection.hset(f"emailqueue:{name}", "next", "0")
-        for queue in QUEUES:
-            for job_id in self._scheduled(queue):
-                if self._last_charged(job_id) is False:
-                    self.connection.zadd(f"rq:scheduled:{queue}", {job_id: 0}, xx=True)
-        domains: Any = self.connection.zrangebyscore(THROTTLED, "(0", "+inf")
+                self._connection.hset(f"emailqueue:{name}", "next", "0")
+        self._make_due(charged=False)
+        domains: Any = self._connection.zrangebyscore(THROTTLED, "(0", "+inf")
         for domain in domains:
-            self.connection.zadd(THROTTLED, {domain: 0.001}, xx=True)
-
-    def _last_charged(self, job_id: bytes) -> bool | None:
-        """Return whether the last attempt of a scheduled job was charged; None: there was none, or its domain waits."""
-        fields: Any = self.connection.hmget(f"rq:job:{job_id.decode()}", ["history", "parked"])
-        history, parked = fields
-        return None if parked or not history else bool(json.loads(history)[-1]["charged"])
-
-    def _scheduled(self, queue: str) -> list[bytes]:
-        found: Any = self.connection.zrange(f"rq:scheduled:{queue}", 0, -1)
-        return list(found)
+            self._connection.zadd(THROTTLED, {domain: 0.001}, xx=True)
 
 
-def _is_held(settlement: Settlement) -> bool:
-    """Return whether a mail went back uncharged."""
+def _is_uncharged(settlement: Settlement) -> bool:
     return settlement.verb in ("wait", "throttle")

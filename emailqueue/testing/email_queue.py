@@ -105,9 +105,7 @@ class EmailQueue:
         what is scheduled until then, too, in the order of time; an aware datetime, or a timedelta from now. A mail
         server that is away is asked again three times; then mails stay where they are until the next drain().
         """
-        drainer = Drainer(
-            connection=self._connection, backend=self._backend, commit=self._commits.come, on_claim=self._claimed
-        )
+        drainer = Drainer(self._connection, backend=self._backend, commit=self._commits.come, on_claim=self._claimed)
         return drainer.drain(until=_moment(until))
 
     def mail_server(self, *replies: str) -> MailServer:

@@ -69,11 +69,11 @@ class MailServer:
         self.rules: list[Rule] = []
         """Replies by recipient, as a pattern ("*@soft.example") or a function of the address. The first rule
         that fits answers instead of `replies`: the n-th attempt gets the n-th reply, later ones the last."""
-        self._scripts: dict[str, list[str]] = {phase: [] for phase in PHASES}
-        self.connections = 0
-        """How many TCP connections were made so far."""
+        self.calls: list[float] = []
+        """When each TCP connection was made, as time.time() has it."""
         self.open: set[Connection] = set()
         """Those that are open now."""
+        self._scripts: dict[str, list[str]] = {phase: [] for phase in PHASES}
         self._messages: list[ReceivedMail] = []
         self._attempts: list[tuple[float, str]] = []
         self._seen: Counter[str] = Counter()
@@ -120,6 +120,11 @@ class MailServer:
         """The time and the address of each recipient that a client has named, refused ones too."""
         with self._changed:
             return list(self._attempts)
+
+    @property
+    def connections(self) -> int:
+        """How many TCP connections were made so far."""
+        return len(self.calls)
 
     def wait_for(self, count: int, *, timeout: float = 10.0) -> list[ReceivedMail]:
         """Return the mails as soon as there are `count`. Raises TimeoutError after `timeout` seconds."""
@@ -168,7 +173,7 @@ class MailServer:
 
     def _accept(self) -> Connection:
         assert self._loop is not None
-        self.connections += 1
+        self.calls.append(time.time())
         return Connection(self, number=self.connections, loop=self._loop)
 
     def next_reply(self, phase: str) -> str:

@@ -146,23 +146,12 @@ def _context(context: Any) -> Mapping[str, Any]:
     return {name: value for name, value in fields_of(context).items() if value is not None}
 
 
-def _delay(delay: Any) -> timedelta:
-    due(delay=delay)
-    return delay if isinstance(delay, timedelta) else timedelta(seconds=delay)
-
-
-def _at(at: Any) -> datetime:
-    due(at=at)
-    moment: datetime = at
-    return moment
-
-
 _PARSE: Mapping[str, Callable[[Any], Any]] = {
     "to": partial(_text, "to"),
     "context": _context,
     "priority": Priority.parse,
-    "delay": _delay,
-    "at": _at,
+    "delay": lambda delay: timedelta(seconds=float(due(delay=delay) or 0)),
+    "at": lambda at: datetime.fromtimestamp(float(due(at=at)), tz=UTC),
     "language": valid_language,
     "subject": partial(_text, "subject"),
 }

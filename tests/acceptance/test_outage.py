@@ -15,7 +15,6 @@ from emailqueue import flow, get_queue_stats, queue_bulk_emails
 from emailqueue.models import DeadLetter
 from emailqueue.signals import outage_began, outage_ended
 from emailqueue.testing import MailServer
-from emailqueue.testing.absent import AbsentServer
 from tests.conftest import StartWorker, Work, eventually
 
 VOTE = {"model_name": "Tern", "profile_url": "https://front.example/models/7"}
@@ -37,7 +36,9 @@ def test_ten_seconds_without_a_mail_server_cost_no_mail_anything(
     flow.pause()
     eventually(lambda: get_queue_stats().main.active == 0)
     mailbox.stop()
-    with AbsentServer(mailbox.port).listen() as absent:
+    absent = MailServer(port=mailbox.port)
+    absent.script("connect", ["drop"] * 100)
+    with absent:
         flow.resume()
         eventually(lambda: get_queue_stats().outages)
         time.sleep(10)

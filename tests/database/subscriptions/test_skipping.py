@@ -63,7 +63,7 @@ def test_a_database_that_is_away_costs_no_mail_an_attempt(email_queue: EmailQueu
         away = email_queue.drain()
     back = email_queue.drain()
 
-    assert (away.sent, away.retries, away.dead, away.held) == (0, 0, [], 4)
+    assert (away.sent, away.retries, away.dead, away.uncharged) == (0, 0, [], 4)
     assert (back.sent, back.dead) == (1, [])
 
 

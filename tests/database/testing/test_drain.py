@@ -52,7 +52,7 @@ def test_a_server_that_is_away_holds_mails_until_the_next_drain(email_queue: Ema
     server.start()
     back = email_queue.drain()
 
-    assert (away.sent, away.held, away.dead, waiting) == (0, 4, [], 2)
+    assert (away.sent, away.uncharged, away.dead, waiting) == (0, 4, [], 2)
     assert (back.sent, len(server.messages)) == (2, 2)
 
 
@@ -65,7 +65,7 @@ def test_a_domain_that_asks_to_go_slower_gets_its_mails_in_the_end(email_queue: 
     drained = email_queue.drain()
 
     assert (drained.sent, drained.dead) == (3, [])
-    assert drained.held >= 2
+    assert drained.uncharged >= 2
     assert len(server.messages) == 3
 
 
