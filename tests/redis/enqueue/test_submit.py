@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
@@ -285,3 +285,20 @@ def test_a_scheduled_mail_can_be_cancelled_once_it_is_relayed(valkey: Redis, dea
 
     assert not before
     assert cancel_email(job_id)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_with_always_a_row_follows_the_commit_of_another_database(
+    valkey: Redis, other: str, queue_settings: Callable[..., None]
+) -> None:
+    queue_settings(OUTBOX="always")
+
+    with transaction.atomic(using=other):
+        job_id = queue_vote(using=other)
+        before = rows()
+    with suppress(Rollback), transaction.atomic(using=other):
+        queue_vote("lost@example.com", using=other)
+        raise Rollback
+
+    assert before == []
+    assert rows() == waiting(valkey) == [job_id]

@@ -256,3 +256,17 @@ def test_a_message_that_builds_itself_goes_out_as_it_was_built() -> None:
     assert as_bytes(again.message()) == built
     assert message_from_bytes(built)["X-Signature"] == "a" * 60
     assert again.subject == "Grüße"
+
+
+@pytest.mark.parametrize("kind", ["whole part", "parcel"])
+def test_a_content_of_no_known_kind_is_refused(kind: str) -> None:
+    attachment = {"kind": kind, "content": b"", "filename": "a.bin", "mimetype": None}
+
+    with pytest.raises(ValueError, match="no kind of content"):
+        put_together({"from": "a@example.com", "attachments": [attachment]})
+
+
+def test_only_what_was_taken_from_a_message_is_put_back() -> None:
+    again = put_together({"from": "a@example.com", "esp": {"tags": ["welcome"], "send": "nothing"}})
+
+    assert (vars(again)["tags"], "send" in vars(again)) == (["welcome"], False)

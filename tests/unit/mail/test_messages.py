@@ -5,10 +5,12 @@ from collections.abc import Sequence
 from email.utils import parseaddr
 from typing import Any
 
+import pytest
 from django.core.mail import EmailMultiAlternatives
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from emailqueue.errors import InvalidMessage
 from emailqueue.mail.messages import message_of
 from emailqueue.mail.prepare import prepare
 from tests.unit.mail.test_message_json import HEADERS, alternatives, attachments, line, on_the_wire, words
@@ -94,3 +96,11 @@ def sorted_headers(wire: bytes) -> tuple[list[bytes], bytes]:
     """Headers in any order, each with the lines that it goes on in, and the rest."""
     head, _, rest = wire.partition(b"\n\n")
     return sorted(head.replace(b"\n ", b"\0").split(b"\n")), rest
+
+
+def test_what_a_database_cannot_store_is_refused_at_the_call() -> None:
+    message: Any = EmailMultiAlternatives("Subject", "Body", "a@example.com", ["b@example.com"])
+    message.tags = ["\ud800"]
+
+    with pytest.raises(InvalidMessage, match="cannot be queued"):
+        prepare(message)
