@@ -17,7 +17,7 @@ from django.core.signals import setting_changed
 
 from emailqueue.errors import EmailQueueError
 from emailqueue.jobs.backoff import Backoff
-from emailqueue.jobs.priority import Priority
+from emailqueue.jobs.priority import QUEUES, Priority
 
 RATES = "mails per time, for example '10/s' or '600/m', or '0' for no limit"
 
@@ -105,10 +105,22 @@ class Settings:
     event_trail: Annotated[int, _whole(0, 10**9)] = 24 * 60 * 60
     """Seconds that Redis keeps the trail of an event: who took it in, and what was queued for it; 0 keeps none."""
 
+    queue_prefix: Annotated[str, _prefix] = ""
+    """What the names of our five queues begin with in RQ, as in rq_queues(prefix=...): "mail-" makes it "mail-high"."""
+
     @property
     def tokens_at_once(self) -> int:
         """The burst that is in force."""
         return self.burst or burst_of(self.rate_limit)
+
+    def rq_name(self, queue: str) -> str:
+        """Return what RQ calls one of our queues: in RQ_QUEUES, after rqworker and in its keys."""
+        return f"{self.queue_prefix}{queue}"
+
+    @property
+    def by_rq_name(self) -> Mapping[str, str]:
+        """Our queues by the names that RQ has for them."""
+        return {self.rq_name(queue): queue for queue in QUEUES}
 
 
 @cache
@@ -255,6 +267,12 @@ def _token(value: Any) -> str:
 def _path(value: Any) -> str:
     fits = isinstance(value, str | PurePath) and (not str(value) or PurePath(value).is_absolute())
     _require(fits, "the absolute path of a file, for example '/run/emailqueue/alive'")
+    return str(value)
+
+
+def _prefix(value: Any) -> str:
+    fits = isinstance(value, str) and re.fullmatch(r"[\w.-]*", value, re.ASCII)
+    _require(fits, "letters, digits, '.', '_' and '-', for example 'mail-'")
     return str(value)
 
 

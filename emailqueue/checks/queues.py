@@ -7,14 +7,12 @@ from datetime import UTC, datetime
 
 from django.core.checks import CheckMessage, Error, Info, Warning
 
-from emailqueue.conf import Settings
+from emailqueue.conf import Settings, get_settings
 from emailqueue.flow import outages_in, paused_in
 from emailqueue.jobs.priority import EMAIL_QUEUES, EVENT_QUEUE, QUEUES, Priority
 from emailqueue.statistics.presence import is_fresh
 from emailqueue.statistics.snapshot import Snapshot
 
-START = "manage.py rqworker critical high normal low events"
-HINT = f"Start one: {START}"
 CRITICAL_SLOW, CRITICAL_STUCK = 60.0, 600.0
 """Seconds that a critical mail waits until that is a warning, and an error."""
 
@@ -40,15 +38,15 @@ def _unserved(count: Mapping[str, int], snapshot: Snapshot) -> Iterator[CheckMes
     if nobody:
         mails = sum(waits[queue] for queue in EMAIL_QUEUES)
         text = f"No worker takes mail{f', of which {mails} jobs wait' if mails else ''}."
-        yield Error(text, hint=HINT, id="workers.none")
+        yield Error(text, hint=f"Start one: {_start()}", id="workers.none")
     for queue in QUEUES:
         if count[queue] or (queue in EMAIL_QUEUES and nobody):
             continue
         if waits[queue]:
             text = f"No worker takes the queue {queue!r}, in which {waits[queue]} jobs wait."
-            yield Error(text, hint=HINT, id="workers.queue")
+            yield Error(text, hint=f"Start one: {_start()}", id="workers.queue")
         elif queue != EVENT_QUEUE:
-            yield Warning(f"No worker takes the queue {queue!r}.", hint=HINT, id="workers.queue")
+            yield Warning(f"No worker takes the queue {queue!r}.", hint=f"Start one: {_start()}", id="workers.queue")
 
 
 def scheduled(snapshot: Snapshot) -> Iterator[CheckMessage]:
@@ -57,7 +55,7 @@ def scheduled(snapshot: Snapshot) -> Iterator[CheckMessage]:
     late = {queue: number for queue, number in snapshot.late.items() if number and queue not in paused}
     if late:
         text = f"{sum(late.values())} scheduled jobs are more than a minute late, in {', '.join(late)}."
-        hint = f"Start a worker, or look in its log why it claims nothing: {START}"
+        hint = f"Start a worker, or look in its log why it claims nothing: {_start()}"
         yield Error(text, hint=hint, id="scheduled.late")
     else:
         wait = snapshot.counts.of(*QUEUES).delayed
@@ -107,3 +105,7 @@ def outage(snapshot: Snapshot) -> Iterator[CheckMessage]:
         yield Warning(text, hint=hint, id="outage.slowed")
     if not outages:
         yield Info("Workers find no mail server away.", id="outage.none")
+
+
+def _start() -> str:
+    return f"manage.py rqworker {' '.join(get_settings().by_rq_name)}"

@@ -9,10 +9,13 @@ from django.core.checks import CheckMessage, Error, Warning, register
 from django.core.exceptions import ImproperlyConfigured
 from rq.serializers import JSONSerializer, resolve_serializer
 
-from emailqueue.jobs.priority import QUEUES, Priority
+from emailqueue.conf import get_settings
 from emailqueue.redis.tls import is_verified
 
-HINT = "Write RQ_QUEUES = {**rq_queues(), ...your own} with rq_queues from emailqueue.redis."
+HINT = (
+    "Write RQ_QUEUES = {**rq_queues(), ...your own} with rq_queues from emailqueue.redis; give it prefix= where "
+    'EMAIL_QUEUE has a "QUEUE_PREFIX".'
+)
 
 
 @register("emailqueue", "redis")
@@ -25,9 +28,10 @@ def check_rq_queues(**kwargs: Any) -> list[CheckMessage]:
         configured = django_rq_settings.QUEUES
     except ImproperlyConfigured:
         configured = {}
-    if missing := [queue for queue in QUEUES if queue not in configured]:
+    names = get_settings().by_rq_name
+    if missing := [name for name in names if name not in configured]:
         return [Error(f"RQ_QUEUES has no {_listed(missing)}.", hint=HINT, id="emailqueue.E011")]
-    ours = {queue: configured[queue] for queue in QUEUES}
+    ours = {name: configured[name] for name in names}
     return [*_check_connections(ours), *_check_serializers(ours)]
 
 
@@ -35,7 +39,7 @@ def _check_connections(ours: Mapping[str, Mapping[str, Any]]) -> Iterator[CheckM
     from django_rq.connection_utils import filter_connection_params
 
     connections = {queue: filter_connection_params(dict(config)) for queue, config in ours.items()}
-    first = Priority.CRITICAL.queue
+    first = next(iter(ours))
     if apart := [queue for queue in ours if connections[queue] != connections[first]]:
         yield Error(
             f"RQ_QUEUES has another connection for {_listed(apart)} than for {first!r}, but one script serves all.",

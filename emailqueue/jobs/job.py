@@ -78,7 +78,6 @@ class NewJob:
             "enqueued_at": timestamp(),
             "data": json.dumps([self.function, None, [], self.arguments]),
             "description": self.label,
-            "origin": self.queue,
             "timeout": "180",
             "plan": json.dumps({"attempts": self.attempts, "backoff": self.backoff.as_json()}),
             "due_at": f"{self.due_at():.6f}",

@@ -14,6 +14,7 @@ from django.core.signals import setting_changed
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from emailqueue.conf import get_settings
 from emailqueue.jobs.priority import Priority
 from emailqueue.redis.discovery import CLIENT_TIMEOUT, RedisSource, source_of
 from emailqueue.redis.embedded import ensure_running
@@ -79,16 +80,16 @@ def _client(timeout: float, retries: int) -> redis.Redis:
 def _config() -> Mapping[str, Any]:
     from django_rq import settings as django_rq_settings
 
-    config: Mapping[str, Any] | None = django_rq_settings.QUEUES.get(Priority.CRITICAL.queue)
+    name = get_settings().rq_name(Priority.CRITICAL.queue)
+    config: Mapping[str, Any] | None = django_rq_settings.QUEUES.get(name)
     if config is None:
         raise ImproperlyConfigured(
-            "RQ_QUEUES has no queue 'critical'. Write RQ_QUEUES = {**rq_queues(), ...} with rq_queues "
+            f"RQ_QUEUES has no queue {name!r}. Write RQ_QUEUES = {{**rq_queues(), ...}} with rq_queues "
             "from emailqueue.redis."
         )
     if "USE_REDIS_CACHE" in config:
         raise ImproperlyConfigured(
-            "RQ_QUEUES['critical'] has USE_REDIS_CACHE, whose connections belong to the cache. "
-            "Write its address as URL."
+            f"RQ_QUEUES[{name!r}] has USE_REDIS_CACHE, whose connections belong to the cache. Write its address as URL."
         )
     return config
 

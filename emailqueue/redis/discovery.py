@@ -61,11 +61,12 @@ def find_redis(environ: Mapping[str, str] = os.environ, *, data_dir: Path | None
     return RedisSource(url="redis://127.0.0.1:6379/0", variable="default")
 
 
-def rq_queues(url: str | None = None, *, data_dir: Path | None = None) -> dict[str, dict[str, Any]]:
+def rq_queues(url: str | None = None, *, prefix: str = "", data_dir: Path | None = None) -> dict[str, dict[str, Any]]:
     """
     Return our five queues for RQ_QUEUES, on the Redis at `url` or the one that find_redis() finds.
 
-    Write RQ_QUEUES = {**rq_queues(), ...your own}. Raises ImproperlyConfigured as find_redis() does.
+    Write RQ_QUEUES = {**rq_queues(), ...your own}. `prefix` begins their names, for a project that has queues of these
+    names: the same as EMAIL_QUEUE["QUEUE_PREFIX"]. Raises ImproperlyConfigured as find_redis() does.
     """
     if url is None:
         source = find_redis(data_dir=data_dir)
@@ -76,10 +77,8 @@ def rq_queues(url: str | None = None, *, data_dir: Path | None = None) -> dict[s
     timeout = f"{CLIENT_TIMEOUT:g}"
     address = with_options(source.url, socket_timeout=timeout, socket_connect_timeout=timeout)
     _sources[address] = source
-    return {
-        queue: {"URL": address, "DEFAULT_TIMEOUT": JOB_TIMEOUT, "SERIALIZER": "rq.serializers.JSONSerializer"}
-        for queue in QUEUES
-    }
+    config = {"URL": address, "DEFAULT_TIMEOUT": JOB_TIMEOUT, "SERIALIZER": "rq.serializers.JSONSerializer"}
+    return {f"{prefix}{queue}": dict(config) for queue in QUEUES}
 
 
 def source_of(url: str) -> RedisSource:

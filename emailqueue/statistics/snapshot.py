@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Self
 
+from emailqueue.conf import get_settings
 from emailqueue.jobs.priority import QUEUES
 from emailqueue.store import Counts, Store
 
@@ -125,19 +126,20 @@ def _periods(found: Mapping[str, Mapping[str, str]], *, seconds: int) -> list[Pe
 
 
 def _workers(found: Any, now: float) -> list[Worker]:
+    ours = get_settings().by_rq_name
     return [
         Worker(
             name=worker["name"],
             host=worker.get("hostname", ""),
             state=worker.get("state", ""),
-            queues=worker.get("queues", ""),
+            queues=",".join(ours.get(name, name) for name in worker["queues"].split(",")),
             heartbeat=_age(worker.get("last_heartbeat", ""), now),
             done=int(worker.get("successful_job_count", 0)),
             failed=int(worker.get("failed_job_count", 0)),
         )
         # An empty table of Lua is an object in JSON. A worker that is listed without a hash has died.
         for worker in (found or [])
-        if len(worker) > 1 and any(queue in QUEUES for queue in worker.get("queues", "").split(","))
+        if len(worker) > 1 and not ours.keys().isdisjoint(worker.get("queues", "").split(","))
     ]
 
 

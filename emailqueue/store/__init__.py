@@ -2,7 +2,18 @@
 
 from emailqueue.store.claim import Claim, ClaimRequest
 from emailqueue.store.counts import NOW, OUTCOMES, PASSED, Counts, QueueFigures
-from emailqueue.store.keys import COMMITTED, COUNTERS, INBOX, OFFERED, REDELIVERED, SINCE, THROTTLED
+from emailqueue.store.keys import (
+    COMMITTED,
+    COUNTERS,
+    INBOX,
+    OFFERED,
+    REDELIVERED,
+    SINCE,
+    THROTTLED,
+    failed_key,
+    queue_key,
+    scheduled_key,
+)
 from emailqueue.store.settle import Settled, Settlement
 from emailqueue.store.store import OFFER_AGAIN, PIECE, STAGED, Added, OutboxState, Store, Whereabouts, staging_key
 
@@ -30,5 +41,8 @@ __all__ = [
     "Settlement",
     "Store",
     "Whereabouts",
+    "failed_key",
+    "queue_key",
+    "scheduled_key",
     "staging_key",
 ]

@@ -12,20 +12,23 @@ from redis import Redis
 from redis.exceptions import NoScriptError
 from rq.defaults import RQ_KEY_PREFIX
 
+from emailqueue.conf import get_settings
+
 LUA = Path(__file__).parent / "lua"
 NEEDS = re.compile(r"(?m)^-- needs: (.*)$")
 
 
 def run(connection: Redis, name: str, *arguments: Any) -> Any:
     """Run a script in one round trip. Raises redis.RedisError."""
+    prefix = get_settings().queue_prefix
     try:
-        return connection.evalsha(_digest(name), 0, *arguments)
+        return connection.evalsha(_digest(name, prefix), 0, *arguments)
     except NoScriptError:  # the first time, and after each start of Redis
-        return connection.eval(source(name), 0, *arguments)
+        return connection.eval(source(name, prefix), 0, *arguments)
 
 
 @cache
-def source(name: str) -> str:
+def source(name: str, prefix: str = "") -> str:
     """Return the text of a script: the parts that it and they need, each once, and the script itself."""
     parts: dict[str, str] = {}
 
@@ -37,9 +40,9 @@ def source(name: str) -> str:
         parts[file.stem] = text
 
     add(LUA / f"{name}.lua")
-    return f"local RQ = '{RQ_KEY_PREFIX}'\n" + "".join(parts.values())
+    return f"local RQ, PREFIX = '{RQ_KEY_PREFIX}', '{prefix}'\n" + "".join(parts.values())
 
 
 @cache
-def _digest(name: str) -> str:
-    return sha1(source(name).encode(), usedforsecurity=False).hexdigest()
+def _digest(name: str, prefix: str) -> str:
+    return sha1(source(name, prefix).encode(), usedforsecurity=False).hexdigest()

@@ -21,7 +21,7 @@ from emailqueue.conf import get_settings
 from emailqueue.errors import UnknownQueue
 from emailqueue.flow import limit_in, outages_in, paused_in
 from emailqueue.housekeeping.thread import Housekeeper
-from emailqueue.jobs.priority import EMAIL_QUEUES, EVENT_QUEUE, QUEUES
+from emailqueue.jobs.priority import EMAIL_QUEUES, EVENT_QUEUE
 from emailqueue.redis import connect
 from emailqueue.redis.report import RedisReport, describe_redis
 from emailqueue.store import NOW, OUTCOMES, Counts, Settled, Settlement
@@ -49,10 +49,10 @@ class EmailWorker(Worker):
 
     def __init__(self, queues: Any, name: str | None = None, **kwargs: Any) -> None:
         names = [queue.name if isinstance(queue, Queue) else str(queue) for queue in _listed(queues)]
-        foreign = [name for name in names if name not in QUEUES]
-        if foreign:
+        ours = get_settings().by_rq_name
+        if others := [name for name in names if name not in ours]:
             raise UnknownQueue(
-                f"EmailWorker does not work on {', '.join(map(repr, foreign))}. It takes {', '.join(QUEUES)}; start "
+                f"EmailWorker does not work on {', '.join(map(repr, others))}. It takes {', '.join(ours)}; start "
                 "a worker of RQ's own class for other queues: manage.py rqworker --worker-class rq.Worker …"
             )
         if kwargs.get("prepare_for_work", True):
@@ -87,7 +87,7 @@ class EmailWorker(Worker):
             listening=connect(timeout=PATIENCE + REDIS_TIMEOUT),
             settings=settings,
             name=self.name,
-            queues=self.queue_names(),
+            queues=[settings.by_rq_name[name] for name in self.queue_names()],
             ttl=self.worker_ttl,
             limits=Limits(burst=burst, max_jobs=max_jobs, max_idle_time=max_idle_time),
             on_inbox=self._housekeeper.poke,

@@ -90,10 +90,10 @@ class Project:
         return self.manage("shell", "-c", dedent(code))
 
     @contextmanager
-    def worker(self, *arguments: str) -> Iterator[None]:
+    def worker(self, *arguments: str, queues: Sequence[str] = QUEUES) -> Iterator[None]:
         """Run our worker for the length of the block; it must start, and stop in good order."""
         log = self.folder / "worker.log"
-        command: list[str | Path] = [self.python, "manage.py", "rqworker", *arguments, *QUEUES]
+        command: list[str | Path] = [self.python, "manage.py", "rqworker", *arguments, *queues]
         with log.open("w") as output:
             process = subprocess.Popen(command, cwd=self.folder, env=self.environ, stdout=output, stderr=output)
         try:

@@ -10,7 +10,8 @@ import django
 from tests.conftest import ROOT
 
 PAGE = (ROOT / "docs" / "install.md").read_text()
-DJANGO_5, DJANGO_6, APPLICATION, CALLS, OWN_QUEUES, _SQLITE = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
+BLOCKS = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
+DJANGO_5, DJANGO_6, APPLICATION, CALLS, OWN_QUEUES, SAME_NAMES, _SQLITE = BLOCKS
 
 
 def six_lines(*, port: int) -> list[str]:

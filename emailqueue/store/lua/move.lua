@@ -4,10 +4,11 @@
 -- needs: keys clock places ended
 local id, due = ARGV[1], ARGV[2]
 local key = job_key(id)
-local place, queue, dead_letter = unpack(redis.call('HMGET', key, 'place', 'origin', 'dead_letter'))
+local place, origin, dead_letter = unpack(redis.call('HMGET', key, 'place', 'origin', 'dead_letter'))
 if place ~= 'queue' and place ~= 'scheduled' then
   return 0
 end
+local queue = queue_of(origin)
 redis.call('LREM', queue_key(queue), 0, id)
 redis.call('ZREM', scheduled_key(queue), id)
 if due == 'cancel' then

@@ -34,9 +34,9 @@ local function add(text, relayed)
   redis.call('SADD', RQ .. ':queues', queue_key(queue))
   local at = due_us(due)
   if at > now then
-    to_schedule(id, queue, at, unpack(fields))
+    to_schedule(id, queue, at, 'origin', rq_name(queue), unpack(fields))
   else
-    to_end(id, queue, unpack(fields))
+    to_end(id, queue, 'origin', rq_name(queue), unpack(fields))
   end
   count('queued', counted_in, label)
   if ambiguous then

@@ -16,10 +16,11 @@ end
 
 -- Back to the head of its queue, unless it was cancelled or moved meanwhile. Return whether it was.
 local function unpark(id)
-  local place, parked, queue = unpack(redis.call('HMGET', job_key(id), 'place', 'parked', 'origin'))
+  local place, parked, origin = unpack(redis.call('HMGET', job_key(id), 'place', 'parked', 'origin'))
   if place ~= 'scheduled' or parked ~= '1' then
     return false
   end
+  local queue = queue_of(origin)
   redis.call('ZREM', scheduled_key(queue), id)
   to_head(id, queue)
   return true

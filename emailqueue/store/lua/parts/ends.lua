@@ -4,7 +4,6 @@ local SHOWN_AT_MOST = 1000 -- of each queue, in RQ's registry of finished jobs
 local ended = {}
 local ended_well, dead = 0, 0
 
-local function finished_key(queue) return RQ .. ':finished:' .. queue end
 
 local function ends(entry, what)
   table.insert(ended, run_of(entry.id, entry.dead_letter))

@@ -18,7 +18,7 @@ local function figures()
       waiting = redis.call('LLEN', queue_key(queue)),
       active = redis.call('ZCARD', wip_key(queue)),
       delayed = redis.call('ZCARD', scheduled_key(queue)),
-      stock_failed = redis.call('ZCARD', RQ .. ':failed:' .. queue),
+      stock_failed = redis.call('ZCARD', failed_key(queue)),
     }
   end
   return found

@@ -1,4 +1,5 @@
--- The names of the keys, and how they are read. scripts.py puts a line above it that sets RQ, RQ's own prefix ("rq").
+-- The names of the keys, and how they are read. scripts.py puts a line above it that sets RQ, RQ's own prefix ("rq"), and
+-- PREFIX, with which RQ's names of our queues begin: EMAIL_QUEUE["QUEUE_PREFIX"].
 local LEASES = 'emailqueue:leases'
 local INBOX = 'emailqueue:dead'
 local COUNTERS = 'emailqueue:counters'
@@ -9,14 +10,22 @@ local THROTTLED = 'emailqueue:throttled'
 local SUSPENDED = RQ .. ':suspended'
 
 local function job_key(id) return RQ .. ':job:' .. id end
-local function queue_key(queue) return RQ .. ':queue:' .. queue end
-local function scheduled_key(queue) return RQ .. ':scheduled:' .. queue end
-local function wip_key(queue) return RQ .. ':wip:' .. queue end
+local function rq_name(queue) return PREFIX .. queue end
+local function queue_key(queue) return RQ .. ':queue:' .. rq_name(queue) end
+local function scheduled_key(queue) return RQ .. ':scheduled:' .. rq_name(queue) end
+local function wip_key(queue) return RQ .. ':wip:' .. rq_name(queue) end
+local function finished_key(queue) return RQ .. ':finished:' .. rq_name(queue) end
+local function failed_key(queue) return RQ .. ':failed:' .. rq_name(queue) end
 local function worker_key(name) return RQ .. ':worker:' .. name end
 local function throttled_key(domain) return 'emailqueue:throttled:' .. domain end
 local function parked_key(domain) return 'emailqueue:parked:' .. domain end
 local function outage_key(server) return 'emailqueue:outage:' .. server end
 local function known_key(id) return 'emailqueue:known:' .. id end
+
+-- The queue that RQ calls so: the field `origin` of a job.
+local function queue_of(name)
+  return string.sub(name, 1, #PREFIX) == PREFIX and string.sub(name, #PREFIX + 1) or name
+end
 
 -- All fields of a hash, or {}.
 local function read_hash(key)

@@ -22,7 +22,7 @@ local function lease(id, queue, order, ask)
   local execution = id .. ':' .. new_token()
   redis.call('ZADD', LEASES, seconds(now + ask.lease * 1000000), id)
   redis.call('HSET', job_key(id), 'place', 'lease', 'lease', token, 'claimed_at', seconds(now), 'status', 'started',
-    'started_at', ask.now, 'worker_name', ask.worker, 'origin', queue, 'order', order or next_order())
+    'started_at', ask.now, 'worker_name', ask.worker, 'origin', rq_name(queue), 'order', order or next_order())
   -- Not in rq:worker:NAME:executions: django-rq's page of a worker fails on a running job whose data is JSON.
   redis.call('ZADD', wip_key(queue), FAR_FUTURE, execution)
   redis.call('HSET', RQ .. ':execution:' .. execution, 'id', token, 'job_id', id, 'created_at', seconds(now),
@@ -43,9 +43,10 @@ local function reap_expired()
   local ids = redis.call('ZRANGEBYSCORE', LEASES, '-inf', seconds(now), 'LIMIT', 0, REAPED_AT_ONCE)
   for i = #ids, 1, -1 do
     local id = ids[i]
-    local place, its_token, fence, queue, label =
+    local place, its_token, fence, origin, label =
       unpack(redis.call('HMGET', job_key(id), 'place', 'lease', 'fence', 'origin', 'description'))
     if place == 'lease' then
+      local queue = queue_of(origin)
       release(id, queue, its_token)
       redis.call('HINCRBY', job_key(id), 'crashes', 1)
       if fence == its_token then
