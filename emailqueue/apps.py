@@ -17,7 +17,7 @@ class EmailQueueConfig(AppConfig):
         from emailqueue.conf import get_settings
         from emailqueue.dead_letters.origins import register_origin
         from emailqueue.delivery import deliver  # noqa: F401  registers its job function
-        from emailqueue.events import dispatch  # noqa: F401  likewise
+        from emailqueue.events import dispatch  # noqa: F401  registers its two
         from emailqueue.events.staff import event_of, events_panel
         from emailqueue.statistics.builtin_panels import register_builtin_panels
         from emailqueue.statistics.panels import register_panel

@@ -54,7 +54,7 @@ def scheduled(snapshot: Snapshot) -> Iterator[CheckMessage]:
     paused = paused_in(snapshot.counts.flow)
     late = {queue: number for queue, number in snapshot.late.items() if number and queue not in paused}
     if late:
-        text = f"{sum(late.values())} scheduled jobs are more than a minute late, in {', '.join(late)}."
+        text = f"{sum(late.values())} scheduled jobs are more than 60 s late, in {', '.join(late)}."
         hint = f"Start a worker, or look in its log why it claims nothing: {_start()}"
         yield Error(text, hint=hint, id="scheduled.late")
     else:

@@ -188,7 +188,7 @@ def socket_path(data_dir: Path) -> Path:
 
 
 def answers(path: Path) -> bool:
-    """Return whether a server answers on the unix socket `path`, be it that it wants a password."""
+    """Return whether a server answers on the unix socket `path`, even if it asks for a password."""
     try:
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(1.0)
