@@ -119,6 +119,12 @@ def test_an_error_has_its_traceback_on_the_same_line() -> None:
     assert str(told["traceback"]).endswith("ValueError: no\nmail")
 
 
+def test_a_stack_that_was_asked_for_is_on_the_same_line() -> None:
+    assert (
+        entry(stack_info="Stack (most recent call last):\n  here")["stack"] == "Stack (most recent call last):\n  here"
+    )
+
+
 @pytest.mark.parametrize(
     ("value", "written"),
     [

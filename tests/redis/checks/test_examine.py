@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import pytest
 from django.core.checks import ERROR
+from django.db import connection as database
 from pytest_django import Settings
 from redis import Redis
 
@@ -128,3 +129,18 @@ def test_what_the_system_checks_say_is_found_too(
     queue_settings(ALERTS="shop.alerts.gone")
 
     assert "EMAIL_QUEUE['ALERTS'] leads nowhere" in found()["settings"][0]["text"]
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("valkey", "mailbox")
+def test_a_table_that_is_missing_is_an_error_that_names_what_to_run() -> None:
+    with database.cursor() as cursor:
+        cursor.execute("ALTER TABLE emailqueue_outboxrow RENAME TO hidden")
+    try:
+        [finding] = found()["outbox"]
+    finally:
+        with database.cursor() as cursor:
+            cursor.execute("ALTER TABLE hidden RENAME TO emailqueue_outboxrow")
+
+    assert (finding["id"], finding["level"]) == ("outbox.unexamined", "error")
+    assert "manage.py migrate" in finding["hint"]

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import socket
+import ssl
+from collections.abc import Iterator
+
 import pytest
+import trustme
+from aiosmtpd.controller import Controller
+from aiosmtpd.handlers import Sink
 from django.core.checks import ERROR, INFO, WARNING
 from pytest_django import Settings
 
@@ -48,22 +55,71 @@ def test_a_login_without_tls_is_warned_of(mailbox: MailServer, settings: Setting
 
 
 @pytest.mark.usefixtures("valkey", "mailbox")
-def test_a_server_without_the_tls_that_is_wanted_is_an_error(settings: Settings) -> None:
-    if hasattr(settings, "MAILERS"):
-        options = {**settings.MAILERS["default"]["OPTIONS"], "use_tls": True}
-        settings.MAILERS = {"default": {**settings.MAILERS["default"], "OPTIONS": options}}
-    else:
-        settings.EMAIL_USE_TLS = True
+def test_a_server_without_the_tls_that_is_asked_for_is_an_error(settings: Settings) -> None:
+    _with_options(settings, use_tls=True)
 
     [finding] = mail_server.mail_server(OFF, debug=False)
 
-    named = "'use_tls' in the OPTIONS of MAILERS" if hasattr(settings, "MAILERS") else "EMAIL_USE_TLS"
-    assert (finding.level, named in str(finding.hint)) == (ERROR, True)
+    assert (finding.level, _named(settings, "use_tls") in str(finding.hint)) == (ERROR, True)
+
+
+@pytest.mark.usefixtures("valkey", "mailbox")
+def test_tls_from_the_first_byte_towards_a_server_without_it_is_an_error(settings: Settings) -> None:
+    _with_options(settings, use_ssl=True)
+
+    [finding] = mail_server.mail_server(OFF, debug=False)
+
+    assert (finding.level, "speaks it from the first byte" in str(finding.hint)) == (ERROR, True)
+
+
+@pytest.mark.usefixtures("valkey", "mailbox")
+def test_tls_that_is_offered_and_not_used_is_warned_of(settings: Settings, server_with_tls: int) -> None:
+    _with_options(settings, port=server_with_tls)
+
+    findings = list(mail_server.mail_server(OFF, debug=False))
+
+    assert [(finding.level, finding.id) for finding in findings] == [
+        (INFO, "mail-server.answers"),
+        (WARNING, "mail-server.tls-unused"),
+    ]
+
+
+@pytest.mark.usefixtures("valkey", "mailbox")
+def test_a_certificate_that_nobody_trusts_is_an_error(settings: Settings, server_with_tls: int) -> None:
+    _with_options(settings, port=server_with_tls, use_tls=True)
+
+    [finding] = mail_server.mail_server(OFF, debug=False)
+
+    assert finding.level == ERROR
+    assert str(finding.hint).startswith(f"Name the host in {_named(settings, 'host')} as its certificate does")
+
+
+@pytest.fixture
+def server_with_tls() -> Iterator[int]:
+    """The port of a mail server that offers STARTTLS, with a certificate of an authority of its own."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = int(free.getsockname()[1])
+    controller = Controller(Sink(), hostname="127.0.0.1", port=port, tls_context=context)
+    controller.start()
+    yield port
+    controller.stop()
 
 
 def _with_login(settings: Settings) -> None:
+    _with_options(settings, username="ada", password="s3cret")
+
+
+def _with_options(settings: Settings, **options: object) -> None:
     if hasattr(settings, "MAILERS"):
-        options = {**settings.MAILERS["default"]["OPTIONS"], "username": "ada", "password": "s3cret"}
-        settings.MAILERS = {"default": {**settings.MAILERS["default"], "OPTIONS": options}}
-    else:
-        settings.EMAIL_HOST_USER, settings.EMAIL_HOST_PASSWORD = "ada", "s3cret"
+        default = settings.MAILERS["default"]
+        settings.MAILERS = {"default": {**default, "OPTIONS": {**default["OPTIONS"], **options}}}
+        return
+    names = {"username": "EMAIL_HOST_USER", "password": "EMAIL_HOST_PASSWORD"}
+    for option, value in options.items():
+        setattr(settings, names.get(option, f"EMAIL_{option.upper()}"), value)
+
+
+def _named(settings: Settings, option: str) -> str:
+    return f"{option!r} in the OPTIONS of MAILERS" if hasattr(settings, "MAILERS") else f"EMAIL_{option.upper()}"

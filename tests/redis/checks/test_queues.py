@@ -114,9 +114,12 @@ def test_pauses_suspension_outages_and_slow_domains_are_told(valkey: Redis, look
     valkey.zadd("emailqueue:throttled", {"slow.example": now + 60})
 
     paused, away = list(queues.pauses(look())), list(queues.outage(look()))
+    flow.resume("low", "events")
+    suspended = list(queues.pauses(look()))
 
     assert levels(paused) == [ERROR, WARNING]
     assert str(paused[1].hint).endswith("manage.py emailqueue resume low events")
+    assert [finding.id for finding in suspended] == ["pauses.suspended"]
     assert levels(away) == [ERROR, WARNING]
     assert "mail.example:25 away, for 10 minutes" in away[0].msg
     assert "slow.example" in away[1].msg

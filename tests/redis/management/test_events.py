@@ -18,7 +18,7 @@ from redis import Redis
 
 from emailqueue import queue_bulk_emails, queue_email
 from emailqueue.errors import EmailQueueError, InvalidPayload
-from emailqueue.events import Event, Topic, publish, subscribe, subscribe_email
+from emailqueue.events import Event, Topic, publish, subscribe, subscribe_email, topics
 from emailqueue.events.simulation import simulate
 from emailqueue.events.trail import read_trail
 from emailqueue.management.event_verbs.simulate import REAL
@@ -253,6 +253,20 @@ def test_a_trace_counts_the_mails_that_it_does_not_name_and_tells_of_retries(val
 
     assert "      … 1 more, in all 301 reward-delivery\n" in text
     assert f"      attempt 1 of 1, dead letter {letter.pk} retried · " in text
+
+
+def test_a_trace_shows_why_an_event_was_not_dispatched(
+    valkey: Redis, work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    event_id = publish(TICKET_SOLD, TICKET)
+    with monkeypatch.context() as patch:
+        patch.delitem(topics._registry, "ticket.sold")
+        work("events")
+
+    text, _ = command("trace", event_id)
+
+    assert "  the event itself: scheduled, or waiting for a retry\n" in text
+    assert " failed: UnknownTopic: 'ticket.sold' is not a topic." in text
 
 
 def test_an_event_that_nobody_took_says_so(valkey: Redis, work: Work) -> None:
