@@ -196,7 +196,14 @@ class EmailType(Generic[C]):
     @cached_property
     def schema(self) -> Schema:
         """The fields of the context."""
-        return Schema.of(self.context, self.needed, self.optional, name=self.name, noun="context", error=InvalidContext)
+        return Schema.of(
+            self.context,
+            needed=self.needed,
+            optional=self.optional,
+            name=self.name,
+            noun="context",
+            error=InvalidContext,
+        )
 
     def complete(self, context: Mapping[str, Any] | C, *, frontend_url: str) -> dict[str, Any]:
         """

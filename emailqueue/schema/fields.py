@@ -150,7 +150,7 @@ class Compiler:
 def _default(entry: Field[Any]) -> Callable[[], Any] | None:
     if entry.default_factory is not MISSING:
         return entry.default_factory
-    return None if entry.default in (MISSING, None) else lambda: entry.default
+    return None if entry.default is MISSING or entry.default is None else lambda: entry.default
 
 
 def _part(kind: FieldType, value: Any, step: str, name: object) -> Any:
@@ -187,9 +187,13 @@ def _union(options: Sequence[FieldType]) -> FieldType:
     if plain & carried or (carried and ANYTHING in options):
         raise UnsupportedType(f"is {must_be}, which JSON carries alike. Use one of these types.")
 
+    others = [option for option in options if option != PLAIN[NoneType]]
+
     def read(value: Any) -> Any:
+        if value is None and len(others) < len(options):
+            return None
         deeper, fitting = None, []
-        for option in options:
+        for option in others:
             try:
                 fitting.append(option.read(value))
             except Mismatch as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
+from types import NoneType
 from typing import Any, ClassVar, Literal, Protocol, TypeAlias
 
 from emailqueue.errors import EmailQueueError
@@ -21,8 +21,8 @@ class DataclassInstance(Protocol):
 
 Context: TypeAlias = Mapping[str, Any] | DataclassInstance
 
-
 _json = json.JSONEncoder(default=as_json, allow_nan=False, ensure_ascii=False)
+_SCALARS = (str, int, float, bool, NoneType)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,9 +47,9 @@ class Schema:
     def of(
         cls,
         described_by: type | None,
-        needed: Mapping[str, Any] = MappingProxyType({}),
-        optional: Mapping[str, Any] = MappingProxyType({}),
         *,
+        needed: Mapping[str, Any] | None = None,
+        optional: Mapping[str, Any] | None = None,
         name: str,
         **subject: Any,
     ) -> Schema:
@@ -57,7 +57,7 @@ class Schema:
         fields, stored = (
             compiler.fields_of_class(described_by)
             if described_by
-            else compiler.fields_named(needed, optional, owner=repr(name))
+            else compiler.fields_named(needed or {}, optional or {}, owner=repr(name))
             for compiler in (Compiler(), Compiler(lenient=True))
         )
         return cls(name=name, described_by=described_by, fields=fields, stored=stored, **subject)
@@ -89,16 +89,7 @@ class Schema:
 
     def encode(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Return fields as JSON carries them. Raises `error`."""
-        values = self._read(self.fields, given)
-        try:
-            text = _json.encode(values)
-            text.encode()
-        except ValueError:
-            text = ""
-        if not text or "\\u0000" in text:
-            self._refuse_obstacle(values)
-        carried: dict[str, Any] = json.loads(text)
-        return carried
+        return {name: self._carried(name, value) for name, value in self._read(self.fields, given).items()}
 
     def decode(self, stored: Mapping[str, Any]) -> dict[str, Any]:
         """Return the values of what encode() gave; None, and what is no field any more, as it is. Raises `error`."""
@@ -108,24 +99,22 @@ class Schema:
         try:
             return fields.read(given)
         except Mismatch as error:
-            raise self.error(f"{error.path[1:]!r} of {self.name!r} {error}") from None
+            raise self._refusal(error.path[1:], str(error)) from None
         except RecursionError:
             raise self.error(f"The {self.noun} of {self.name!r} holds itself, which JSON cannot carry.") from None
 
-    def _refuse_obstacle(self, values: Mapping[str, Any]) -> None:
-        for name, value in values.items():
-            if reason := _obstacle(value):
-                raise self.error(f"{name!r} of {self.name!r} {reason}")
+    def _carried(self, name: str, value: Any) -> Any:
+        try:
+            text = _json.encode(value)
+            text.encode()  # half a surrogate pair passes JSON's own escapes and fails in UTF-8 and PostgreSQL
+        except ValueError as error:
+            raise self._refusal(name, f"is {value!r:.200}, which JSON cannot carry: {error}.") from None
+        if "\\u0000" in text and _holds_nul(value):
+            raise self._refusal(name, f"holds a NUL character, which databases refuse: {value!r:.200}.")
+        return value if type(value) in _SCALARS else json.loads(text)
 
-
-def _obstacle(value: Any) -> str:
-    """Return why Redis or a database could not keep a value; empty when they can."""
-    try:
-        # Encoded, since half a surrogate pair passes JSON's own escapes and fails in UTF-8 and PostgreSQL.
-        _json.encode(value).encode()
-    except ValueError as error:
-        return f"is {value!r:.200}, which JSON cannot carry: {error}."
-    return f"holds a NUL character, which databases refuse: {value!r:.200}." if _holds_nul(value) else ""
+    def _refusal(self, path: str, reason: str) -> EmailQueueError:
+        return self.error(f"{path!r} of {self.name!r} {reason}")
 
 
 def _holds_nul(value: Any) -> bool:
