@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -30,7 +31,7 @@ Question = dict[str, Any] | None
 """What the action's template shows while something has to be asked; None once the action is done."""
 
 
-class DeadLetterAction:
+class DeadLetterAction(ABC):
     """One action. Its address, its template and its function in emailqueue.dead_letters.actions have its name."""
 
     name: str
@@ -55,9 +56,9 @@ class DeadLetterAction:
         """Return whether the page of a dead letter has the button."""
         return letter.status == Status.OPEN
 
+    @abstractmethod
     def run(self, request: HttpRequest, letters: Sequence[DeadLetter]) -> Question:
         """Change the dead letters, unless there is a question."""
-        raise NotImplementedError
 
     def warning(self, selection: Selection) -> Any:
         """Return what to consider before it is done to all that match."""

@@ -56,12 +56,12 @@ def work() -> bool:
     if bulk is None:
         return False
     now = timezone.now()
-    if bulk.next_step_at <= now:
-        mine = BulkAction.objects.active().filter(pk=bulk.pk, next_step_at=bulk.next_step_at)
-        # One worker changes the row, and the step is its own.
-        if mine.update(state=BulkAction.State.RUNNING, next_step_at=now + timedelta(seconds=PATIENCE)):
-            _Step(bulk).run()
-            BulkAction.objects.filter(pk=bulk.pk).update(next_step_at=now + timedelta(seconds=STEP))
+    mine = BulkAction.objects.active().filter(pk=bulk.pk, next_step_at=bulk.next_step_at)
+    running = {"state": BulkAction.State.RUNNING, "next_step_at": now + timedelta(seconds=PATIENCE)}
+    # One worker changes the row, and the step is its own.
+    if bulk.next_step_at <= now and mine.update(**running):
+        _Step(bulk).run()
+        BulkAction.objects.filter(pk=bulk.pk).update(next_step_at=now + timedelta(seconds=STEP))
     return True
 
 
@@ -120,9 +120,7 @@ class _Step:
             letter = DeadLetter.objects.get(pk=pk)
             ACTIONS[self.bulk.action](letter, user_pk=self.bulk.user_pk, **self.bulk.options)
             self.bulk.done += 1
-        except DeadLetter.DoesNotExist:
-            return
-        except (EmailQueueError, DataError, IntegrityError, TypeError, ValueError) as error:
+        except (EmailQueueError, DeadLetter.DoesNotExist, DataError, IntegrityError, TypeError, ValueError) as error:
             self.bulk.refused += 1
             self.bulk.last_error = str(error)
 

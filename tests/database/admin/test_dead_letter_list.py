@@ -10,10 +10,11 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
+from emailqueue.dead_letters import counting
 from emailqueue.dead_letters.counting import EXACT
 from emailqueue.dead_letters.selection import PROBE
 from emailqueue.models import DeadLetter, Status
-from tests.support.letters import LIST, NOON, create, create_many, page, staff
+from tests.support.letters import LIST, NOON, act, create, create_many, page, staff
 
 
 def shown(client: Client, **query: str) -> list[str]:
@@ -160,3 +161,30 @@ def test_every_way_to_narrow_the_list_has_an_index() -> None:
 
     columns = {"status", "reason", "verdict", "email_type", "smtp_code", "recipient_domain", "dead_lettered_at"}
     assert leading >= columns | {"recipient_key", "job_id", "error_key"}
+
+
+@pytest.mark.django_db
+def test_a_database_that_estimates_nothing_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(counting, "ESTIMATES", {})
+    create_many(3)
+
+    assert counting.table_size("default") == 3
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("reason", "warned"), [("", True), ("ambiguous", True), ("expired", False)])
+def test_a_retry_of_all_warns_of_mails_that_may_arrive_twice(reason: str, *, warned: bool) -> None:
+    letter = create(1, reason=reason or "expired")
+    form = {"action": "retry", "_selected_action": letter.pk, "select_across": "1", "index": "0"}
+
+    asked = staff("view", "retry").post(f"{LIST}?reason__exact={reason}", form).content.decode()
+
+    assert ("may arrive twice" in asked) is warned
+
+
+@pytest.mark.django_db
+def test_an_action_that_could_change_nothing_says_only_why() -> None:
+    text = act(staff("view", "retry"), "retry", create(1, status=Status.SENT))
+
+    assert "1 dead letter was not changed: Dead letter" in text
+    assert "is being retried" not in text

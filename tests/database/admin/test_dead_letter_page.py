@@ -164,3 +164,37 @@ def test_a_page_that_asks_about_a_letter_leads_back_to_it(verb: str) -> None:
     trail = asked.partition('<ol class="breadcrumbs">')[2].partition("</ol>")[0]
     assert re.findall(r'href="([^"]+)"', trail) == ["/admin/", "/admin/emailqueue/", LIST, page(letter)]
     assert f'<a href="{page(letter)}" class="closelink">' in asked
+
+
+@pytest.mark.django_db
+def test_a_dead_letter_without_a_recipient_has_no_neighbours() -> None:
+    create(1, recipient="")
+
+    text = staff("view").get(page(create(2, recipient=""))).content.decode()
+
+    assert "Other dead letters of this recipient" not in text
+
+
+@pytest.mark.django_db
+def test_a_message_that_is_html_is_shown_as_html() -> None:
+    message = {
+        "subject": "Hello",
+        "from": "shop@example.com",
+        "to": ["ada@example.com"],
+        "body": "<p>Good <b>day</b></p>",
+        "subtypes": {"content_subtype": "html"},
+    }
+    letter = create(email_type="message", arguments={"to": "ada@example.com", "message": message})
+
+    frame = staff("view", "view_body").get(page(letter, "preview")).content.decode()
+
+    assert frame == "<p>Good <b>day</b></p>"
+
+
+@pytest.mark.django_db
+def test_what_the_server_said_ends_in_one_full_stop() -> None:
+    letter = create(smtp_reply="No such mailbox.")
+
+    text = staff("view").get(page(letter)).content.decode()
+
+    assert "550 No such mailbox.</p>" in text

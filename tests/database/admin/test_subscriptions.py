@@ -107,3 +107,16 @@ def staff(*permissions: str) -> Client:
     client = Client()
     client.force_login(user)
     return client
+
+
+def test_the_list_blocks_addresses_and_counts_those_that_it_changed() -> None:
+    row = subscribe()
+    client = staff("change", "view")
+
+    blocked = client.post(LIST, {"action": "block", "_selected_action": [row.pk]}, follow=True).content.decode()
+    again = client.post(LIST, {"action": "block", "_selected_action": [row.pk]}, follow=True).content.decode()
+
+    assert "1 subscription was changed." in blocked
+    assert "0 subscriptions were changed." in again
+    assert subscribe().state == State.BLOCKED
+    assert LogEntry.objects.count() == 1

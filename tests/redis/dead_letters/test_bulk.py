@@ -126,11 +126,13 @@ def test_stop_stops_it_at_once(valkey: Redis) -> None:
 
     page = client.get(bulk_page(bulk)).content.decode()
     stopped = client.post(bulk_page(bulk, "stop"), follow=True).content.decode()
+    again = client.post(bulk_page(bulk, "stop"), follow=True).content.decode()
     work_off()
 
     bulk.refresh_from_db()
     assert f'action="{bulk_page(bulk, "stop")}"' in page
     assert "Stopped." in stopped
+    assert "It had already ended." in again
     assert "data-refresh-end" in stopped
     assert (bulk.state, bulk.done) == ("stopped", done)
     assert 0 < done <= 50  # fewer where a step ran out of time
