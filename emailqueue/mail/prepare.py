@@ -6,7 +6,7 @@ import copy
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import formatdate
 from typing import Any
@@ -56,7 +56,7 @@ class Prepared:
         `most`: bytes of contents that they carry in all; when it is more, the contents lie in the storage.
         """
         size = size_of(self.parts) * (len(self.recipients) if self.apart else 1)
-        kept: list[str] = []
+        files: list[str] = []
 
         def put(content: Any) -> Any:
             if isinstance(content, str) and len(content) > most:
@@ -64,25 +64,23 @@ class Prepared:
             elif size <= most or not isinstance(content, bytes):
                 return inline(content)
             entry = keep(content, message=self.id)
-            kept.append(entry["file"])
+            files.append(entry["file"])
             return entry
 
-        message = replaced(self.parts, put)
-        jobs = [
-            message_job(arguments, job_id=job_id, priority=self.priority) for job_id, arguments in self._calls(message)
-        ]
-        if kept:
-            KeptFiles.objects.note([job.id for job in jobs], message=self.id, names=kept)
+        calls = self._calls(replaced(self.parts, put))
+        jobs = [message_job(arguments, job_id=job_id, priority=self.priority) for job_id, arguments in calls]
+        if files:
+            KeptFiles.objects.note([job.id for job in jobs], message=self.id, names=files)
         return jobs
 
-    def _calls(self, message: Parts) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Walk over the ids of the jobs and their arguments."""
+    def _calls(self, message: Parts) -> list[tuple[str, dict[str, Any]]]:
+        """Return the ids of the jobs and their arguments."""
+        first, *others = ({"to": to, "message": message} for to in self.recipients)
         if not self.apart:
-            yield self.id, {"to": self.recipients[0], "whole": True, "message": message}
-            return
-        for to in self.recipients:
-            job_id = self.id if len(self.recipients) == 1 else fresh_id(None, {"message": self.id, "to": to})
-            yield job_id, {"to": to, "message": message}
+            return [(self.id, {**first, "whole": True})]
+        if not others:
+            return [(self.id, first)]
+        return [(fresh_id(None, {**call, "message": self.id}), call) for call in (first, *others)]
 
 
 def prepare(message: EmailMessage, *, priority: Priority | None = None, apart: bool = True) -> Prepared:
