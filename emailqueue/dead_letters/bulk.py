@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
@@ -36,7 +36,7 @@ def start(action: str, selection: Selection, *, user: Any, **options: Any) -> Bu
     now = timezone.now()
     bulk: BulkAction = BulkAction.objects.create(
         action=action,
-        selection=selection.up_to(now).as_json(),
+        selection=replace(selection, until=now.isoformat()).as_json(),
         options=options,
         user_pk=str(user.pk),
         user_name=user.get_username(),

@@ -5,8 +5,8 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
-from datetime import datetime, timedelta
+from dataclasses import asdict, dataclass
+from datetime import timedelta
 from functools import reduce
 from typing import Any, Self
 
@@ -68,10 +68,6 @@ class Selection:
     def as_json(self) -> dict[str, str]:
         """Return the fields that are set."""
         return {name: value for name, value in asdict(self).items() if value}
-
-    def up_to(self, moment: datetime) -> Self:
-        """Return this selection without the dead letters of later."""
-        return replace(self, until=moment.isoformat())
 
     def describe(self) -> list[tuple[str, str]]:
         """Return what it selects, for people: pairs of label and value."""

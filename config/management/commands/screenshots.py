@@ -57,8 +57,8 @@ def _take(parts: Parts, address: str, to: Path) -> None:
 
     dead_letter = DeadLetter.objects.filter(email_type="vote-confirmation").order_by("pk")[0].pk
     pages = {
-        "letters": reverse("admin:emailqueue_deadletter_changelist"),
-        "letter": reverse("admin:emailqueue_deadletter_change", args=[dead_letter]),
+        "dead-letters": reverse("admin:emailqueue_deadletter_changelist"),
+        "dead-letter": reverse("admin:emailqueue_deadletter_change", args=[dead_letter]),
         "statistics": reverse("admin:emailqueue_stats"),
     }
     with sync_playwright() as playwright:
