@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -35,8 +36,8 @@ pytestmark = pytest.mark.usefixtures("transactional_db")
 @pytest.fixture(autouse=True)
 def prefix(settings: Settings, queue_settings: Callable[..., None]) -> None:
     """Have the project call our queues mail-critical, mail-high and so on, and two of its own high and low."""
-    (url,) = {config["URL"] for config in settings.RQ_QUEUES.values()}
-    settings.RQ_QUEUES = {**rq_queues(url, prefix="mail-"), "high": {"URL": url}, "low": {"URL": url}}
+    own = {"URL": os.environ["REDIS_URL"]}
+    settings.RQ_QUEUES = {**rq_queues(prefix="mail-"), "high": own, "low": own}
     queue_settings(QUEUE_PREFIX="mail-")
 
 
