@@ -1,4 +1,4 @@
-"""What an error of a delivery tells: where it happened, what the server said, and which rule judges it."""
+"""What is known of a failed delivery: where it happened, what the server replied, and which rule judges it."""
 
 from __future__ import annotations
 

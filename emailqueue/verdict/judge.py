@@ -1,4 +1,4 @@
-"""Which rule judges a failed attempt, and what that tells staff."""
+"""Which rule judges a failed attempt, and what staff read about it."""
 
 from __future__ import annotations
 

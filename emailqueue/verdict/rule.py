@@ -34,7 +34,7 @@ class Evidence:
 
     @classmethod
     def of(cls, phase: str, code: int | None, reply: str, error: BaseException | None) -> Evidence:
-        """Return what a reply and an error tell."""
+        """Read a reply and an error."""
         # RFC 2034, section 4: the status begins the text of each line. Some put # or brackets around it.
         reply = reply[:MOST_TEXT]
         begin = re.match(r"[\s#(\[]*([245]\.\d{1,3}\.\d{1,3})(?![\d.]*\d)", reply)

@@ -26,7 +26,7 @@ _dead = partial(Rule, end=End.PERMANENT)
 _bad = partial(Rule, end=End.BAD_ADDRESS)
 _maybe = partial(Rule, end=End.AMBIGUOUS)
 
-# Words that tell what the codes do not.
+# Words that say what the codes do not.
 _RELAY = (
     r"relay\w*( access)? (is )?(denied|not permitted|not allowed|prohibited)"
     r"|(unable|not permitted|not allowed) to relay|denies relay|credentials for relay|rcpthosts"
@@ -112,7 +112,7 @@ _LOST = (
 # Django has the mailer's settings in EMAIL_HOST and its like, or since 6.1 in OPTIONS of MAILERS; never in both.
 _LOGIN_SAYS = _(
     "The mail server does not let us in. Check user name and password of the mailer (EMAIL_HOST_USER and "
-    "EMAIL_HOST_PASSWORD, or OPTIONS of MAILERS), and whether the provider wants a password made for applications."
+    "EMAIL_HOST_PASSWORD, or OPTIONS of MAILERS), and whether the provider requires an app password."
 )
 _LOGIN_LATER_SAYS = _(
     "The mail server cannot check the login or start TLS now. If it lasts, look at the provider's status page."
@@ -183,7 +183,7 @@ RULES: tuple[Rule, ...] = (
     _wait(name="our-sender-said", phases=(*_SMTP, "api"), codes="4xx 5xx", text=_OUR_SENDER, sentence=_(
         "We may not send with this sender's address. Check DEFAULT_FROM_EMAIL, and have the address or its domain "
         "verified by the provider.")),
-    # Our speed. A provider that wants us slower says so with 421, with 4.7.x, or with any other code and words.
+    # Our speed. A provider asks us to slow down with 421, with 4.7.x, or with any other code and words.
     _retry(name="mailbox-busy", phases=_LATER, codes="4xx 5xx", text=_BUSY_MAILBOX, sentence=_(
         "This one mailbox gets too many mails now. It is retried; send fewer mails to this recipient.")),
     _dead(name="mailbox-full", phases=_LATER, codes="5xx", text=_FULL, sentence=_FULL_SAYS),

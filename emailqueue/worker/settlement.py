@@ -15,7 +15,7 @@ from emailqueue.jobs.record import past_attempt, record_of
 from emailqueue.store import Settlement
 
 AWAY_WAIT = 10.0
-"""Most seconds until a mail is tried again for which a part of ours was away: 1, 2, 4, … before. MAX_AGE ends this."""
+"""Most seconds between two attempts while a part of ours is away: 1, 2, 4, … before. MAX_AGE ends this."""
 MAX_CRASHES = 3
 """Workers that may die with a mail in their hands before it becomes a dead letter."""
 MAX_EVENT_CRASHES = 10
