@@ -58,8 +58,8 @@ class Connection(SMTP):
 
     def abort(self) -> None:
         """Close the connection without another word."""
-        if isinstance(self.transport, asyncio.WriteTransport):
-            self.transport.abort()
+        assert isinstance(self.transport, asyncio.WriteTransport)  # as it is of an open connection
+        self.transport.abort()
 
     async def refuses(self, phase: str) -> bool:
         """Act on the next reply of that phase, and return whether it was a refusal."""

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any, NoReturn
 
 import pytest
 from django.db import transaction
+from redis import RedisError
 
-from emailqueue import (
-    EmailType,
-    queue_email,
-)
+from emailqueue import EmailType, email_types, flow, queue_email
+from emailqueue.email_types import Attachment
 from emailqueue.events import publish, subscribe
 from emailqueue.events.event import Event
 from emailqueue.models import OutboxRow, Status
+from emailqueue.redis import connect
 from emailqueue.testing import EmailQueue
 from events import queue_reward_delivery, topics
+from events.emails import REWARD_DELIVERY
+from tests.support.orders import ORDER_SHIPPED
 
 BADGE = {"reward_name": "Badge"}
 
@@ -135,3 +140,57 @@ def test_the_queue_may_be_asked_for_before_the_database(email_queue: EmailQueue)
         queue_reward_delivery("ada@example.com", BADGE)
 
     email_queue.assert_queued("reward-delivery", count=1)
+
+
+@pytest.mark.django_db
+def test_a_mail_whose_workers_have_died_is_a_dead_letter_without_another_attempt(email_queue: EmailQueue) -> None:
+    job_id = queue_reward_delivery("ada@example.com", BADGE)
+    connect().hset(f"rq:job:{job_id}", "crashes", 3)
+
+    drained = email_queue.drain()
+
+    assert (drained.sent, [letter.error_class for letter in drained.dead]) == (0, ["Crashed"])
+
+
+def test_a_paused_queue_keeps_its_mails(email_queue: EmailQueue) -> None:
+    queue_reward_delivery("ada@example.com", BADGE, priority="low")
+    flow.pause("low")
+
+    assert email_queue.drain().sent == 0
+    assert len(email_queue.waiting) == 1
+
+
+def announce_to_many(_event: Event) -> None:
+    REWARD_DELIVERY.queue_bulk([f"user{number}@example.com" for number in range(501)], BADGE, delay=60)
+
+
+def test_what_a_subscriber_queues_for_many_and_for_later_waits_whole(db: None, email_queue: EmailQueue) -> None:
+    subscribe(ORDER_SHIPPED)(announce_to_many)
+    publish(ORDER_SHIPPED, {"order": 7})
+    try:
+        drained = email_queue.drain(until=timedelta(seconds=30))
+    finally:
+        ORDER_SHIPPED.receivers.clear()
+
+    assert (drained.events, len(email_queue.waiting)) == (2, 501)
+
+
+def lose_redis(_context: object) -> NoReturn:
+    raise RedisError("the cache is away")
+
+
+def empty_redis(_context: object) -> list[Attachment]:
+    connect().flushall()
+    return []
+
+
+@pytest.mark.parametrize(("attachments", "words"), [(lose_redis, "could not run"), (empty_redis, "was taken away")])
+def test_a_job_that_loses_its_redis_fails_the_test(
+    db: None, email_queue: EmailQueue, monkeypatch: pytest.MonkeyPatch, attachments: Any, words: str
+) -> None:
+    kind = replace(REWARD_DELIVERY, attachments=attachments)
+    monkeypatch.setitem(email_types._registry, kind.name, kind)
+    kind.queue("ada@example.com", BADGE)
+
+    with pytest.raises(RuntimeError, match=words):
+        email_queue.drain()

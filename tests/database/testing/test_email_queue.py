@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -9,8 +10,10 @@ from typing import Any
 
 import pytest
 from django.core import mail
+from django.core.exceptions import ImproperlyConfigured
 from django.core.mail import EmailMessage
 
+import emailqueue.testing
 from emailqueue import (
     EmailType,
     Priority,
@@ -245,3 +248,24 @@ def test_what_was_queued_is_found_by_the_same_values(email_queue: EmailQueue, in
     email_queue.assert_not_queued("invitation", context={"at": noon + timedelta(hours=1)})
     with pytest.raises(InvalidContext, match="'at' of 'invitation' is 'noon'"):
         email_queue.assert_not_queued("invitation", context={"at": "noon"})
+
+
+def test_another_call_for_a_mail_server_sets_other_replies(db: None, email_queue: EmailQueue) -> None:
+    server = email_queue.mail_server("550 5.1.1 no such mailbox")
+
+    assert email_queue.mail_server("250") is server
+    queue_reward_delivery("ada@example.com", BADGE)
+    assert email_queue.drain().sent == 1
+
+
+@pytest.mark.parametrize("package", ["fakeredis", "lupa"])
+def test_the_kit_says_what_to_install(monkeypatch: pytest.MonkeyPatch, package: str) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+
+    with pytest.raises(ImproperlyConfigured, match=r'Run pip install "django-emailqueue\[testing\]"'):
+        EmailQueue().__enter__()
+
+
+def test_the_kit_has_no_other_names() -> None:
+    with pytest.raises(AttributeError, match=r"module 'emailqueue\.testing' has no attribute 'Mailserver'"):
+        _ = emailqueue.testing.Mailserver

@@ -239,3 +239,19 @@ def test_mails_are_written_to_the_folder_and_nowhere_else(tmp_path: Path) -> Non
     assert files[0].name == "00001 ada@example.com.eml"
     assert message_from_bytes(files[0].read_bytes())["Message-ID"] == "<1@example.com>"
     assert [path.name for path in tmp_path.iterdir()] == ["mailbox"]
+
+
+def test_starting_or_stopping_twice_does_no_harm() -> None:
+    server = MailServer()
+    for _ in range(2):
+        server.start()
+    send(server)
+    for _ in range(2):
+        server.stop()
+
+    assert len(server.messages) == 1
+
+
+def test_a_port_that_is_taken_is_an_error(server: MailServer) -> None:
+    with pytest.raises(OSError, match="in use"):
+        MailServer(port=server.port).start()
