@@ -6,7 +6,7 @@ import hashlib
 import json
 import uuid
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -114,7 +114,7 @@ FIELDS = (
     "due_at",
     "cause",
 )
-"""The fields of the hash that Job reads."""
+"""The fields of the hash that Job reads; a claim answers with their values, in this order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,19 +187,6 @@ class Job:
     """Whether it was handed out for its age, before others that are more urgent."""
 
     @classmethod
-    def claimed(cls, reply: Sequence[Any]) -> Self:
-        """Read one job of the reply of claim.lua."""
-        found = named(reply)
-        return cls.read(
-            dict(zip(FIELDS, found["fields"], strict=True)),
-            id=_text(found["id"]),
-            queue=_text(found["queue"]),
-            token=_text(found["token"]),
-            claimed_at=_number(found["claimed_at"]),
-            fair=bool(found["fair"]),
-        )
-
-    @classmethod
     def read(cls, fields: Mapping[str, bytes | None], **given: Any) -> Self:
         """Read the hash of a job, of which `given` says the rest."""
         attempts, backoff = _plan(fields.get("plan") or b"")
@@ -243,11 +230,6 @@ class Job:
     def waited(self) -> float:
         """Return the seconds between the time when the job was due and its claim; 0 where nobody wrote the former."""
         return self.claimed_at - self.due_at if self.due_at else 0.0
-
-
-def named(reply: Sequence[Any]) -> dict[str, Any]:
-    """Return names and values, as a script answers them in one list, as a dict."""
-    return {name.decode(): value for name, value in zip(reply[::2], reply[1::2], strict=True)}
 
 
 @lru_cache(maxsize=256)

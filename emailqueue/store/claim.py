@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
-from emailqueue.jobs.job import FIELDS, Job, named, timestamp
+from emailqueue.jobs.job import FIELDS, Job, timestamp
 from emailqueue.jobs.priority import EMAIL_QUEUES
 from emailqueue.store.counts import Counts
 
@@ -97,9 +97,10 @@ class Claim:
     @classmethod
     def read(cls, reply: Sequence[Any]) -> Self:
         """Read the reply of claim.lua."""
-        found = named(reply)
+        found = {name.decode(): value for name, value in zip(reply[::2], reply[1::2], strict=True)}
+        lease = {"token": found["token"].decode(), "claimed_at": float(found["claimed_at"])}
         return cls(
-            jobs=[Job.claimed(job) for job in found["jobs"]],
+            jobs=[_job(*job, **lease) for job in found["jobs"]],
             wait=found["wait"] / 1_000_000,
             left=bool(found["left"]),
             suspended=bool(found["suspended"]),
@@ -107,3 +108,8 @@ class Claim:
             inbox=found["inbox"],
             figures=Counts.read(json.loads(found["figures"])) if found["figures"] else None,
         )
+
+
+def _job(job_id: bytes, queue: bytes, fair: int, *fields: bytes | None, **lease: Any) -> Job:
+    text = job_id.decode("utf-8", "replace")  # anyone may have put it there
+    return Job.read(dict(zip(FIELDS, fields, strict=True)), id=text, queue=queue.decode(), fair=bool(fair), **lease)

@@ -1,4 +1,9 @@
-"""The Lua scripts: how one is composed of the parts that it needs, and run."""
+"""
+The Lua scripts: how one is composed of the parts that it needs, and run.
+
+A part is a table of its name, to which its file adds what others call. Redis runs the whole text for each call. So a
+file says in its head what it needs, and what it may need: that is run when something of it is first asked for.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +21,18 @@ from emailqueue.conf import get_settings
 
 LUA = Path(__file__).parent / "lua"
 NEEDS = re.compile(r"(?m)^-- needs: (.*)$")
+MENTIONS = re.compile(r"(?m)^-- (?:may need|needs): (.*)$")
+NEEDED = "local {name} = {{}}\ndo\n{text}end\n"
+MAYBE_NEEDED = "local {name} = setmetatable({{ function({name})\n{text}end }}, when_needed)\n"
+WHEN_NEEDED = """
+local when_needed = {
+  __index = function(part, name)
+    setmetatable(part, nil)
+    part[1](part)
+    return part[name]
+  end,
+}
+"""
 
 
 def run(connection: Redis, name: str, *arguments: Any) -> Any:
@@ -29,18 +46,27 @@ def run(connection: Redis, name: str, *arguments: Any) -> Any:
 
 @cache
 def source(name: str, prefix: str = "") -> str:
-    """Return the text of a script: the parts that it and they need, each once, and the script itself."""
+    """Return the text of a script, with the keys and all parts before it. `prefix`: of the names of our queues."""
+    keys = _part("keys").replace("{RQ}", RQ_KEY_PREFIX).replace("{PREFIX}", prefix)
+    script = (LUA / f"{name}.lua").read_text()
+    needed = _parts(script, NEEDS)
+    parts = [
+        (NEEDED if part in needed else MAYBE_NEEDED).format(name=part, text=text)
+        for part, text in _parts(script, MENTIONS).items()
+    ]
+    return "".join([keys, WHEN_NEEDED, *parts, script])
+
+
+def _parts(text: str, pattern: re.Pattern[str]) -> dict[str, str]:
+    """Return what `text` mentions, and what that mentions, each before those that mention it."""
     parts: dict[str, str] = {}
+    for part in " ".join(pattern.findall(text)).split():
+        parts |= {**_parts(_part(part), pattern), part: _part(part)}
+    return parts
 
-    def add(file: Path) -> None:
-        text = file.read_text()
-        for part in " ".join(NEEDS.findall(text)).split():
-            if part not in parts:
-                add(LUA / "parts" / f"{part}.lua")
-        parts[file.stem] = text
 
-    add(LUA / f"{name}.lua")
-    return f"local RQ, PREFIX = '{RQ_KEY_PREFIX}', '{prefix}'\n" + "".join(parts.values())
+def _part(name: str) -> str:
+    return (LUA / "parts" / f"{name}.lua").read_text()
 
 
 @cache

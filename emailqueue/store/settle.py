@@ -63,6 +63,7 @@ class Settlement:
             **job,
             **{name: getattr(self, name) for name in _WRITTEN},
             "counted_in": self.job.counted_in(),
+            "is_outage": self.is_outage,
             "staging": staged.key,
             "staged": staged.count,
             **({"otherwise": self.otherwise.as_json()} if self.otherwise else {}),

@@ -1,17 +1,17 @@
 -- Make the staged jobs of one bulk call visible, all or none.
 -- ARGV  staging key, number of jobs, id of the call or ''
 -- Result  1, 0 when the call is known already, or -1 when the staging has expired
--- needs: staging
-local staging, expected, call = ARGV[1], tonumber(ARGV[2]), ARGV[3]
-if call ~= '' and redis.call('EXISTS', known_key(call)) == 1 then
-  redis.call('DEL', staging)
+-- needs: places adding staging
+local key, expected, call = ARGV[1], tonumber(ARGV[2]), ARGV[3]
+if call ~= '' and redis.call('EXISTS', KNOWN .. call) == 1 then
+  redis.call('DEL', key)
   return 0
 end
-if not commit(staging, expected) then
+if not staging.commit(key, expected) then
   return -1
 end
 if call ~= '' then
-  is_new_key(call)
+  adding.is_new_key(call)
 end
-wake()
+places.wake()
 return 1

@@ -1,5 +1,5 @@
 -- Return the figures.
--- Result  JSON: see figures.lua
+-- Result  JSON: see parts/figures.lua
 -- Invariant  it writes nothing.
 -- needs: figures
-return cjson.encode(figures())
+return cjson.encode(figures.read())

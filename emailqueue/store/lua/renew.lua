@@ -1,8 +1,8 @@
 -- Prolong the leases of the jobs that a worker knows of.
 -- ARGV  seconds, id, token, id, token, ...
 -- Result  for each 1, or 0 when the lease is lost
--- needs: keys clock
-local until_when = seconds(now + tonumber(ARGV[1]) * 1000000)
+-- needs: clock
+local until_when = clock.seconds(clock.now + tonumber(ARGV[1]) * 1000000)
 local renewed = {}
 for i = 2, #ARGV, 2 do
   local is_ours = has_lease(ARGV[i], ARGV[i + 1])

@@ -1,17 +1,17 @@
 -- Return all that the statistics show, at one moment.
 -- ARGV  minutes, hours: how far back the series go
--- Result  JSON: the figures (see figures.lua), suspended, oldest {queue: since when its first job waits}, late {queue:
---   number of its scheduled jobs that are late}, minutes and hours {number: fields, see series.lua}, workers [{name,
---   value, ...} as in RQ's hash]
+-- Result  JSON: the figures (see parts/figures.lua), suspended, oldest {queue: since when its first job waits},
+--   late {queue: number of its scheduled jobs that are late}, minutes and hours {number: fields, see parts/series.lua},
+--   workers [{name, value, ...} as in RQ's hash]
 -- Invariant  it writes nothing.
--- needs: keys clock series figures
+-- needs: clock series figures
 local LATE = 60 -- seconds since its time after which a scheduled job is late
 
 -- Since when the first job of a queue that is really there waits: when it was due (Unix time), or where nobody wrote
 -- that, when it was made (ISO). Ids of cancelled ones may stand before it.
 local function oldest(queue)
-  for _, id in ipairs(redis.call('LRANGE', queue_key(queue), 0, 9)) do
-    local job = redis.call('HMGET', job_key(id), 'due_at', 'created_at')
+  for _, id in ipairs(redis.call('LRANGE', QUEUE .. queue, 0, 9)) do
+    local job = redis.call('HMGET', JOB .. id, 'due_at', 'created_at')
     if job[1] or job[2] then
       return job[1] or job[2]
     end
@@ -19,19 +19,19 @@ local function oldest(queue)
   return ''
 end
 
-local view = figures()
-view.minutes = read_series('minute', 60, tonumber(ARGV[1]))
-view.hours = read_series('hour', 3600, tonumber(ARGV[2]))
+local view = figures.read()
+view.minutes = series.read('minute', 60, tonumber(ARGV[1]))
+view.hours = series.read('hour', 3600, tonumber(ARGV[2]))
 view.suspended = redis.call('EXISTS', SUSPENDED) == 1
 view.oldest, view.late = {}, {}
-for _, queue in ipairs(QUEUES) do
+for _, queue in ipairs(figures.QUEUES) do
   view.oldest[queue] = oldest(queue)
-  view.late[queue] = redis.call('ZCOUNT', scheduled_key(queue), '-inf', '(' .. seconds(now - LATE * 1000000))
+  view.late[queue] = redis.call('ZCOUNT', SCHEDULED .. queue, '-inf', clock.seconds(clock.now - LATE * 1000000))
 end
 view.workers = {}
-for _, key in ipairs(redis.call('SMEMBERS', RQ .. ':workers')) do
+for _, key in ipairs(redis.call('SMEMBERS', WORKERS)) do
   local worker = read_hash(key)
-  worker.name = string.sub(key, #worker_key('') + 1)
+  worker.name = string.sub(key, #WORKER .. '' + 1)
   table.insert(view.workers, worker)
 end
 return cjson.encode(view)

@@ -43,8 +43,7 @@ def claimed(fields: Mapping[str, str | bytes]) -> Job:
         written = fields.get(name)
         return written.encode() if isinstance(written, str) else written
 
-    given = [b"id", b"ab12", b"queue", b"normal", b"token", b"7", b"claimed_at", b"1000.5", b"fair", 0]
-    return Job.claimed([*given, b"fields", [value(name) for name in FIELDS]])
+    return Job.read({name: value(name) for name in FIELDS}, id="ab12", queue="normal", token="7")
 
 
 def calling(*call: Any) -> Job:

@@ -1,35 +1,37 @@
 -- The circuit of a mail server. It opens with the first mail that finds the server away: then mail waits, and one mail
--- after the other is tried as a probe, until the server takes one. The hash outage_key(), which is there while the
+-- after the other is tried as a probe, until the server takes one. The hash OUTAGE .. server, which is there while the
 -- circuit is open, has the fields
 --   since (s), token: when it opened, and the newest fencing token then
 --   failures, step (s), next (us): probes that failed, the wait after the last one, the time of the next one
 --   probe: "ID:TOKEN" of the mail that is tried, or ''; alerted: 1 when it was said that our account is refused
--- needs: ask keys clock places
-local AWAY, ACCOUNT_REFUSED, BACK = 2, 3, 4 -- what an end says about the server; see Settled in settlement.py
-local circuit -- nil while it is closed
-local server = ask.server
+-- needs: clock
+-- may need: places
+local AWAY, ACCOUNT_REFUSED, BACK = 2, 3, 4 -- what an end says about the server; see Settled in settle.py
+local state -- its fields; nil while it is closed
 
-local function read_circuit()
-  local found = read_hash(outage_key(server))
-  circuit = found.next and found or nil
+-- Return whether it is open.
+function circuit.read()
+  local found = read_hash(OUTAGE .. ask.server)
+  state = found.next and found or nil
+  return state ~= nil
 end
 
 -- What a claim does with it.
 
 local function probe_is_out()
-  local id, its_token = string.match(circuit.probe or '', '^(.*):(%d+)$')
+  local id, its_token = string.match(state.probe or '', '^(.*):(%d+)$')
   return id and has_lease(id, its_token)
 end
 
 -- Whether a mail may be tried now. Else this worker comes back when the next probe is due; while one is out, its
 -- settling wakes whom it concerns.
-local function may_probe()
+function circuit.may_probe()
   if probe_is_out() then
     return false
   end
-  local next_at = tonumber(circuit.next)
-  if next_at > now then
-    no_later_than(next_at)
+  local next_at = tonumber(state.next)
+  if next_at > clock.now then
+    clock.no_later_than(next_at)
     return false
   end
   return true
@@ -37,93 +39,88 @@ end
 
 -- Take a mail out of its queue as a probe, another each time: one that the server does not bear must not keep the
 -- circuit open. Return its id and its queue.
-local function next_probe(queues)
+function circuit.next_probe(queues)
   local lengths, total = {}, 0
   for i, queue in ipairs(queues) do
-    lengths[i] = redis.call('LLEN', queue_key(queue))
+    lengths[i] = redis.call('LLEN', QUEUE .. queue)
     total = total + lengths[i]
   end
   if total == 0 then
     return nil
   end
-  local at = (tonumber(circuit.failures) + 1) % math.min(total, 10)
+  local at = (tonumber(state.failures) + 1) % math.min(total, 10)
   for i, queue in ipairs(queues) do
     if at < lengths[i] then
-      local id = redis.call('LINDEX', queue_key(queue), at)
-      redis.call('LREM', queue_key(queue), 1, id)
+      local id = redis.call('LINDEX', QUEUE .. queue, at)
+      redis.call('LREM', QUEUE .. queue, 1, id)
       return id, queue
     end
     at = at - lengths[i]
   end
 end
 
-local function is_probe_of_server(id, its_token)
-  redis.call('HSET', outage_key(server), 'probe', id .. ':' .. its_token)
+function circuit.try_with(id, its_token)
+  redis.call('HSET', OUTAGE .. ask.server, 'probe', id .. ':' .. its_token)
 end
 
 -- What a settlement does with it.
 
 local function probe_again_in(step)
-  circuit.step = step
-  circuit.next = string.format('%.0f', now + step * 1000000 * (1 - ask.dice / 4))
-  circuit.probe = ''
-  redis.call('HSET', outage_key(server), 'step', step, 'next', circuit.next, 'probe', '', 'failures', circuit.failures)
-  redis.call('HSET', FLOW, 'outage:' .. server, circuit.since .. ' ' .. seconds(tonumber(circuit.next)))
+  state.step = step
+  state.next = string.format('%.0f', clock.now + step * 1000000 * (1 - ask.dice / 4))
+  state.probe = ''
+  redis.call('HSET', OUTAGE .. ask.server, 'step', step, 'next', state.next, 'probe', '', 'failures', state.failures)
+  redis.call('HSET', FLOW, 'outage:' .. ask.server, state.since .. ' ' .. clock.seconds(tonumber(state.next)))
 end
 
-local function open_circuit()
-  circuit = { since = seconds(now), token = redis.call('GET', 'emailqueue:token') or '0', failures = 0 }
-  redis.call('HSET', outage_key(server), 'since', circuit.since, 'token', circuit.token)
+local function open()
+  state = { since = clock.seconds(clock.now), token = redis.call('GET', TOKEN) or '0', failures = 0 }
+  redis.call('HSET', OUTAGE .. ask.server, 'since', state.since, 'token', state.token)
   probe_again_in(ask.probing.first)
 end
 
-local function close_circuit()
-  circuit = nil
-  redis.call('DEL', outage_key(server))
-  redis.call('HDEL', FLOW, 'outage:' .. server)
-  wake()
-end
-
--- Whether the entry says that the mail server is away.
-local function is_outage(entry)
-  return entry.verb == 'wait' and entry.due == 0
+local function close()
+  state = nil
+  redis.call('DEL', OUTAGE .. ask.server)
+  redis.call('HDEL', FLOW, 'outage:' .. ask.server)
+  places.wake()
 end
 
 -- Whether a mail that waited for the server before is to blame itself, since that has taken others since.
-local function blames_itself(entry, job)
-  return is_outage(entry) and entry.otherwise and job.waited and not circuit
+function circuit.blames_itself(entry, job)
+  return entry.otherwise and job.waited and not state
 end
 
 local function heed_outage(entry, is_probe)
   local says
-  if not circuit then
-    open_circuit()
+  if not state then
+    open()
     says = AWAY
   elseif is_probe then
-    circuit.failures = tonumber(circuit.failures) + 1
-    probe_again_in(math.min(tonumber(circuit.step) * 2, ask.probing.most))
+    state.failures = tonumber(state.failures) + 1
+    probe_again_in(math.min(tonumber(state.step) * 2, ask.probing.most))
   end
-  if entry.alert and not circuit.alerted then
-    circuit.alerted = '1'
-    redis.call('HSET', outage_key(server), 'alerted', '1')
+  if entry.alert and not state.alerted then
+    state.alerted = '1'
+    redis.call('HSET', OUTAGE .. ask.server, 'alerted', '1')
     says = ACCOUNT_REFUSED
   end
   return says
 end
 
--- Do what the end of a mail says about the server, and return what that is, or nil.
-local function heed_server(entry)
-  local is_probe = circuit and circuit.probe == entry.id .. ':' .. entry.token
-  if is_outage(entry) then
+-- Do what the end of a mail says about the ask.server, and return what that is, or nil.
+function circuit.heed(entry)
+  local is_probe = state and state.probe == entry.id .. ':' .. entry.token
+  if entry.is_outage then
     return heed_outage(entry, is_probe)
   end
   -- A mail that was claimed before the circuit opened says nothing about the server since.
-  if circuit and entry.reached and tonumber(entry.token) > tonumber(circuit.token) then
-    close_circuit()
+  if state and entry.reached and tonumber(entry.token) > tonumber(state.token) then
+    close()
     return BACK
   end
   if is_probe then -- ended without a word to the server
-    circuit.probe, circuit.next = '', string.format('%.0f', now)
-    redis.call('HSET', outage_key(server), 'probe', '', 'next', circuit.next)
+    state.probe, state.next = '', string.format('%.0f', clock.now)
+    redis.call('HSET', OUTAGE .. ask.server, 'probe', '', 'next', state.next)
   end
 end

@@ -1,7 +1,6 @@
 -- What was counted since the beginning, by queue ("low:completed") and by label ("completed=progress-update").
--- figures.py lists what is counted.
--- needs: keys
-local function count(what, queue, label)
+-- counts.py lists what is counted.
+function counters.count(what, queue, label)
   redis.call('HINCRBY', COUNTERS, queue .. ':' .. what, 1)
   if label and label ~= '' then
     redis.call('HINCRBY', COUNTERS, what .. '=' .. label, 1)

@@ -1,24 +1,24 @@
--- The figures that are shown of the queue, wherever they are shown: see figures.py.
--- needs: keys clock flow
-local QUEUES = { 'critical', 'high', 'normal', 'low', 'events' }
-local THROTTLED_AT_MOST = 100
+-- The figures that are shown of the queue, wherever they are shown: see counts.py.
+-- needs: clock flow
+figures.QUEUES = { 'critical', 'high', 'normal', 'low', 'events' }
+local DOMAINS_AT_MOST = 100
 
-local function figures()
-  read_flow()
+function figures.read()
+  flow.read()
   local found = {
-    now = now / 1000000,
+    now = clock.now / 1000000,
     queues = {},
     counters = read_hash(COUNTERS),
     inbox = redis.call('HLEN', INBOX),
-    flow = flow,
-    throttled = redis.call('ZRANGEBYSCORE', THROTTLED, '(0', '+inf', 'WITHSCORES', 'LIMIT', 0, THROTTLED_AT_MOST),
+    flow = flow.fields,
+    throttled = redis.call('ZRANGEBYSCORE', THROTTLED, '(0', '+inf', 'WITHSCORES', 'LIMIT', 0, DOMAINS_AT_MOST),
   }
-  for _, queue in ipairs(QUEUES) do
+  for _, queue in ipairs(figures.QUEUES) do
     found.queues[queue] = {
-      waiting = redis.call('LLEN', queue_key(queue)),
-      active = redis.call('ZCARD', wip_key(queue)),
-      delayed = redis.call('ZCARD', scheduled_key(queue)),
-      stock_failed = redis.call('ZCARD', failed_key(queue)),
+      waiting = redis.call('LLEN', QUEUE .. queue),
+      active = redis.call('ZCARD', WIP .. queue),
+      delayed = redis.call('ZCARD', SCHEDULED .. queue),
+      stock_failed = redis.call('ZCARD', FAILED .. queue),
     }
   end
   return found

@@ -1,16 +1,15 @@
 -- What holds mail back, in one hash, so that one command tells of all of it: see flow.py.
--- needs: keys
-local flow
+flow.fields = nil -- until they are read
 
-local function read_flow()
-  flow = flow or read_hash(FLOW)
+function flow.read()
+  flow.fields = flow.fields or read_hash(FLOW)
 end
 
 -- Those queues that nobody has paused.
-local function not_paused(queues)
+function flow.not_paused(queues)
   local running = {}
   for _, queue in ipairs(queues) do
-    if not flow['paused:' .. queue] then
+    if not flow.fields['paused:' .. queue] then
       running[#running + 1] = queue
     end
   end

@@ -1,28 +1,19 @@
--- The names of the keys, and how they are read. scripts.py puts a line above it that sets RQ, RQ's own prefix ("rq"), and
--- PREFIX, with which RQ's names of our queues begin: EMAIL_QUEUE["QUEUE_PREFIX"].
-local LEASES = 'emailqueue:leases'
-local INBOX = 'emailqueue:dead'
-local COUNTERS = 'emailqueue:counters'
-local WAKE = 'emailqueue:wake'
-local FLOW = 'emailqueue:flow'
-local COMMITTED = 'emailqueue:committed'
-local THROTTLED = 'emailqueue:throttled'
-local SUSPENDED = RQ .. ':suspended'
+-- What each script begins with: the names of keys, and ways to read them. scripts.py puts in RQ's own prefix, and that
+-- of our queues, EMAIL_QUEUE["QUEUE_PREFIX"].
+local PREFIX = '{PREFIX}'
+local QUEUE, SCHEDULED, WIP = '{RQ}:queue:{PREFIX}', '{RQ}:scheduled:{PREFIX}', '{RQ}:wip:{PREFIX}'
+local FINISHED, FAILED = '{RQ}:finished:{PREFIX}', '{RQ}:failed:{PREFIX}'
+local JOB, EXECUTION = '{RQ}:job:', '{RQ}:execution:'
+local WORKER, WORKERS, QUEUES, SUSPENDED = '{RQ}:worker:', '{RQ}:workers', '{RQ}:queues', '{RQ}:suspended'
+local LEASES, TOKEN, LIMIT = 'emailqueue:leases', 'emailqueue:token', 'emailqueue:limit'
+local INBOX, REDELIVERED, COMMITTED = 'emailqueue:dead', 'emailqueue:redelivered', 'emailqueue:committed'
+local COUNTERS, WAKE, FLOW = 'emailqueue:counters', 'emailqueue:wake', 'emailqueue:flow'
+local OUTAGE, KNOWN = 'emailqueue:outage:', 'emailqueue:known:'
+local THROTTLED, THROTTLED_DOMAIN, PARKED = 'emailqueue:throttled', 'emailqueue:throttled:', 'emailqueue:parked:'
+local ask -- what a script was asked, if that is one JSON object
 
-local function job_key(id) return RQ .. ':job:' .. id end
+-- What RQ calls a queue: the field `origin` of a job. And the queue that it calls so.
 local function rq_name(queue) return PREFIX .. queue end
-local function queue_key(queue) return RQ .. ':queue:' .. rq_name(queue) end
-local function scheduled_key(queue) return RQ .. ':scheduled:' .. rq_name(queue) end
-local function wip_key(queue) return RQ .. ':wip:' .. rq_name(queue) end
-local function finished_key(queue) return RQ .. ':finished:' .. rq_name(queue) end
-local function failed_key(queue) return RQ .. ':failed:' .. rq_name(queue) end
-local function worker_key(name) return RQ .. ':worker:' .. name end
-local function throttled_key(domain) return 'emailqueue:throttled:' .. domain end
-local function parked_key(domain) return 'emailqueue:parked:' .. domain end
-local function outage_key(server) return 'emailqueue:outage:' .. server end
-local function known_key(id) return 'emailqueue:known:' .. id end
-
--- The queue that RQ calls so: the field `origin` of a job.
 local function queue_of(name)
   return string.sub(name, 1, #PREFIX) == PREFIX and string.sub(name, #PREFIX + 1) or name
 end
@@ -37,17 +28,17 @@ local function read_hash(key)
   return found
 end
 
--- How many of the queues have something under key_of(queue). One command for all: idle workers must cost little.
-local function how_many(key_of, queues)
-  local keys = {}
+-- How many of the queues have something under `key` and their name. One command for all: idle workers must cost little.
+local function how_many(key, queues)
+  local names = {}
   for i, queue in ipairs(queues) do
-    keys[i] = key_of(queue)
+    names[i] = key .. queue
   end
-  return #keys > 0 and redis.call('EXISTS', unpack(keys)) or 0
+  return #names > 0 and redis.call('EXISTS', unpack(names)) or 0
 end
 
 -- Whether the job is in the hands of the worker that claimed it with this token.
 local function has_lease(id, its_token)
-  local place, held_by = unpack(redis.call('HMGET', job_key(id), 'place', 'lease'))
+  local place, held_by = unpack(redis.call('HMGET', JOB .. id, 'place', 'lease'))
   return place == 'lease' and held_by == its_token
 end

@@ -1,42 +1,47 @@
--- The rate limit over all workers: GCRA (the leaky bucket as a meter). emailqueue:limit holds the time of the first
--- mail that has no token yet.
--- needs: ask clock flow
-local interval, burst = ask.interval, ask.burst -- us between two mails, 0: no limit; mails that may go out at once
-local first_without = now
+-- The rate limit over all workers: GCRA (the leaky bucket as a meter).
+-- needs: clock flow
+local interval, burst -- us between two mails, 0: no limit; mails that may go out at once
+local first_without -- time of the first mail that has no token yet, as emailqueue:limit keeps it
 
 -- What staff have set goes before what the worker asks for.
-local function read_limit()
-  local rate, at_once = string.match(flow.limit or '', '^(%S+) (%d+)$')
+function limit.read()
+  local rate, at_once = string.match(flow.fields.limit or '', '^(%S+) (%d+)$')
+  interval, burst = ask.interval, ask.burst
   if rate then
     interval, burst = tonumber(rate) > 0 and 1000000 / tonumber(rate) or 0, tonumber(at_once)
   end
 end
 
+function limit.is_set()
+  return interval > 0
+end
+
 local function keep_limit()
-  local lasts = math.ceil((first_without - now) / 1000) + 60000
-  redis.call('SET', 'emailqueue:limit', string.format('%.0f', first_without), 'PX', lasts)
+  local lasts = math.ceil((first_without - clock.now) / 1000) + 60000
+  redis.call('SET', LIMIT, string.format('%.0f', first_without), 'PX', lasts)
 end
 
 -- How many of `wanted` mails may go out now.
-local function tokens_for(wanted)
+function limit.tokens_for(wanted)
   if interval == 0 then
     return wanted
   end
-  first_without = math.max(now, tonumber(redis.call('GET', 'emailqueue:limit') or 0))
-  if first_without > now + burst * interval then -- the limit was lower before: it must not hold mail back any more
-    first_without = now + burst * interval
+  first_without = math.max(clock.now, tonumber(redis.call('GET', LIMIT) or 0))
+  local at_most = clock.now + burst * interval
+  if first_without > at_most then -- the limit was lower before: it must not hold mail back any more
+    first_without = at_most
     keep_limit()
   end
-  return math.min(wanted, math.floor((now - first_without) / interval + burst))
+  return math.min(wanted, math.floor((clock.now - first_without) / interval + burst))
 end
 
-local function spend_tokens(mails)
+function limit.spend(mails)
   if interval > 0 and mails > 0 then
     first_without = first_without + mails * interval
     keep_limit()
   end
 end
 
-local function next_token_at()
+function limit.next_token_at()
   return first_without - (burst - 1) * interval
 end

@@ -1,30 +1,31 @@
 -- Jobs whose time has come leave the schedule. A retry goes to the head of its queue: it stood in line before. A
 -- scheduled mail goes to the end.
--- needs: keys clock places
+-- needs: clock places
 local PROMOTED_AT_ONCE = 500
 
 local function promote_due(queue)
-  local ids = redis.call('ZRANGEBYSCORE', scheduled_key(queue), '-inf', seconds(now), 'LIMIT', 0, PROMOTED_AT_ONCE)
-  redis.call('ZREM', scheduled_key(queue), unpack(ids))
+  local due = clock.seconds(clock.now)
+  local ids = redis.call('ZRANGEBYSCORE', SCHEDULED .. queue, '-inf', due, 'LIMIT', 0, PROMOTED_AT_ONCE)
+  redis.call('ZREM', SCHEDULED .. queue, unpack(ids))
   local to_the_end = {}
   for i = #ids, 1, -1 do
-    local place, at_front = unpack(redis.call('HMGET', job_key(ids[i]), 'place', 'enqueue_at_front'))
+    local place, at_front = unpack(redis.call('HMGET', JOB .. ids[i], 'place', 'enqueue_at_front'))
     local is_misplaced = place == 'lease' or place == 'sent' -- a dashboard scheduled it
     if not is_misplaced and at_front == '1' then
-      to_head(ids[i], queue)
+      places.to_head(ids[i], queue)
     elseif not is_misplaced then
       to_the_end[i] = true
     end
   end
   for i, id in ipairs(ids) do
-    if to_the_end[i] and redis.call('EXISTS', job_key(id)) == 1 then
-      to_end(id, queue)
+    if to_the_end[i] and redis.call('EXISTS', JOB .. id) == 1 then
+      places.to_end(id, queue)
     end
   end
 end
 
-local function promote(queues)
+function schedule.promote(queues)
   for _, queue in ipairs(queues) do
-    when_due(scheduled_key(queue), function() promote_due(queue) end)
+    clock.when_due(SCHEDULED .. queue, function() promote_due(queue) end)
   end
 end

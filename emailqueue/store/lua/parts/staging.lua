@@ -1,29 +1,29 @@
 -- Jobs that are stored and not visible, until the call or the subscriber that queued them has ended well.
 -- COMMITTED lists the stagings whose jobs are on their way into the queues.
--- needs: keys add
+-- may need: adding
 local DRAINED_AT_ONCE = 500
 
 -- Decide that the staged jobs of a call or a subscriber become visible: from now on every claim drains them.
 -- False when the staging holds another number of jobs than `expected`, because it has expired.
-local function commit(staging, expected)
-  if redis.call('LLEN', staging) ~= expected then
+function staging.commit(key, expected)
+  if redis.call('LLEN', key) ~= expected then
     return false
   end
-  redis.call('PERSIST', staging)
-  redis.call('RPUSH', COMMITTED, staging)
+  redis.call('PERSIST', key)
+  redis.call('RPUSH', COMMITTED, key)
   return true
 end
 
 -- Add some of the jobs whose staging is committed, oldest staging first; whether there are more.
-local function drain()
-  local staging = redis.call('LINDEX', COMMITTED, 0)
-  if not staging then
+function staging.drain()
+  local key = redis.call('LINDEX', COMMITTED, 0)
+  if not key then
     return false
   end
-  for _, text in ipairs(redis.call('LPOP', staging, DRAINED_AT_ONCE) or {}) do
-    add(text, false)
+  for _, text in ipairs(redis.call('LPOP', key, DRAINED_AT_ONCE) or {}) do
+    adding.add(text, false)
   end
-  if redis.call('EXISTS', staging) == 0 then
+  if redis.call('EXISTS', key) == 0 then
     redis.call('LPOP', COMMITTED)
   end
   return redis.call('EXISTS', COMMITTED) == 1
