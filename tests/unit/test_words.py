@@ -45,7 +45,7 @@ LEFT_NAMES = {
 """Part of a name that is defined, and what stands there instead."""
 
 LEFT_WORDS = {
-    r"(?<!dead )(?<!Dead )\bletters?\b(?! of )": "dead letter",
+    r"(?<!dead )(?<!Dead )\bletters?\b(?!, digits)": "dead letter",
     r"\bdeaths?\b": "dead letter",
     r"\b(?:a|the|each|every|first|last|second|third|next|all|more|no|many|of|its|two|three) (?:try|tries)\b": "attempt",
     r"\bscouts?\b": "probe",
