@@ -10,8 +10,6 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, Unpack
 
 from emailqueue.conf import get_settings
-from emailqueue.enqueue.call import Common, Options, PerCall
-from emailqueue.enqueue.submit import submit
 from emailqueue.errors import InvalidAddress, InvalidContext, MissingContext, TooManyRecipients, UnknownEmailType
 from emailqueue.jobs.job import NewJob, new_id
 from emailqueue.jobs.priority import Priority
@@ -19,8 +17,12 @@ from emailqueue.schema.address import is_mailbox, valid_address
 from emailqueue.schema.fields import is_object
 from emailqueue.schema.schema import DataclassInstance, Schema
 
+# emailqueue.enqueue is imported where it is called: models and apps modules make and register types, and its table
+# cannot be loaded before them.
 if TYPE_CHECKING:
     from typing_extensions import TypeVar  # typing's own has a default from Python 3.13 on
+
+    from emailqueue.enqueue.call import Common, Options, PerCall
 
     C = TypeVar("C", bound=DataclassInstance, default=Any)
 else:
@@ -113,6 +115,8 @@ class EmailType(Generic[C]):
         InvalidLanguage or InvalidIdempotencyKey. Redis away: the mail waits in the outbox table, and the call takes a
         second at most.
         """
+        from emailqueue.enqueue.submit import submit
+
         job = self.job(to, context, **options)
         submit([job], using=using)
         return job.id
@@ -132,6 +136,8 @@ class EmailType(Generic[C]):
         Raises what queue() raises, before anything is queued, and TooManyRecipients above
         100,000. An idempotency key covers the whole call.
         """
+        from emailqueue.enqueue.submit import submit
+
         call = self.options(**options)
         checked = [self._checked(to, own) for to, own in self.recipients(recipients, context)]
         key = call.idempotency_key
@@ -161,6 +167,8 @@ class EmailType(Generic[C]):
 
     def options(self, **options: Unpack[PerCall]) -> Options:
         """Return the checked options of a call. Raises UnknownEmailType when the type is not registered."""
+        from emailqueue.enqueue.call import Options
+
         get_email_type(self.name)
         return Options.parse(default=self.priority, **options)
 
@@ -196,14 +204,8 @@ class EmailType(Generic[C]):
     @cached_property
     def schema(self) -> Schema:
         """The fields of the context."""
-        return Schema.of(
-            self.context,
-            needed=self.needed,
-            optional=self.optional,
-            name=self.name,
-            noun="context",
-            error=InvalidContext,
-        )
+        described = self.context or (self.needed, self.optional)
+        return Schema.of(described, name=self.name, noun="context", error=InvalidContext)
 
     def complete(self, context: Mapping[str, Any] | C, *, frontend_url: str) -> dict[str, Any]:
         """

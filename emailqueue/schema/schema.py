@@ -44,23 +44,14 @@ class Schema:
     """The same fields, for what was stored by an older program."""
 
     @classmethod
-    def of(
-        cls,
-        described_by: type | None,
-        *,
-        needed: Mapping[str, Any] | None = None,
-        optional: Mapping[str, Any] | None = None,
-        name: str,
-        **subject: Any,
-    ) -> Schema:
-        """Return the schema of a dataclass, or of mappings of names to types. Raises TypeError."""
-        fields, stored = (
-            compiler.fields_of_class(described_by)
-            if described_by
-            else compiler.fields_named(needed or {}, optional or {}, owner=repr(name))
-            for compiler in (Compiler(), Compiler(lenient=True))
-        )
-        return cls(name=name, described_by=described_by, fields=fields, stored=stored, **subject)
+    def of(cls, described: type | tuple[Mapping[str, Any], Mapping[str, Any]], *, name: str, **subject: Any) -> Schema:
+        """Return the schema of a dataclass, or of mappings of the needed and the optional fields. Raises TypeError."""
+        strict, lenient = Compiler(), Compiler(lenient=True)
+        if isinstance(described, tuple):
+            fields, stored = (each.fields_named(*described, owner=repr(name)) for each in (strict, lenient))
+            return cls(name=name, described_by=None, fields=fields, stored=stored, **subject)
+        fields, stored = (each.fields_of_class(described) for each in (strict, lenient))
+        return cls(name=name, described_by=described, fields=fields, stored=stored, **subject)
 
     def given(self, value: Any) -> Mapping[str, Any]:
         """Return the fields of a mapping, or of an object of the dataclass. Raises `error` for anything else."""

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 from uuid import uuid4
@@ -80,6 +82,18 @@ def test_a_project_registers_types_of_its_own(name: str) -> None:
 
     assert get_email_type(name) is own
     assert again == own
+
+
+def test_types_are_registered_before_the_apps_are_loaded() -> None:
+    code = """
+from emailqueue import EmailType, register
+from emailqueue.schema import Link
+print(register(EmailType(name="early", template="early.html", needed={"link": Link})).name)
+"""
+
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+    assert (run.stdout, run.stderr) == ("early\n", "")
 
 
 def test_a_name_stands_for_one_type(name: str) -> None:
