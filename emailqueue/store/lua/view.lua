@@ -31,7 +31,7 @@ end
 view.workers = {}
 for _, key in ipairs(redis.call('SMEMBERS', WORKERS)) do
   local worker = read_hash(key)
-  worker.name = string.sub(key, #WORKER .. '' + 1)
+  worker.name = string.sub(key, #WORKER + 1)
   table.insert(view.workers, worker)
 end
 return cjson.encode(view)
