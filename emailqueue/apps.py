@@ -15,16 +15,11 @@ class EmailQueueConfig(AppConfig):
         """Read the settings, so that wrong ones stop the start-up; make job functions and checks known."""
         from emailqueue.checks import links, project, redis, rq_queues, settings, templates  # noqa: F401  registered
         from emailqueue.conf import get_settings
-        from emailqueue.dead_letters.origins import register_origin
         from emailqueue.delivery import deliver  # noqa: F401  registers its job function
         from emailqueue.events import dispatch  # noqa: F401  registers its two
-        from emailqueue.events.staff import event_of, events_panel
         from emailqueue.statistics.builtin_panels import register_builtin_panels
-        from emailqueue.statistics.panels import register_panel
         from emailqueue.subscriptions import tracking
 
         get_settings()
         register_builtin_panels()
-        register_panel("events", events_panel)
-        register_origin("events", event_of)
         tracking.connect()

@@ -10,10 +10,10 @@ from django.http import HttpRequest
 from django.utils.html import format_html
 
 from emailqueue.admin.actions import ACTIONS
-from emailqueue.dead_letters.origins import origins_of
 from emailqueue.dead_letters.permissions import may
 from emailqueue.dead_letters.preview import is_stale, render_now
 from emailqueue.dead_letters.summary import hint, summary
+from emailqueue.jobs.priority import EVENT_QUEUE
 from emailqueue.mail.messages import MESSAGE, readable
 from emailqueue.models import DeadLetter
 from emailqueue.verdict.judge import sentence
@@ -32,7 +32,7 @@ def page_context(request: HttpRequest, letter: DeadLetter) -> dict[str, Any]:
         "mail": render_now(letter) if may_read and letter.email_type else None,
         "content": as_pre(_content(letter)) if may_read else "",
         "neighbours": _neighbours(letter),
-        "origins": origins_of(letter, request.user),
+        "event_led_to_it": bool(letter.cause or letter.queue == EVENT_QUEUE),
     }
 
 

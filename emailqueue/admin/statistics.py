@@ -121,7 +121,7 @@ def _shown(snapshot: Snapshot) -> dict[str, Any]:
 def _plot(periods: Sequence[Period], *, title: str, form: str, every: int) -> dict[str, Any]:
     moments = [timezone.localtime(datetime.fromtimestamp(period.begins, UTC)) for period in periods]
     numbers = [moment.minute if every == 10 else moment.hour for moment in moments]
-    names = {"sent": _("sent"), "retried": _("retried"), "dead": _("dead")}
+    names = {"sent": _("sent"), "retried": _("retried"), "dead": _("dead-lettered")}
     lines = [
         Line(name=name, kind=kind, values=[getattr(period, kind) for period in periods]) for kind, name in names.items()
     ]

@@ -19,7 +19,8 @@ from emailqueue.jobs.priority import Priority
 
 Addresses = str | Iterable[str] | None
 To = str | Callable[[Event], Addresses]
-ContextOf = Sequence[str] | Mapping[str, str] | Callable[[Event], Mapping[str, Any]]
+FieldsOrFunction = Mapping[str, str] | Callable[[Event], Mapping[str, Any]]
+ContextOf = Sequence[str] | FieldsOrFunction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,15 +29,17 @@ class EmailFor:
 
     email_type: EmailType
     to: To
-    context: Mapping[str, str] | Callable[[Event], Mapping[str, Any]]
+    context: FieldsOrFunction
     """Field of the context to field of the payload, or what makes the whole of it."""
 
     options: PerCall
 
     def __call__(self, event: Event) -> None:
         to = self.to(event) if callable(self.to) else event.payload.get(self.to)
-        addresses = [to] if isinstance(to, str) else list(to or [])
-        queue_for_all(self.email_type, addresses, self._context(event), **self.options)
+        once_each = list(dict.fromkeys([to] if isinstance(to, str) else to or []))
+        context = self._context(event)
+        for start in range(0, len(once_each), MAX_RECIPIENTS):
+            self.email_type.queue_bulk(once_each[start : start + MAX_RECIPIENTS], context, **self.options)
 
     def _context(self, event: Event) -> Mapping[str, Any]:
         if callable(self.context):
@@ -78,18 +81,10 @@ def subscribe_email(
     kind.options(**options)
     name = name or f"e-mail {kind.name} to {getattr(to, '__name__', to)}"
     _check_recipient(to, subscriber=name, topic=signal)
-    handler = EmailFor(
-        email_type=kind, to=to, context=_context(context, kind, subscriber=name, topic=signal), options=options
-    )
+    fields = _context(context, kind, subscriber=name, topic=signal)
+    handler = EmailFor(email_type=kind, to=to, context=fields, options=options)
     wanted = parse_filter(when, subscriber=name, topic=signal)
     connect_once(signal, Subscriber(name=name, handler=handler, filter=wanted))
-
-
-def queue_for_all(email_type: EmailType, addresses: Sequence[str], context: Mapping[str, Any], **options: Any) -> None:
-    """Queue one mail for each address, however often it is named, in calls of the size that is allowed."""
-    once_each = list(dict.fromkeys(addresses))
-    for start in range(0, len(once_each), MAX_RECIPIENTS):
-        email_type.queue_bulk(once_each[start : start + MAX_RECIPIENTS], context, **options)
 
 
 def _check_recipient(to: To, *, subscriber: str, topic: Topic) -> None:
@@ -104,9 +99,7 @@ def _check_recipient(to: To, *, subscriber: str, topic: Topic) -> None:
         )
 
 
-def _context(
-    context: ContextOf | None, email_type: EmailType, *, subscriber: str, topic: Topic
-) -> Mapping[str, str] | Callable[[Event], Mapping[str, Any]]:
+def _context(context: ContextOf | None, email_type: EmailType, *, subscriber: str, topic: Topic) -> FieldsOrFunction:
     """Return a function as it is, and anything else as a mapping of context to payload. Raises InvalidSubscriber."""
     if callable(context):
         return context

@@ -39,12 +39,8 @@ class Event:
 
     def as_json(self) -> dict[str, Any]:
         """Return the fields as a job carries them."""
-        return {
-            "id": self.id,
-            "topic": self.topic,
-            "payload": dict(self.payload),
-            "published_at": self.published_at.isoformat(),
-        }
+        at = self.published_at.isoformat()
+        return {"id": self.id, "topic": self.topic, "payload": dict(self.payload), "published_at": at}
 
     def __getattr__(self, name: str) -> Any:
         # Only names that are no field come here. Copying asks before there are fields.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from django.db import models
 from django.db.models import Q
@@ -25,11 +25,11 @@ class Place(models.TextChoices):
     WAITING = "waiting", _("waiting")
     SCHEDULED = "scheduled", _("scheduled, or waiting for a retry")
     WORKER = "worker", _("with a worker")
-    SENT = "sent", _("done")
+    SENT = "sent", _("sent")
     SKIPPED = "skipped", _("skipped, since the recipient gets no such mails")
     DEAD = "dead letter", _("dead letter")
     OUTBOX = "outbox", _("waiting in the outbox")
-    ENDED = "ended", _("done or cancelled, some minutes ago or more")
+    ENDED = "ended", _("ended some minutes ago or more")
     UNKNOWN = "unknown", _("unknown")
 
 
@@ -75,7 +75,10 @@ def find_places(job_ids: Iterable[str], *, connection: Redis) -> dict[str, JobPl
         pipeline.exists(COMMITTED)
         pipeline.hlen(INBOX)
         *stored, committed, inbox = pipeline.execute()
-    dead_letters, kept = _dead_letters(wanted), _kept(wanted)
+    # The last dead letter of each job stays.
+    letters = _rows(DeadLetter.objects.order_by("dead_lettered_at").only("job_id", "status"), wanted)
+    dead_letters = {letter.job_id: letter for letter in letters}
+    kept = {row.job_id for row in _rows(OutboxRow.objects.only("job_id"), wanted)}
     absent = Place.UNKNOWN if committed or inbox else Place.ENDED
     return {
         job_id: _place(fields, dead_letters.get(job_id), absent=Place.OUTBOX if job_id in kept else absent)
@@ -85,13 +88,11 @@ def find_places(job_ids: Iterable[str], *, connection: Redis) -> dict[str, JobPl
 
 def find_event(given: str, *, connection: Redis) -> JobEvent | None:
     """Return the event of the job, or the dead letter, of that id; None for neither. Raises redis.RedisError."""
-    stored: Any = connection.hmget(f"{RQ_KEY_PREFIX}:job:{given}", ["data", "cause"])
-    data, cause = stored
+    data, cause = cast("list[Any]", connection.hmget(f"{RQ_KEY_PREFIX}:job:{given}", ["data", "cause"]))
     if data is not None:
-        arguments = Call.read(data).arguments
-        return _job_event(arguments, (cause or b"").decode())
-    newest_first = DeadLetter.objects.order_by("-dead_lettered_at")
-    if dead_letter := newest_first.filter(Q(job_id=given) | Q(pk=given)).first():
+        return _job_event(Call.read(data).arguments, (cause or b"").decode())
+    found = DeadLetter.objects.filter(Q(job_id=given) | Q(pk=given))
+    if dead_letter := found.order_by("-dead_lettered_at").first():
         return _job_event(dead_letter.arguments, dead_letter.cause)
     row = OutboxRow.objects.filter(job_id=given).first()
     return _job_event(row.job["arguments"], row.job["cause"]) if row else None
@@ -109,28 +110,9 @@ def _place(fields: Any, dead_letter: DeadLetter | None, *, absent: Place) -> Job
     return JobPlace(place=absent)
 
 
-def _dead_letters(job_ids: Sequence[str]) -> dict[str, DeadLetter]:
-    """Return the last dead letter of each job."""
-    return {
-        dead_letter.job_id: dead_letter
-        for chunk in _chunks(job_ids)
-        for dead_letter in DeadLetter.objects.filter(job_id__in=chunk)
-        .order_by("dead_lettered_at")
-        .only("job_id", "status")
-    }
-
-
-def _kept(job_ids: Sequence[str]) -> set[str]:
-    return {
-        job_id
-        for chunk in _chunks(job_ids)
-        for job_id in OutboxRow.objects.filter(job_id__in=chunk).values_list("job_id", flat=True)
-    }
-
-
-def _chunks(job_ids: Sequence[str]) -> Iterator[Sequence[str]]:
+def _rows(rows: Any, job_ids: Sequence[str]) -> Iterator[Any]:
     for start in range(0, len(job_ids), CHUNK):
-        yield job_ids[start : start + CHUNK]
+        yield from rows.filter(job_id__in=job_ids[start : start + CHUNK])
 
 
 def _job_event(arguments: Any, cause: str) -> JobEvent:

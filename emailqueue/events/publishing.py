@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from emailqueue.conf import get_settings
@@ -14,8 +13,6 @@ from emailqueue.events.event import Event
 from emailqueue.events.topics import Topic, get_topic
 from emailqueue.jobs.job import NewJob
 from emailqueue.jobs.priority import EVENT_QUEUE
-
-Fields = Mapping[str, object]
 
 
 def publish(
@@ -32,12 +29,9 @@ def publish(
     """
     signal = get_topic(topic)
     checked = signal.validate(payload)
-    event = Event(
-        id=_event_id(signal.name, checked, idempotency_key),
-        topic=signal.name,
-        payload=checked,
-        published_at=datetime.now(UTC),
-    )
+    key = None if idempotency_key is None else f"event:{signal.name}:{valid_key(idempotency_key)}"
+    event_id = fresh_id(key, {"topic": signal.name, "payload": checked})
+    event = Event(id=event_id, topic=signal.name, payload=checked, published_at=datetime.now(UTC))
     settings = get_settings()
     job = NewJob(
         id=event.id,
@@ -47,11 +41,7 @@ def publish(
         attempts=settings.attempts,
         backoff=settings.backoff,
         label=event.topic,
-        keyed=idempotency_key is not None,
+        keyed=key is not None,
     )
     submit([job], using=using)
     return event.id
-
-
-def _event_id(topic: str, payload: Fields, key: str | None) -> str:
-    return fresh_id(None if key is None else f"event:{topic}:{valid_key(key)}", {"topic": topic, "payload": payload})

@@ -6,8 +6,10 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from operator import itemgetter
 from typing import Any
 
+from django.utils.translation import gettext
 from redis import Redis
 
 from emailqueue.errors import UnknownEvent
@@ -50,6 +52,12 @@ class TrailJob:
     place: Place
     dead_letter: str
     """Id of its dead letter, if it has one."""
+
+    @property
+    def place_label(self) -> str:
+        """Where it is, for people: only a mail is sent."""
+        is_mail = self.queue != EVENT_QUEUE and ARROW not in self.label
+        return gettext("finished") if self.place is Place.SENT and not is_mail else str(self.place.label)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,52 +110,46 @@ def read_trail(given: str) -> Trail:
     Raises UnknownEvent for an id that leads to none, or to one whose trail has expired, and RedisUnavailable.
     """
     with asking_redis(effect="there is no trail") as connection:
-        event_id, stored = _stored(given.strip(), connection)
-        event = json.loads(stored[b"event"])
-        entries = [json.loads(entry) for name, entry in stored.items() if name != b"event"]
-        ids = [event_id, *(entry["job"] for entry in entries)]
+        event, entries = _stored(given.strip(), connection)
+        ids = [event["id"], *(entry["job"] for entry in entries)]
         ids += [job_id for entry in entries for job_id, _label, _queue in entry["queued"]]
         places = find_places(ids, connection=connection)
-    return _trail(event_id, event, entries, places=places)
+    return _trail(event, entries, places=places)
 
 
-def _stored(given: str, connection: Redis) -> tuple[str, Mapping[bytes, bytes]]:
-    """Return the id of the event that an id leads to, and its trail; of an expired one only the event."""
+def _stored(given: str, connection: Redis) -> tuple[Mapping[str, Any], list[Entry]]:
+    """Return the event that an id leads to, and the entries of its trail; none of an expired one."""
     stored: Any = connection.hgetall(trail_key(given))
+    found = None if stored else find_event(given, connection=connection)
+    if found and found.event_id:
+        stored = connection.hgetall(trail_key(found.event_id))
     if stored:
-        return given, stored
-    found = find_event(given, connection=connection)
+        event = json.loads(stored.pop(b"event"))
+        return event, sorted(map(json.loads, stored.values()), key=itemgetter("at"))
     if not found or not found.event_id:
         raise UnknownEvent(
             f"{given!r} leads to no event: it is unknown, older than EMAIL_QUEUE['EVENT_TRAIL'], or a mail that no "
             "event queued."
         )
-    event_id = found.event_id
-    stored = connection.hgetall(trail_key(event_id)) if event_id != given else {}
-    event = found.event or ((find_event(event_id, connection=connection) or found).event if not stored else {})
-    if not stored and not event:
+    event = found.event or (find_event(found.event_id, connection=connection) or found).event
+    if not event:
         raise UnknownEvent(
-            f"{given!r} was queued by event {event_id}, whose trail is older than EMAIL_QUEUE['EVENT_TRAIL']."
+            f"{given!r} was queued by event {found.event_id}, whose trail is older than EMAIL_QUEUE['EVENT_TRAIL']."
         )
-    if b"event" not in stored:
-        summary = summarize(event, cause=found.cause if event_id == given else "")
-        stored = {**stored, b"event": json.dumps(summary).encode()}
-    return event_id, stored
+    return summarize(event, cause=found.cause if event["id"] == given else ""), []
 
 
-def _trail(
-    event_id: str, event: Mapping[str, Any], entries: Sequence[Entry], *, places: Mapping[str, JobPlace]
-) -> Trail:
+def _trail(event: Mapping[str, Any], entries: Sequence[Entry], *, places: Mapping[str, JobPlace]) -> Trail:
     runs: dict[str, list[Entry]] = {}
     for entry in entries:
         runs.setdefault(entry["subscriber"], []).append(entry)
     dispatched = runs.pop(DISPATCH, [])
-    job = _job((event_id, event["topic"], EVENT_QUEUE), after=Place.SENT, places=places)
+    job = _job((event["id"], event["topic"], EVENT_QUEUE), after=Place.SENT, places=places)
     label = f"{event['topic']}{ARROW}"
     jobs = {name.removeprefix(label): (job_id, name, queue) for job_id, name, queue in _last_run(dispatched)["queued"]}
     jobs |= {name: (run[-1]["job"], label + name, run[-1]["queue"]) for name, run in runs.items() if name not in jobs}
     return Trail(
-        id=event_id,
+        id=event["id"],
         topic=event["topic"],
         payload=event["payload"],
         published_at=datetime.fromisoformat(event["published_at"]),
@@ -177,7 +179,7 @@ def _subscriber(
 
 
 def _job(stored: StoredJob, *, after: Place, places: Mapping[str, JobPlace]) -> TrailJob:
-    """Return a job of which Redis may know nothing yet, unless the one that queued it is done."""
+    """Return a job of which Redis may know nothing yet, unless the one that queued it has ended."""
     job_id, label, queue = stored
     found = places[job_id]
     unknown = found.place is Place.ENDED and after not in (Place.SENT, Place.ENDED)
@@ -192,12 +194,7 @@ def _last_run(entries: Sequence[Entry]) -> Entry:
 
 def _attempts(entries: Sequence[Entry]) -> list[Attempt]:
     names = ("number", "allowed", "reason", "dead_letter")
-    attempts = [
-        Attempt(
-            at=datetime.fromisoformat(entry["at"]),
-            result=Result(entry["result"]),
-            **{name: entry[name] for name in names},
-        )
+    return [
+        Attempt(at=datetime.fromisoformat(entry["at"]), result=Result(entry["result"]), **{n: entry[n] for n in names})
         for entry in entries
     ]
-    return sorted(attempts, key=lambda attempt: attempt.at)

@@ -1,4 +1,4 @@
-"""The panels that are always there: queues, workers, and what fails most."""
+"""The panels that are always there: queues, workers, what fails most, and events."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 from django.db.models import Count
 from django.utils.translation import gettext as _
 
+from emailqueue.events.stats import event_stats_of
 from emailqueue.jobs.priority import QUEUES
 from emailqueue.models import DeadLetter
 from emailqueue.statistics.panels import Panel, register_panel
@@ -24,6 +25,7 @@ def register_builtin_panels() -> None:
     register_panel("workers", workers_panel)
     register_panel("failing_types", failing_types_panel)
     register_panel("failing_domains", failing_domains_panel)
+    register_panel("events", events_panel)
 
 
 def queues_panel(snapshot: Snapshot) -> Panel:
@@ -32,8 +34,8 @@ def queues_panel(snapshot: Snapshot) -> Panel:
     return Panel(
         title=_("Queues"),
         columns=(
-            _("queue"), _("waiting"), _("active"), _("delayed"), _("oldest waits (s)"), _("completed"), _("skipped"),
-            _("dead"),
+            _("queue"), _("waiting"), _("active"), _("delayed"), _("oldest waits (s)"), _("sent"), _("skipped"),
+            _("dead-lettered"),
         ),
         rows=[
             (
@@ -48,7 +50,7 @@ def queues_panel(snapshot: Snapshot) -> Panel:
             )
             for queue, now in queues.items()
         ],
-        note=_("Completed, skipped and dead: since counting began."),
+        note=_("Sent, skipped and dead-lettered: since counting began."),
     )  # fmt: skip
 
 
@@ -56,7 +58,7 @@ def workers_panel(snapshot: Snapshot) -> Panel:
     """Return a row for each worker of our queues."""
     return Panel(
         title=_("Workers"),
-        columns=(_("worker"), _("state"), _("heard (s ago)"), _("done"), _("failed"), _("queues")),
+        columns=(_("worker"), _("state"), _("heard (s ago)"), _("succeeded"), _("failed"), _("queues")),
         rows=[
             (worker.name, worker.state, _seconds(worker.heartbeat), worker.done, worker.failed, worker.queues)
             for worker in snapshot.workers
@@ -73,6 +75,20 @@ def failing_types_panel(_snapshot: Snapshot) -> Panel:
 def failing_domains_panel(_snapshot: Snapshot) -> Panel:
     """Return what failed most of late, by the recipient's domain."""
     return _top("recipient_domain", title=_("Failing domains"), column=_("domain"))
+
+
+def events_panel(snapshot: Snapshot) -> Panel:
+    """Return a row for each topic, and one for each of its subscribers."""
+    rows: list[tuple[object, ...]] = []
+    for topic, figures in event_stats_of(snapshot.counts).topics.items():
+        rows.append((topic, "", figures.published, "", ""))
+        rows += [(topic, name, "", each.run, each.failed) for name, each in figures.subscribers.items()]
+    return Panel(
+        title=_("Events"),
+        columns=(_("topic"), _("subscriber"), _("published"), _("run"), _("dead-lettered")),
+        rows=rows,
+        note=_("Since counting began."),
+    )
 
 
 def _top(field: str, *, title: str, column: str) -> Panel:

@@ -58,4 +58,4 @@ def _attempt(attempt: Attempt) -> str:
 
 
 def _place(job: TrailJob) -> str:
-    return f"{job.place.label}{f' {job.dead_letter}' if job.dead_letter else ''}"
+    return f"{job.place_label}{f' {job.dead_letter}' if job.dead_letter else ''}"

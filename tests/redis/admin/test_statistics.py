@@ -107,7 +107,7 @@ def test_the_page_shows_queues_plots_and_panels(valkey: Redis, admin_client: Cli
     part = admin_client.get(PAGE, {"part": "1"}).content.decode()
 
     assert text.count('<svg class="eq-plot"') == 2
-    assert 'aria-label="Per minute, the last hour: sent 0, retried 0, dead 0"' in text
+    assert 'aria-label="Per minute, the last hour: sent 0, retried 0, dead-lettered 0"' in text
     for name in ("queues", "workers", "failing_types", "failing_domains", "events"):
         assert f'id="panel-{name}"' in text
     assert '<tr><th scope="row">bounce.example</th><td>2</td></tr>' in text

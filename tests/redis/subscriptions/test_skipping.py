@@ -48,7 +48,7 @@ def test_the_page_of_statistics_tells_of_skipped_mails(valkey: Redis, admin_clie
     row = re.search(r'<tr><th scope="row">normal</th>(.*?)</tr>', panel, re.DOTALL)
     assert row is not None
     figures = dict(zip(columns[1:], re.findall(r"<td>([^<]*)</td>", row[1]), strict=True))
-    assert (figures["completed"], figures["skipped"], figures["dead"]) == ("11", "22", "33")
+    assert (figures["sent"], figures["skipped"], figures["dead-lettered"]) == ("11", "22", "33")
 
 
 @pytest.mark.django_db(transaction=True)
