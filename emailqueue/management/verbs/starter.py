@@ -17,6 +17,8 @@ PACKAGE = Path(__file__).parents[2]
 OWN_NAME = re.compile(r"(?<![\w.])events(?=[./]\w| import|\")")
 """The name of the application in its modules, and not that of emailqueue.events."""
 
+PATTERNS = ("*.py", "*.py-tpl", "*.html", "*.po", "*.mo")
+
 NEXT = """
 These files are yours. Add the application to your settings:
 
@@ -27,7 +29,6 @@ Write its mails into the folder preview, to look at them:
     python manage.py emailqueue preview
 
 If you change a translation, run manage.py compilemessages."""
-
 
 ARGUMENTS = {"name": {"nargs": "?", "default": "events", "metavar": "NAME", "help": "default: events"}}
 
@@ -64,12 +65,10 @@ def _files(name: str) -> Iterator[tuple[Path, bytes]]:
     packed = PACKAGE / "starter"  # by hatch_build.py; a checkout has the application beside the package
     root = packed if packed.is_dir() else PACKAGE.parent
     for folder, target in (("events", Path(name)), ("templates/events", Path(name, "templates", name))):
-        for source in sorted((root / folder).rglob("*.*")):
+        for source in sorted(file for pattern in PATTERNS for file in (root / folder).rglob(pattern)):
             path = target / source.relative_to(root / folder).with_name(source.name.removesuffix("-tpl"))
-            if path.suffix == ".py":
-                yield path, _renamed(source.read_text(), name).encode()
-            elif path.suffix in (".html", ".po", ".mo"):
-                yield path, source.read_bytes()
+            content = source.read_bytes()
+            yield path, _renamed(content.decode(), name).encode() if path.suffix == ".py" else content
 
 
 def _renamed(module: str, name: str) -> str:
