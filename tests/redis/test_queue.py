@@ -35,6 +35,8 @@ from events import (
 )
 from events.emails import VOTE_CONFIRMATION
 
+pytestmark = pytest.mark.oldest
+
 ADA, BOB = "ada@example.com", "bob@example.com"
 LINK = "https://front.example/models/1"
 VOTE = {"model_name": "Ada", "profile_url": LINK}

@@ -13,6 +13,8 @@ from emailqueue.email_types import EmailType
 from emailqueue.models import DeadLetter, Status
 from tests.support.letters import act, create, page, staff
 
+pytestmark = pytest.mark.postgresql
+
 VOTE = {"model_name": "GPT", "profile_url": "https://front.example/models/7"}
 
 

@@ -14,6 +14,8 @@ from redis import Redis
 from emailqueue.models import DeadLetter, Reason, Status
 from tests.support.letters import LIST, NOON, XSS, act, create, page, staff
 
+pytestmark = pytest.mark.postgresql
+
 
 def statuses() -> set[str]:
     return set(DeadLetter.objects.values_list("status", flat=True))

@@ -24,6 +24,8 @@ from emailqueue.store.scripts import source
 from tests.conftest import Work, claim_and_vanish
 from tests.support.letters import NOON, XSS, create
 
+pytestmark = pytest.mark.postgresql
+
 PAGE = reverse("admin:emailqueue_stats")
 JSON = reverse("admin:emailqueue_stats_json")
 TOKEN = "a-token-of-enough-characters"

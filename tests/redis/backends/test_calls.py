@@ -28,7 +28,7 @@ from tests.support.django_mail import HAS_MAILERS, OFFICE, full_message, waiting
 
 AT_ONCE = "emailqueue.backends.AtOnceEmailBackend"
 LARGE = bytes(range(256)) * 300
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.postgresql]
 
 
 @pytest.mark.parametrize(

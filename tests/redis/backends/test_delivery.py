@@ -25,7 +25,7 @@ from emailqueue.testing import MailServer
 from tests.conftest import Work
 from tests.support.django_mail import HAS_MAILERS, OFFICE, QUEUE, full_message, waiting
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.postgresql]
 urlpatterns = [path("accounts/", include("django.contrib.auth.urls")), path("admin/", admin.site.urls)]
 
 

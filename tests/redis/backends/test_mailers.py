@@ -23,7 +23,7 @@ from tests.conftest import Work
 from tests.support.django_mail import OFFICE, QUEUE, Signed, deliver_by, deliver_into_outbox, full_message
 
 LARGE = bytes(range(256)) * 300
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.postgresql]
 
 
 def test_the_queue_is_not_its_own_mailer(queued: MailServer, settings: Settings, valkey: Redis) -> None:

@@ -15,7 +15,7 @@ from emailqueue.testing import MailServer
 from tests.conftest import Work
 from tests.support.django_mail import OFFICE, waiting
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.postgresql]
 
 
 @pytest.mark.parametrize(

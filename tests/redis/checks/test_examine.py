@@ -18,7 +18,7 @@ from emailqueue.redis import rq_queues
 from emailqueue.testing.mailserver import MailServer
 from tests.support.doctor import OFF, a_worker, doctor, found
 
-pytestmark = pytest.mark.usefixtures("only_built_in_types")
+pytestmark = [pytest.mark.usefixtures("only_built_in_types"), pytest.mark.postgresql]
 
 
 @pytest.mark.django_db(transaction=True)

@@ -13,7 +13,7 @@ from redis import Redis
 from emailqueue.models import DeadLetter, OutboxRow
 from tests.support.doctor import found
 
-pytestmark = pytest.mark.usefixtures("only_built_in_types")
+pytestmark = [pytest.mark.usefixtures("only_built_in_types"), pytest.mark.postgresql]
 
 
 @pytest.mark.django_db(transaction=True)

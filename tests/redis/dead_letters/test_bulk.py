@@ -30,6 +30,8 @@ from events.emails import VOTE_CONFIRMATION
 from tests.conftest import Work, eventually
 from tests.support.letters import LIST, create, create_many, staff
 
+pytestmark = pytest.mark.postgresql
+
 
 def bulk_page(bulk: BulkAction, page: str = "change") -> str:
     return reverse(f"admin:emailqueue_bulkaction_{page}", args=[bulk.pk])

@@ -23,7 +23,7 @@ from tests.conftest import Work
 from tests.support.outbox import VOTE, age, is_ambiguous, queue_vote, remember_from, rows, waiting
 
 Overlay = Callable[..., None]
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.postgresql]
 
 
 class Rollback(Exception):

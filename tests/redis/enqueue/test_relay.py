@@ -18,7 +18,7 @@ from tests.conftest import Work
 from tests.support.outbox import VOTE, age, is_ambiguous, queue_vote, rows, waiting
 
 Overlay = Callable[..., None]
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.postgresql]
 
 
 def test_off_raises_when_redis_is_away_and_keeps_nothing(

@@ -18,7 +18,7 @@ from emailqueue.testing import MailServer
 from tests.conftest import Work, claim_and_vanish
 from tests.support.outbox import is_ambiguous, queue_vote, remember_from, rows, waiting
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.postgresql]
 
 
 def dead_letter(mailbox: MailServer, work: Work) -> DeadLetter:

@@ -23,6 +23,8 @@ from emailqueue.models import OutboxRow
 from emailqueue.redis import rq_queues
 from emailqueue.store import PIECE, Store
 
+pytestmark = [pytest.mark.postgresql, pytest.mark.oldest]
+
 VOTE = {"model_name": "Ada", "profile_url": "https://front.example/models/1"}
 
 

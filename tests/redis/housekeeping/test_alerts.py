@@ -16,6 +16,8 @@ from emailqueue.models import DeadLetter
 from emailqueue.signals import dead_lettered
 from tests.support.deaths import die
 
+pytestmark = pytest.mark.postgresql
+
 told: list[Digest] = []
 
 

@@ -25,7 +25,7 @@ from emailqueue.testing import MailServer
 from tests.conftest import Work, claim_and_vanish, eventually
 from tests.support.attachments import LARGE, files, job_ids, send
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("media")]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("media"), pytest.mark.postgresql]
 
 
 def grow_old(age: timedelta = YOUNG) -> None:

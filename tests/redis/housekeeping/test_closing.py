@@ -12,6 +12,8 @@ from emailqueue.testing.mailserver import MailServer
 from tests.conftest import Work
 from tests.support.deaths import DEATH, die, letter_of
 
+pytestmark = pytest.mark.postgresql
+
 
 @pytest.mark.django_db(transaction=True)
 def test_a_retry_that_dies_again_closes_the_older_letter(valkey: Redis) -> None:

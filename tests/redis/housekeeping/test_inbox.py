@@ -19,6 +19,8 @@ from emailqueue.store import INBOX
 from events.emails import VOTE_CONFIRMATION
 from tests.support.deaths import DEATH, attempt, die, letter_of, record
 
+pytestmark = pytest.mark.postgresql
+
 # How SQLite skips a row, and how PostgreSQL refuses one.
 UNWANTED = {
     "sqlite": (

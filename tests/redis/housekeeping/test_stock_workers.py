@@ -19,6 +19,8 @@ from emailqueue.store import INBOX
 from events.emails import queue_vote_confirmation
 from tests.support.deaths import VOTE
 
+pytestmark = pytest.mark.postgresql
+
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("serializer", [DefaultSerializer, JSONSerializer])

@@ -27,7 +27,7 @@ from emailqueue.testing import MailServer
 from tests.conftest import Work
 from tests.support.attachments import LARGE, OFFICE, files, job_ids, send
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("media")]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("media"), pytest.mark.postgresql]
 
 
 def test_large_attachments_lie_in_the_storage_and_small_ones_in_the_job(valkey: Redis, media: Path) -> None:

@@ -25,6 +25,8 @@ from emailqueue.testing.mailserver import MailServer
 from tests.conftest import Work
 from tests.support.deaths import DEATH, VOTE, job_hash, jobs_in, letter_of, record
 
+pytestmark = pytest.mark.postgresql
+
 
 @pytest.mark.django_db(transaction=True)
 def test_an_edited_retry_is_a_new_job_and_the_letter_keeps_both(valkey: Redis) -> None:

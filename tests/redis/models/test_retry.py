@@ -21,6 +21,8 @@ from emailqueue.jobs.functions import DELIVER
 from emailqueue.models import DeadLetter, Status
 from tests.support.deaths import DEATH, die, job_hash, jobs_in, letter_of, record
 
+pytestmark = pytest.mark.postgresql
+
 
 @pytest.mark.django_db(transaction=True)
 def test_an_unedited_retry_is_the_same_job_again(valkey: Redis) -> None:

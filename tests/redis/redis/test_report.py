@@ -19,7 +19,7 @@ from emailqueue.redis.report import RedisReport, describe_redis
 from tests.support.system_checks import check
 
 Replying = Callable[..., str]
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.oldest]
 """Django's check of JSON fields asks the database, once in a process."""
 
 

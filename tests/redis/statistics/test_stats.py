@@ -17,6 +17,8 @@ from emailqueue.redis import rq_queues
 from emailqueue.store import QueueFigures, Settlement, Store
 from tests.conftest import claim_and_vanish
 
+pytestmark = pytest.mark.postgresql
+
 VOTE = {"model_name": "Ada", "profile_url": "https://front.example/models/1"}
 NOTHING = QueueFigures(waiting=0, active=0, delayed=0, completed=0, failed=0, ambiguous=0, retried=0)
 

@@ -20,7 +20,7 @@ from tests.conftest import Work
 from tests.support.subscriptions import ADA, JOIN, subscribe
 
 State = Subscription.State
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("newsletter")]
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("newsletter"), pytest.mark.postgresql]
 
 
 @pytest.mark.django_db(transaction=True)

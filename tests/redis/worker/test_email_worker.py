@@ -18,7 +18,7 @@ from tests.conftest import eventually
 
 VOTE = {"model_name": "Tern", "profile_url": "https://front.example/models/7"}
 
-pytestmark = pytest.mark.usefixtures("transactional_db")
+pytestmark = [pytest.mark.usefixtures("transactional_db"), pytest.mark.postgresql, pytest.mark.oldest]
 
 
 def test_a_worker_ends_after_the_jobs_that_it_was_allowed(valkey: Redis, mailbox: MailServer) -> None:
