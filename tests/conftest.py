@@ -115,6 +115,7 @@ class WorkerProcess:
             "DJANGO_SETTINGS_MODULE": "config.settings",
             "DATABASE_URL": database_url(),
             "PYTHONUNBUFFERED": "1",
+            "PYTHONFAULTHANDLER": "1",  # on SIGABRT it says where its threads are
         }
         with log.open("ab") as output:
             self.process = subprocess.Popen(
@@ -159,8 +160,9 @@ def start_worker(valkey: Redis, transactional_db: None, tmp_path: Path) -> Itera
         try:
             worker.process.wait(20)
         except subprocess.TimeoutExpired:
-            worker.kill()
-            raise
+            worker.process.send_signal(signal.SIGABRT)
+            worker.process.wait()
+            raise AssertionError(f"a worker did not end, but was here:\n{worker.log.read_text()}") from None
 
 
 @pytest.fixture

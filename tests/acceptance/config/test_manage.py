@@ -38,6 +38,31 @@ def test_a_worker_that_is_stopped_while_it_starts_ends_at_once(tmp_path: Path) -
     assert "worker started" not in (tmp_path / "log").read_text()
 
 
+STOPPED_IN_A_CALLBACK = """
+import os, signal, weakref
+
+class Loaded: pass
+
+loaded = Loaded()
+reference = weakref.ref(loaded, lambda _: os.kill(os.getpid(), signal.SIGTERM))
+del loaded
+
+from config.settings import *
+"""
+"""Python ignores what is raised in a callback, and calls some of its own with each import."""
+
+
+def test_a_signal_that_comes_within_a_callback_of_python_ends_the_command_too(tmp_path: Path) -> None:
+    (tmp_path / "stopped.py").write_text(STOPPED_IN_A_CALLBACK)
+    environ = {**os.environ, "DJANGO_SETTINGS_MODULE": "stopped", "PYTHONPATH": str(tmp_path)}
+
+    ran = subprocess.run(
+        [sys.executable, "manage.py", "check"], cwd=ROOT, env=environ, capture_output=True, check=False
+    )
+
+    assert ran.returncode == 128 + signal.SIGTERM
+
+
 @pytest.mark.parametrize(("variable", "value"), [("EMAIL_OUTBOX", "sometimes"), ("EMAIL_PORT", "smtp")])
 def test_a_wrong_setting_is_told_in_one_sentence(variable: str, value: str) -> None:
     environ = {**os.environ, "DJANGO_SETTINGS_MODULE": "config.settings", variable: value}
