@@ -365,8 +365,9 @@ class Rounds:
         for _thread in self._threads:
             self._work.end()
         if not self._held:
+            until = self._clock() + GRACE  # for all of them together: each may wait for a mail server that hangs
             for thread in self._threads:
-                thread.join(timeout=GRACE)
+                thread.join(timeout=max(0.0, until - self._clock()))
         self._fencer.stop()
         self._pass_on()  # a wake-up that this worker took with it
         self._heartbeat.end()

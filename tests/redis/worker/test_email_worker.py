@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 import pytest
+from django.core.mail import EmailMessage
+from django.core.mail.backends.base import BaseEmailBackend
+from pytest_django import Settings
 from redis import Redis
 
 from emailqueue import get_queue_stats, queue_bulk_emails
@@ -14,7 +17,9 @@ from emailqueue.models import DeadLetter, OutboxRow
 from emailqueue.store import INBOX
 from emailqueue.testing import MailServer
 from emailqueue.worker import EmailWorker
+from emailqueue.worker.loop import GRACE
 from tests.conftest import eventually
+from tests.support.django_mail import deliver_by
 
 VOTE = {"model_name": "Tern", "profile_url": "https://front.example/models/7"}
 
@@ -40,6 +45,32 @@ def test_a_worker_ends_when_it_was_idle_for_long_enough(valkey: Redis) -> None:
 
     assert not worked
     assert 1 <= time.monotonic() - began < 15
+
+
+class HangsUpSlowly(BaseEmailBackend):
+    """A mail server that answers everything, and the goodbye no more."""
+
+    def send_messages(self, email_messages: Sequence[EmailMessage]) -> int:
+        time.sleep(0.5)  # so that each thread has one
+        return len(email_messages)
+
+    def close(self) -> None:
+        time.sleep(60)
+
+
+@pytest.mark.slow  # ends after the grace that its connections get
+def test_a_worker_ends_in_time_whatever_the_number_of_connections_that_hang(
+    valkey: Redis, settings: Settings, queue_settings: Callable[..., None]
+) -> None:
+    deliver_by(settings, f"{__name__}.{HangsUpSlowly.__name__}")
+    queue_settings(CONCURRENCY=4)
+    queue_bulk_emails("vote-confirmation", [f"reader-{number}@example.com" for number in range(4)], VOTE)
+    began = time.monotonic()
+
+    EmailWorker(list(QUEUES), connection=valkey).work(burst=True)
+
+    assert get_queue_stats().main.completed == 4
+    assert GRACE <= time.monotonic() - began < 2 * GRACE
 
 
 def test_the_statistics_line_tells_the_rate_also_of_the_first_mails(
