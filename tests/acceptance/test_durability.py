@@ -27,6 +27,7 @@ RANK = {"model_id": 7, "model_name": "Tern", "new_rank": 3, "old_rank": 5, "vote
 pytestmark = pytest.mark.usefixtures("valkey", "transactional_db")
 
 
+@pytest.mark.slow
 def test_five_thousand_supporters_are_told_once_although_five_workers_die_on_the_way(
     mailbox: MailServer, start_worker: StartWorker, valkey: Redis, proxy: ValkeyProxy
 ) -> None:

@@ -63,6 +63,7 @@ def test_a_worker_that_dies_before_it_reads_its_claim_loses_no_mail(
     sent_once(mailbox, 5, since=killed)
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_while_mails_wait_for_a_thread_loses_no_mail(
     crash: Crash, mailbox: MailServer, valkey: Redis
 ) -> None:
@@ -83,6 +84,7 @@ def test_a_worker_that_dies_while_mails_wait_for_a_thread_loses_no_mail(
     sent_once(mailbox, 75, since=killed)
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_before_the_fence_loses_no_mail(mailbox: MailServer, start_worker: StartWorker) -> None:
     mailbox.replies = ["stall 60"]
     queue_vote_confirmation("ada@example.com", VOTE)

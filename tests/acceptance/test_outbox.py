@@ -25,6 +25,7 @@ ALWAYS = {"EMAIL_OUTBOX": "always"}
 pytestmark = pytest.mark.usefixtures("valkey", "transactional_db")
 
 
+@pytest.mark.slow
 def test_always_sends_what_redis_has_forgotten_and_marks_what_may_go_twice(
     mailbox: MailServer, start_worker: StartWorker, valkey: Redis, queue_settings: Callable[..., None]
 ) -> None:
@@ -143,6 +144,7 @@ def test_always_loses_nothing_when_the_worker_dies_around_settling(
     assert get_queue_stats().main.ambiguous == (held == "settle's request" and call == VOTE_CALL)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("held", ["request", "reply"])
 def test_failover_loses_and_doubles_nothing_when_the_worker_dies_while_it_relays(
     *,

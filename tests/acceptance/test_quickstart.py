@@ -90,6 +90,7 @@ def wait_until(condition: Callable[[], bool]) -> bool:
     return True
 
 
+@pytest.mark.slow
 def test_exit_json_accounts_for_every_mail_and_leaves_no_process(start: Start, state: Path) -> None:
     process = start("--exit", "--json")
 
@@ -105,6 +106,7 @@ def test_exit_json_accounts_for_every_mail_and_leaves_no_process(start: Start, s
     assert processes_of(state) == []
 
 
+@pytest.mark.slow
 def test_it_stays_until_ctrl_c_which_stops_everything(start: Start, state: Path) -> None:
     process = start()
     said = read_until(process, "Ctrl+C")

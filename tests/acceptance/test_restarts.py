@@ -48,6 +48,7 @@ def test_twenty_stops_under_load_lose_double_and_charge_no_mail(
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("phase", ["rcpt", "body"])
 def test_workers_go_on_by_themselves_when_valkey_was_killed_and_is_back(
     phase: str, mailbox: MailServer, start_worker: StartWorker, valkey_server: EmbeddedValkey, valkey: Redis

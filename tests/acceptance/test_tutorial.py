@@ -139,6 +139,7 @@ def reader(tmp_path: Path) -> Iterator[Reader]:
         terminal.close()
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_the_tutorial_leads_to_what_it_says(reader: Reader, tmp_path: Path) -> None:
     # Somebody else may have the ports; then the page itself says to take others.
