@@ -135,7 +135,7 @@ def test_a_worker_with_the_read_only_token_of_upstash_ends_with_a_sentence(
 ) -> None:
     worker = start_worker(**upstash_environ(upstash, ca_file, READ_ONLY))
 
-    code = worker.process.wait(20)
+    code = worker.process.wait(60)
 
     log = worker.log.read_text()
     assert code == 1
@@ -152,7 +152,7 @@ def test_a_worker_whose_user_may_only_read_ends_with_a_sentence(
     url = f"rediss://{READ_ONLY_USER}:{READ_ONLY}@{upstash.place}/0"
     worker = start_worker(REDIS_URL=url, REDIS_CA_FILE=str(ca_file))
 
-    code = worker.process.wait(20)
+    code = worker.process.wait(60)
 
     log = worker.log.read_text()
     assert code == 1
