@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from django import forms
@@ -82,13 +83,9 @@ class DeadLetterAction(ABC):
             return site.page(request, self.name, **{"dead_letters": chosen, "hidden": hidden, **question})
         return None
 
-    def as_list_action(self) -> Callable[[QueueAdmin, HttpRequest, Letters], HttpResponse | None]:
+    def as_list_action(self) -> Any:
         """Return it as Django takes an action of the list."""
-
-        @admin.action(permissions=[self.permission], description=self.label)
-        def action(site: QueueAdmin, request: HttpRequest, letters: Letters) -> HttpResponse | None:
-            return self.on_selection(site, request, letters)
-
+        action: Any = admin.action(partial(self.on_selection), permissions=[self.permission], description=self.label)
         action.__name__ = self.name
         return action
 

@@ -96,16 +96,15 @@ def _shown(snapshot: Snapshot) -> dict[str, Any]:
     counts, count = snapshot.counts, open_letters(snapshot)
     limit, paused = flow.limit_in(counts.flow, get_settings()), flow.paused_in(counts.flow)
     return {
+        "snapshot": snapshot,
         "at": datetime.fromtimestamp(snapshot.now, UTC),
         "waiting": counts.of(*QUEUES).waiting,
         "dead_letters": min(count, COUNTED),
         "more": count > COUNTED,
         "p50": snapshot.latency(0.5),
         "p95": snapshot.latency(0.95),
-        "rate": snapshot.rate,
         "limit": limit,
         "use": min(100, round(100 * snapshot.rate / limit.rate)) if limit.rate else None,
-        "suspended": snapshot.suspended,
         "queues": [(queue, queue in paused) for queue in QUEUES],
         "paused": ", ".join(paused),
         "outages": flow.outages_in(counts.flow).items(),

@@ -68,7 +68,6 @@ class SubscriptionAdmin(QueueAdmin):
     def add_view(
         self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """Name the page after what it does."""
         return super().add_view(request, form_url, {"title": _("Block an address"), **(extra_context or {})})
 
     def get_readonly_fields(self, request: HttpRequest, obj: Subscription | None = None) -> Any:

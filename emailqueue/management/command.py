@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from argparse import SUPPRESS
+from argparse import SUPPRESS, Action
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -35,13 +36,16 @@ class VerbCommand(BaseCommand):
     """A verb's module has its help as docstring, ARGUMENTS for its parser, and run(**options), which answers."""
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Give each verb a parser of its own."""
+        """Give each verb a parser of its own, which knows Django's options: `manage.py COMMAND VERB --settings x`."""
+        inherited = [_without_default(each) for each in parser._actions if each.dest != "help"]  # noqa: SLF001
         verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-        parents = [_django_options(self)]
         for name, verb in self.verbs.items():
-            own = verbs.add_parser(name, help=verb.__doc__, description=verb.__doc__, parents=parents)
+            own = verbs.add_parser(name, help=verb.__doc__, description=verb.__doc__)
             for argument, options in verb.ARGUMENTS.items():
                 own.add_argument(argument, **options)
+            group = own.add_argument_group("options of all of Django's commands")
+            for each in inherited:
+                group._add_action(each)  # noqa: SLF001 - as argparse does with the options of a parent
 
     def handle(self, *args: Any, verb: str, **options: Any) -> str:
         """Run the verb; its errors end the command with their sentence."""
@@ -61,21 +65,13 @@ class VerbCommand(BaseCommand):
         return answer.text
 
 
-def _django_options(command: BaseCommand) -> CommandParser:
-    """
-    Return a parent for the parsers of the verbs, so that `manage.py COMMAND VERB --settings x` is understood, too.
+def by_name(*verbs: ModuleType) -> dict[str, ModuleType]:
+    """Return verbs by the last part of their modules' names."""
+    return {verb.__name__.rpartition(".")[2]: verb for verb in verbs}
 
-    It has no defaults: they would take back what is said before the verb.
-    """
-    parent = CommandParser(add_help=False, argument_default=SUPPRESS)
-    group = parent.add_argument_group("options of all of Django's commands")
-    group.add_argument("--version", action="version", version=command.get_version())
-    group.add_argument("-v", "--verbosity", type=int, choices=[0, 1, 2, 3])
-    group.add_argument("--settings")
-    group.add_argument("--pythonpath")
-    group.add_argument("--traceback", action="store_true")
-    group.add_argument("--no-color", action="store_true")
-    group.add_argument("--force-color", action="store_true")
-    if command.requires_system_checks:
-        group.add_argument("--skip-checks", action="store_true")
-    return parent
+
+def _without_default(option: Action) -> Action:
+    # A default would take back what is said before the verb.
+    option = copy(option)
+    option.default = SUPPRESS
+    return option

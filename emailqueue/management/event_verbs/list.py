@@ -22,7 +22,7 @@ def run(*, json: bool, **options: Any) -> str:
         figures = get_event_stats().topics
     except RedisUnavailable:
         figures = {}
-    topics = [_topic(topic, figures.get(topic.name)) for topic in all_topics().values()]
+    topics = [_topic(topic, figures.get(name)) for name, topic in all_topics().items()]
     if json:
         return json_module.dumps(topics)
     return "\n".join(line for topic in topics for line in _lines(topic)) or "No topic is defined."
@@ -30,14 +30,12 @@ def run(*, json: bool, **options: Any) -> str:
 
 def _topic(topic: Topic, figures: TopicStats | None) -> dict[str, Any]:
     fields = topic.schema.fields
-    per_subscriber = figures.subscribers if figures else {}
+    known = figures.subscribers if figures else {}
     return {
         "name": topic.name,
         "fields": {name if name in fields.needed else f"{name}?": kind.must_be for name, kind in fields.types.items()},
         "published": figures.published if figures else None,
-        "subscribers": [
-            _subscriber(subscriber, per_subscriber.get(name)) for name, subscriber in subscribers_of(topic).items()
-        ],
+        "subscribers": [_subscriber(each, known.get(name)) for name, each in subscribers_of(topic).items()],
     }
 
 

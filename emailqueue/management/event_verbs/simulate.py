@@ -16,8 +16,6 @@ REAL = (
     "Nothing was queued, and databases were rolled back. What else the subscribers did, such as calling another "
     "service, was real."
 )
-
-
 ARGUMENTS = {
     "topic": {"help": "name of the topic: order.shipped"},
     "payload": {"help": "the payload as a JSON object"},
@@ -26,7 +24,6 @@ ARGUMENTS = {
 
 
 def run(*, topic: str, payload: str, json: bool, **options: Any) -> Answer:
-    """Run the subscribers, and return what they would have queued."""
     try:
         given = json_module.loads(payload)
     except ValueError as error:

@@ -19,7 +19,6 @@ ARGUMENTS = {
 
 
 def run(*, id: str, json: bool, **options: Any) -> str:  # noqa: A002  the argument's name
-    """Return the trail that the id leads to."""
     trail = read_trail(id)
     return json_module.dumps(asdict(trail), default=datetime.isoformat) if json else "\n".join(_lines(trail))
 

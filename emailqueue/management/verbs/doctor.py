@@ -11,8 +11,6 @@ from django.core.checks import ERROR, INFO, WARNING, CheckMessage
 from emailqueue.checks.doctor import examine
 from emailqueue.management.command import Answer
 
-MARKS = {"ok": "ok     ", "warning": "warning", "error": "ERROR  "}
-
 VERSION = 2
 """Of the form of the JSON: it rises when a key or an id is renamed or goes, and not for a new one."""
 
@@ -24,10 +22,8 @@ ARGUMENTS = {
 
 
 def run(*, json: bool, mail: str | None, **options: Any) -> Answer:
-    """Examine, and return what was found."""
     findings = examine(mail_to=mail)
-    text = _as_json(findings) if json else _as_text(findings)
-    return Answer(text=text, status=int(worst(findings) == "error"))
+    return Answer(text=_as_json(findings) if json else _as_text(findings), status=int(worst(findings) == "error"))
 
 
 def worst(findings: Iterable[CheckMessage]) -> str:
@@ -41,22 +37,16 @@ def _level(level: int) -> str:
 
 def _as_json(findings: Sequence[CheckMessage]) -> str:
     entries = [
-        {
-            "id": finding.id,
-            "part": str(finding.obj),
-            "level": _level(finding.level),
-            "text": str(finding.msg),
-            "hint": finding.hint or "",
-        }
-        for finding in findings
+        {"id": one.id, "part": str(one.obj), "level": _level(one.level), "text": str(one.msg), "hint": one.hint or ""}
+        for one in findings
     ]
     return json.dumps({"version": VERSION, "status": worst(findings), "findings": entries})
 
 
 def _as_text(findings: Sequence[CheckMessage]) -> str:
-    lines = []
+    lines, marks = [], {"ok": "ok     ", "warning": "warning", "error": "ERROR  "}
     for finding in findings:
-        lines.append(f"{MARKS[_level(finding.level)]}  {finding.obj}: {finding.msg}")
+        lines.append(f"{marks[_level(finding.level)]}  {finding.obj}: {finding.msg}")
         if finding.hint:
             lines.append(f"         → {finding.hint}")
     levels = [_level(finding.level) for finding in findings]

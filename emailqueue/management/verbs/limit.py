@@ -17,14 +17,11 @@ ARGUMENTS = {
 
 
 def run(*, rate: str | None, burst: int | None, **options: Any) -> str:
-    """Change the limit where a rate is given, and say which one is in force."""
+    if rate is None and burst is not None:
+        rate = f"{flow.current_limit().rate:.9f}/s"
     if rate is None:
-        limit = flow.current_limit() if burst is None else _with_burst(burst)
+        limit = flow.current_limit()
     else:
         limit = flow.reset_limit() if rate == "default" else flow.set_limit(rate, burst=burst)
     origin = f"set by staff; EMAIL_QUEUE says {flow.limit_in({}, get_settings())}" if limit.set_by_staff else "default"
     return f"{limit} ({origin})"
-
-
-def _with_burst(burst: int) -> flow.Limit:
-    return flow.set_limit(f"{flow.current_limit().rate:.9f}/s", burst=burst)

@@ -11,5 +11,4 @@ ARGUMENTS = {"queues": {"nargs": "*", "metavar": "QUEUE", "help": "left out: all
 
 
 def run(*, queues: Sequence[str], **options: Any) -> str:
-    """Pause the queues, and say what is paused."""
     return f"paused: {', '.join(flow.pause(*queues))}"

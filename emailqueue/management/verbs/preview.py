@@ -23,11 +23,9 @@ ARGUMENTS = {
 
 
 def run(*, types: Sequence[str], language: str | None, output: Path, **options: Any) -> str:
-    """Write the files, and list them."""
     language = language and valid_language(language)
-    chosen = [get_email_type(name) for name in types] or [
-        email_type for email_type in email_types().values() if email_type.sample is not None
-    ]
+    with_sample = [email_type for email_type in email_types().values() if email_type.sample is not None]
+    chosen = [get_email_type(name) for name in types] or with_sample
     if not chosen:
         return "No e-mail type has a sample. Give it one: EmailType(..., sample={...})."
     mails = {email_type.name: _rendered(email_type, language) for email_type in chosen}

@@ -16,7 +16,6 @@ ARGUMENTS = {
 
 
 def run(*, older_than: str, **options: Any) -> str:
-    """Delete them, some at a time, and say how many there were."""
     purged = retention.purge(older_than=retention.age(older_than))
     return (
         f"Deleted {purged.dead_letters:,} closed dead letters with {purged.attempts:,} attempts, and "

@@ -11,5 +11,4 @@ ARGUMENTS = {"queues": {"nargs": "*", "metavar": "QUEUE", "help": "left out: all
 
 
 def run(*, queues: Sequence[str], **options: Any) -> str:
-    """Resume the queues, and say what is still paused."""
     return f"paused: {', '.join(flow.resume(*queues)) or 'nothing'}"

@@ -36,16 +36,12 @@ def _seconds(text: str) -> float:
 
 
 ARGUMENTS = {
-    "--watch": {
-        "type": _seconds,
-        "metavar": "SECONDS",
-        "help": "show it anew every so many seconds, until Ctrl+C",
-    },
+    "--watch": {"type": _seconds, "metavar": "SECONDS", "help": "show it anew every so many seconds, until Ctrl+C"},
     "--json": {"action": "store_true", "help": "one JSON object a line, as stats.json in the admin has it"},
 }
 
 
-def run(*, watch: float | None, json: bool, out: Any = None, **options: Any) -> str:
+def run(*, watch: float | None, json: bool, out: Any, **options: Any) -> str:
     """Return the figures, or print them again and again. Raises errors at the start alone."""
     figures = _line if json else _screen
     try:
@@ -59,7 +55,7 @@ def run(*, watch: float | None, json: bool, out: Any = None, **options: Any) -> 
     if watch is None:
         return text
     try:
-        _watch(text, figures, seconds=watch, out=out or sys.stdout)
+        _watch(text, figures, seconds=watch, out=out)
     except BrokenPipeError:
         # The reader has gone, as `head` does. Python would complain once more when it flushes at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -77,13 +73,9 @@ def _watch(text: str, figures: Callable[[], str], *, seconds: float, out: Any) -
         try:
             text = figures()
         except (RedisError, RedisUnavailable, DatabaseError, OSError) as error:
-            text = _absent(error, figures)
-
-
-def _absent(error: Exception, figures: Callable[[], str]) -> str:
-    server = "The database" if isinstance(error, DatabaseError) else "Redis"
-    sentence = f"{server} does not answer: {type(error).__name__}."
-    return json_module.dumps({"error": sentence}) if figures is _line else sentence
+            server = "The database" if isinstance(error, DatabaseError) else "Redis"
+            sentence = f"{server} does not answer: {type(error).__name__}."
+            text = json_module.dumps({"error": sentence}) if figures is _line else sentence
 
 
 def _line() -> str:
