@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy as _
 from emailqueue.admin.action import DeadLetterAction, Question
 from emailqueue.admin.forms import BulkRetryForm, EditForm, ReasonForm
 from emailqueue.dead_letters import actions
-from emailqueue.dead_letters.permissions import may
+from emailqueue.dead_letters.actions import may
 from emailqueue.dead_letters.preview import differences, is_stale, render_now
 from emailqueue.dead_letters.selection import Selection
 from emailqueue.errors import EmailQueueError, InvalidAddress, InvalidContext

@@ -12,8 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
 from emailqueue.admin.base import ReadOnlyAdmin
-from emailqueue.dead_letters.actions import record
-from emailqueue.dead_letters.permissions import may
+from emailqueue.dead_letters.actions import may, record
 from emailqueue.dead_letters.selection import Selection
 from emailqueue.models import BulkAction
 

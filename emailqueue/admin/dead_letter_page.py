@@ -10,7 +10,7 @@ from django.http import HttpRequest
 from django.utils.html import format_html
 
 from emailqueue.admin.actions import ACTIONS
-from emailqueue.dead_letters.permissions import may
+from emailqueue.dead_letters.actions import may
 from emailqueue.dead_letters.preview import is_stale, render_now
 from emailqueue.dead_letters.summary import hint, summary
 from emailqueue.jobs.priority import EVENT_QUEUE
@@ -21,7 +21,7 @@ from emailqueue.verdict.judge import sentence
 
 def page_context(request: HttpRequest, letter: DeadLetter) -> dict[str, Any]:
     """Return what the template shows: what happened, the attempts, the content, and what this user may do."""
-    may_read = may(request.user, "view_body")
+    may_read, is_message = may(request.user, "view_body"), letter.email_type == MESSAGE
     return {
         "summary": summary(letter),
         "hint": hint(letter),
@@ -30,7 +30,7 @@ def page_context(request: HttpRequest, letter: DeadLetter) -> dict[str, Any]:
         "offered": [each for each in ACTIONS if each.is_offered(letter) and may(request.user, each.permission)],
         "may_read": may_read,
         "mail": render_now(letter) if may_read and letter.email_type else None,
-        "content": as_pre(_content(letter)) if may_read else "",
+        "content": as_pre(readable(letter.arguments or {}) if is_message else letter.arguments) if may_read else "",
         "neighbours": _neighbours(letter),
         "event_led_to_it": bool(letter.cause or letter.queue == EVENT_QUEUE),
     }
@@ -39,11 +39,6 @@ def page_context(request: HttpRequest, letter: DeadLetter) -> dict[str, Any]:
 def as_pre(value: Any) -> str:
     """Return JSON as people read it."""
     return format_html("<pre>{}</pre>", json.dumps(value, indent=2, ensure_ascii=False))
-
-
-def _content(letter: DeadLetter) -> Any:
-    arguments = letter.arguments
-    return readable(arguments) if letter.email_type == MESSAGE and isinstance(arguments, dict) else arguments
 
 
 def _neighbours(letter: DeadLetter) -> dict[str, DeadLetter | None]:

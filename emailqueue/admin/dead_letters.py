@@ -27,8 +27,8 @@ from emailqueue.admin.base import ReadOnlyAdmin
 from emailqueue.admin.dead_letter_page import as_pre, page_context
 from emailqueue.admin.export import export_csv, export_json
 from emailqueue.admin.filters import FILTERS
+from emailqueue.dead_letters.actions import may
 from emailqueue.dead_letters.counting import BoundedPaginator
-from emailqueue.dead_letters.permissions import may
 from emailqueue.dead_letters.preview import render_now
 from emailqueue.dead_letters.sandbox import sandboxed
 from emailqueue.dead_letters.selection import PARAMETERS, Selection

@@ -17,8 +17,7 @@ from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from emailqueue.admin.action import AT_ONCE, Letters, all_that_match
-from emailqueue.dead_letters.actions import record
-from emailqueue.dead_letters.permissions import may
+from emailqueue.dead_letters.actions import may, record
 from emailqueue.dead_letters.selection import Selection, fits
 from emailqueue.models import DeadLetter
 

@@ -18,8 +18,6 @@ FOCUSED = {"class": "vTextField", "autofocus": True, "autocomplete": "off"}
 
 
 class ReasonForm(forms.Form):
-    """Asks why dead letters are discarded."""
-
     reason = forms.CharField(label=_("Reason"), max_length=500, widget=forms.TextInput(attrs=FOCUSED))
 
 
@@ -34,8 +32,6 @@ class BulkRetryForm(forms.Form):
 
 
 class IndentedJSON(json.JSONEncoder):
-    """JSON as people edit it."""
-
     def __init__(self, **options: Any) -> None:
         super().__init__(**{**options, "indent": 2, "ensure_ascii": False})
 
@@ -60,9 +56,8 @@ class EditForm(forms.Form):
     def __init__(
         self, letter: DeadLetter, content: Mapping[str, Any] | None = None, *, may_view_body: bool, stale: bool
     ) -> None:
-        arguments = letter.arguments if isinstance(letter.arguments, dict) else {}
-        initial = {"to": arguments.get("to"), "context": arguments.get("context"), "priority": letter.priority}
-        super().__init__(content, initial=initial)
+        arguments = letter.arguments or {}
+        super().__init__(content, initial={**arguments, "priority": letter.priority})
         is_message = letter.email_type == MESSAGE
         if is_message and is_built(arguments):
             self.fields["to"].help_text = _("The sender built this mail as a whole. It still names the old recipient.")
@@ -71,8 +66,9 @@ class EditForm(forms.Form):
             "context": may_view_body and not is_message,
             "stale": stale,
         }
-        for name in [name for name, is_asked in asked.items() if not is_asked]:
-            del self.fields[name]
+        for name, is_asked in asked.items():
+            if not is_asked:
+                del self.fields[name]
 
     def edits(self) -> dict[str, Any]:
         """Return what DeadLetter.retry() takes; it finds out what differs."""

@@ -1,4 +1,4 @@
-"""What staff do to one dead letter, with its entry in the admin's history."""
+"""What staff do to one dead letter, who may do it, and its entry in the admin's history."""
 
 from __future__ import annotations
 
@@ -12,6 +12,13 @@ from emailqueue.dead_letters.preview import is_stale
 from emailqueue.errors import NotRetryable
 from emailqueue.jobs.priority import Priority
 from emailqueue.models import DeadLetter
+
+
+def may(user: Any, permission: str) -> bool:
+    """Return whether `user` may view dead letters and has `permission`: view, view_body, retry, discard or export."""
+    return bool(
+        user.is_active and user.has_perms(["emailqueue.view_deadletter", f"emailqueue.{permission}_deadletter"])
+    )
 
 
 def retry(letter: DeadLetter, *, user_pk: Any, edits: Mapping[str, Any] | None = None, stale_too: bool = False) -> None:

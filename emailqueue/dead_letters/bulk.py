@@ -14,9 +14,8 @@ from django.utils import timezone
 from django.utils.translation import gettext
 
 from emailqueue.conf import get_settings
-from emailqueue.dead_letters.actions import ACTIONS, record
+from emailqueue.dead_letters.actions import ACTIONS, may, record
 from emailqueue.dead_letters.counting import table_size
-from emailqueue.dead_letters.permissions import may
 from emailqueue.dead_letters.selection import Selection, fits
 from emailqueue.errors import EmailQueueError
 from emailqueue.models import BulkAction, DeadLetter, Status
@@ -74,7 +73,6 @@ class _Step:
     until: float = field(default_factory=lambda: time.monotonic() + STEP)
 
     def run(self) -> None:
-        """Do it, and write how far it came."""
         if not self._permitted():
             self.bulk.last_error = gettext("The user who started it no longer has the permission.")
             self._end(BulkAction.State.FAILED)

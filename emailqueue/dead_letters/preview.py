@@ -43,7 +43,7 @@ class Preview:
 
 def render_now(letter: DeadLetter) -> Preview:
     """Render the mail of a dead letter. An error is returned in `error`: templates raise anything."""
-    arguments = letter.arguments if isinstance(letter.arguments, dict) else {}
+    arguments = letter.arguments or {}
     try:
         if letter.email_type == MESSAGE:
             return _preview_of_message(arguments)
@@ -83,10 +83,9 @@ def is_stale(letter: DeadLetter) -> bool:
 
 def differences(letter: DeadLetter, mail: Preview) -> list[str] | None:
     """Return the lines in which the mail now differs from the mail then; None when no record was kept."""
-    kept = letter.rendered
-    if not isinstance(kept, dict) or mail.error:
+    if not letter.rendered or mail.error:
         return None
-    then = [str(kept.get("subject", "")), "", *str(kept.get("text", "")).splitlines()]
+    then = [letter.rendered["subject"], "", *letter.rendered["text"].splitlines()]
     now = [mail.subject, "", *mail.text.splitlines()]
     return list(difflib.unified_diff(then, now, lineterm="", n=1))[2:][:MAX_LINES]
 

@@ -34,7 +34,6 @@ PARAMETERS = {"died", *(f"{name}__exact" for name in COLUMNS)}
 """All filters, as the address of the list names them."""
 NO_MAIL = "-"
 """Value of the type for jobs that are no mails."""
-NOTHING = Q(pk__in=())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,12 +109,8 @@ class Selection:
         return [_exactly(name, value) for name in COLUMNS if (value := getattr(self, name))]
 
     def _period(self) -> Q:
-        condition = Q()
-        if self.since:
-            condition &= Q(dead_lettered_at__gte=parse_datetime(self.since))
-        if self.until:
-            condition &= Q(dead_lettered_at__lte=parse_datetime(self.until))
-        return condition
+        bounds = {"gte": self.since, "lte": self.until}
+        return Q(**{f"dead_lettered_at__{bound}": parse_datetime(time) for bound, time in bounds.items() if time})
 
     def _sought(self) -> list[tuple[str, str]]:
         """Return the columns that are searched, and what each has to begin with."""
@@ -147,7 +142,7 @@ def fits(condition: Q) -> Any:
 def _exactly(name: str, value: str) -> Q:
     # Three digits: PostgreSQL refuses a number that its column cannot hold.
     if name == "smtp_code" and not re.fullmatch("[0-9]{3}", value):
-        return NOTHING
+        return Q(pk__in=())
     if name == "email_type" and value == NO_MAIL:
         return Q(email_type="")
     return Q(**{name: value.lower() if name == "recipient_domain" else value})

@@ -11,7 +11,7 @@ from emailqueue.email_types import MAX_RECIPIENTS, EmailType, get_email_type
 from emailqueue.enqueue.call import PerCall
 from emailqueue.errors import InvalidSubscriber
 from emailqueue.events.event import Event
-from emailqueue.events.filters import When, parse_filter
+from emailqueue.events.filters import When, parse_filter, require_fields
 from emailqueue.events.subscribers import Subscriber, connect_once
 from emailqueue.events.topics import Topic, get_topic
 from emailqueue.jobs.backoff import Backoff
@@ -90,7 +90,7 @@ def subscribe_email(
 def _check_recipient(to: To, *, subscriber: str, topic: Topic) -> None:
     if callable(to):
         return
-    _require([to], subscriber=subscriber, topic=topic)
+    require_fields([to], asker=repr(subscriber), topic=topic)
     kind = topic.schema.fields.types[to]
     if not kind.takes("ada@example.com") and not kind.takes(["ada@example.com"]):
         raise InvalidSubscriber(
@@ -108,7 +108,7 @@ def _context(context: ContextOf | None, email_type: EmailType, *, subscriber: st
         context = [field for field in takes if field in topic.schema.fields.types]
     named = [context] if isinstance(context, str) else context
     fields = dict(named) if isinstance(named, Mapping) else {field: field for field in named}
-    _require(fields.values(), subscriber=subscriber, topic=topic)
+    require_fields(fields.values(), asker=repr(subscriber), topic=topic)
     if unknown := [field for field in fields if field not in takes]:
         raise InvalidSubscriber(
             f"{subscriber!r} has {', '.join(map(repr, unknown))} in its context, which the e-mail type does not take. "
@@ -120,11 +120,3 @@ def _context(context: ContextOf | None, email_type: EmailType, *, subscriber: st
             "context={...}, a mapping of such fields to fields of the payload, or a function of the event."
         )
     return fields
-
-
-def _require(fields: Iterable[str], *, subscriber: str, topic: Topic) -> None:
-    if unknown := [field for field in fields if field not in topic.schema.fields.types]:
-        raise InvalidSubscriber(
-            f"{subscriber!r} asks for {', '.join(map(repr, unknown))}, which {topic.name!r} has not. "
-            f"It has {', '.join(topic.schema.fields.types)}."
-        )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,7 +43,6 @@ class PredicateFilter:
         return f"{named.__name__}(event)"
 
     def mismatch(self, event: Event) -> str:
-        """Return why the event is skipped; empty when it is taken."""
         answer = awaited(self.predicate(event))
         return "" if answer else f"{self} was {answer!r:.200}"
 
@@ -58,6 +57,7 @@ def parse_filter(when: When | None, *, subscriber: str, topic: Topic) -> Filter 
     if isinstance(when, Mapping):
         if not when:
             raise InvalidSubscriber(f"The filter of {subscriber!r} is empty. Leave `when` out to take every event.")
+        require_fields(when, asker=f"The filter of {subscriber!r}", topic=topic)
         wanted = {name: _wanted(name, values, subscriber=subscriber, topic=topic) for name, values in when.items()}
         return FieldFilter(wanted=wanted)
     if not callable(when):
@@ -68,12 +68,16 @@ def parse_filter(when: When | None, *, subscriber: str, topic: Topic) -> Filter 
     return PredicateFilter(predicate=when)
 
 
-def _wanted(name: str, values: object, *, subscriber: str, topic: Topic) -> tuple[Any, ...]:
-    if name not in topic.schema.fields.types:
+def require_fields(fields: Iterable[str], *, asker: str, topic: Topic) -> None:
+    """Raise InvalidSubscriber unless the payload of the topic has the fields."""
+    if unknown := [field for field in fields if field not in topic.schema.fields.types]:
         raise InvalidSubscriber(
-            f"The filter of {subscriber!r} asks for {name!r}, which {topic.name!r} has not. "
+            f"{asker} asks for {', '.join(map(repr, unknown))}, which {topic.name!r} has not. "
             f"It has {', '.join(topic.schema.fields.types)}."
         )
+
+
+def _wanted(name: str, values: object, *, subscriber: str, topic: Topic) -> tuple[Any, ...]:
     alternatives = _listed(values)
     if not alternatives:
         raise InvalidSubscriber(f"The filter of {subscriber!r} would skip every event: it has no value for {name!r}.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, cast
 
 from django.db import models
@@ -20,8 +20,6 @@ CHUNK = 500
 
 
 class Place(models.TextChoices):
-    """Where a job is."""
-
     WAITING = "waiting", _("waiting")
     SCHEDULED = "scheduled", _("scheduled, or waiting for a retry")
     WORKER = "worker", _("with a worker")
@@ -38,8 +36,6 @@ _in_redis = {b"queue": Place.WAITING, b"scheduled": Place.SCHEDULED, b"lease": P
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobPlace:
-    """Where one job is."""
-
     place: Place
     dead_letter: str = ""
     """Id of its dead letter, if it has one."""
@@ -49,10 +45,10 @@ class JobPlace:
 class JobEvent:
     """The event that a job carries, or that led to it."""
 
-    event: Mapping[str, Any] = field(default_factory=dict)
+    event: Mapping[str, Any]
     """As Event.as_json() has written it; empty for a mail."""
 
-    cause: str = ""
+    cause: str
 
     @property
     def event_id(self) -> str:

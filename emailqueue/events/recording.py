@@ -34,8 +34,6 @@ DISPATCH = ""
 
 
 class Result(models.TextChoices):
-    """What came of an attempt."""
-
     RAN = "ran", _("ran")
     SKIPPED = "skipped", _("skipped")
     FAILED = "failed", _("failed")

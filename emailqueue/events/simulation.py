@@ -6,7 +6,6 @@ What they write into databases is rolled back. What else they do, such as callin
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -47,8 +46,6 @@ class SimulatedJob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimulatedRun:
-    """What one subscriber would do."""
-
     topic: str
     subscriber: str
     result: Result
@@ -67,15 +64,12 @@ def simulate(topic: str | Topic, payload: object) -> list[SimulatedRun]:
     signal = get_topic(topic)
     first = Event(id=new_id(), topic=signal.name, payload=signal.validate(payload), published_at=datetime.now(UTC))
     runs: list[SimulatedRun] = []
-    events = deque([first])
-    for _ in range(MOST_EVENTS):
-        if not events:
-            break
-        event = events.popleft()
+    events = [first]
+    for event in events:  # which grows meanwhile
         for subscriber in subscribers_of(get_topic(event.topic)).values():
             run, published = _run(subscriber, event)
             runs.append(run)
-            events += published
+            events += published[: MOST_EVENTS - len(events)]
     return runs
 
 
@@ -126,10 +120,5 @@ def _run_hook(alias: str, *, after: int) -> bool:
 
 def _simulated(job: NewJob) -> SimulatedJob:
     event = job.arguments.get("event")
-    return SimulatedJob(
-        type=job.label,
-        to=job.arguments.get("to", ""),
-        queue=job.queue,
-        due=job.due,
-        context=event["payload"] if event else job.arguments.get("context", {}),
-    )
+    to, context = job.arguments.get("to", ""), event["payload"] if event else job.arguments.get("context", {})
+    return SimulatedJob(type=job.label, to=to, queue=job.queue, due=job.due, context=context)

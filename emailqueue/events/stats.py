@@ -15,8 +15,6 @@ from emailqueue.store import Counts, Store
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubscriberStats:
-    """Figures of one subscriber of one topic."""
-
     run: int
     """Events that it took in."""
 
@@ -29,8 +27,6 @@ class SubscriberStats:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TopicStats:
-    """Figures of one topic."""
-
     published: int
     subscribers: Mapping[str, SubscriberStats]
     """By name: those that are connected, and those that have run before."""
@@ -55,7 +51,7 @@ class EventStats:
     """Jobs that wait to be tried again, now."""
 
     completed: int
-    """Jobs done since counting began."""
+    """Jobs that ended well since counting began."""
 
     failed: int
     """Jobs that became dead letters since counting began."""
@@ -74,14 +70,8 @@ def get_event_stats() -> EventStats:
 def event_stats_of(counts: Counts) -> EventStats:
     """Return the figures of the event bus that `counts` holds."""
     events = counts.of(EVENT_QUEUE)
-    return EventStats(
-        waiting=events.waiting,
-        active=events.active,
-        delayed=events.delayed,
-        completed=events.completed,
-        failed=events.failed,
-        topics=_per_topic(counts),
-    )
+    names = ("waiting", "active", "delayed", "completed", "failed")
+    return EventStats(**{name: getattr(events, name) for name in names}, topics=_per_topic(counts))
 
 
 def _per_topic(counts: Counts) -> dict[str, TopicStats]:
@@ -102,7 +92,6 @@ def _per_topic(counts: Counts) -> dict[str, TopicStats]:
 
 
 def _subscriber_stats(counts: Counts, label: str) -> SubscriberStats:
-    completed, skipped, failed = (
-        counts.counters.get(f"{what}={label}", 0) for what in ("completed", "skipped", "failed")
-    )
+    names = ("completed", "skipped", "failed")
+    completed, skipped, failed = (counts.counters.get(f"{name}={label}", 0) for name in names)
     return SubscriberStats(run=max(0, completed - skipped), skipped=skipped, failed=failed)

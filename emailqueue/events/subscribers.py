@@ -98,10 +98,8 @@ def subscribe(
                 "by that name. Use a function at the top level of a module."
             )
         wanted = parse_filter(when, subscriber=name, topic=signal)
-        subscriber = Subscriber(
-            name=name, handler=handler, attempts=attempts, backoff=waits, queue=queue, filter=wanted
-        )
-        connect_once(signal, subscriber)
+        options: Any = {"attempts": attempts, "backoff": waits, "queue": queue, "filter": wanted}
+        connect_once(signal, Subscriber(name=name, handler=handler, **options))
         return handler
 
     return connect
@@ -136,10 +134,7 @@ def subscribers_of(topic: Topic) -> dict[str, Subscriber]:
 
 
 def _of_signal(receiver: Receiver, name: str, topic: Topic) -> Subscriber:
-    def handler(event: Event) -> object:
-        return receiver(signal=topic, sender=topic.payload, event=event)
-
-    return Subscriber(name=name, handler=handler)
+    return Subscriber(name=name, handler=lambda event: receiver(signal=topic, sender=topic.payload, event=event))
 
 
 def _path(receiver: Receiver) -> str:

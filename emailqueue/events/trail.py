@@ -62,8 +62,6 @@ class TrailJob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubscriberTrail:
-    """What one subscriber did about the event."""
-
     name: str
     job: TrailJob
     attempts: Sequence[Attempt]
@@ -83,8 +81,6 @@ class SubscriberTrail:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trail:
-    """What is known of one event."""
-
     id: str
     topic: str
     payload: Mapping[str, Any]

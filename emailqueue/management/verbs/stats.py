@@ -17,7 +17,7 @@ from redis import RedisError
 
 from emailqueue.conf import get_settings
 from emailqueue.errors import RedisUnavailable
-from emailqueue.redis.problems import unavailable
+from emailqueue.redis.problems import asking_redis
 from emailqueue.statistics.figures import as_json, open_letters, take
 from emailqueue.statistics.terminal import screen
 
@@ -45,9 +45,8 @@ def run(*, watch: float | None, json: bool, out: Any, **options: Any) -> str:
     """Return the figures, or print them again and again. Raises errors at the start alone."""
     figures = _line if json else _screen
     try:
-        text = figures()
-    except (RedisError, OSError) as error:
-        raise unavailable(error, effect="there are no figures") from error
+        with asking_redis(effect="there are no figures"):
+            text = figures()
     except DatabaseError as error:
         # Without its text, which may quote a row.
         sentence = f"The database did not answer, so there are no figures: {type(error).__name__}."
