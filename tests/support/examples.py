@@ -12,10 +12,13 @@ from importlib import import_module
 from typing import Any
 
 from emailqueue.conf import Settings
+from emailqueue.enqueue.call import Common, PerCall
 
 PACKAGES = ("emailqueue", "events")
 GIVEN = {"BASE_DIR"}
 """Names that the settings of every project have, for examples that are added to them."""
+OPTIONS = {"Common": Common, "PerCall": PerCall}
+"""Names in annotations that the package imports for type checkers alone."""
 KEYS = {field.name.upper() for field in fields(Settings)}
 
 
@@ -108,7 +111,7 @@ def _options(called: Callable[..., Any]) -> set[str] | None:
     """Return the names that **options: Unpack[...] takes; None where anything is taken, or nothing."""
     for parameter in inspect.signature(called).parameters.values():
         if parameter.kind is parameter.VAR_KEYWORD:
-            hint = typing.get_type_hints(called).get(parameter.name)
+            hint = typing.get_type_hints(called, localns=OPTIONS).get(parameter.name)
             return set(typing.get_type_hints(typing.get_args(hint)[0])) if typing.get_args(hint) else None
     return None
 
