@@ -1,8 +1,9 @@
-"""EmailWorker: the RQ worker that `manage.py rqworker` runs; see rounds.py for how it lives."""
+"""EmailWorker: the RQ worker that `manage.py rqworker` runs; see loop.py for how it lives."""
 
 from __future__ import annotations
 
 import logging
+import math
 import signal
 import time
 from ssl import SSLError
@@ -27,7 +28,7 @@ from emailqueue.redis.report import RedisReport, describe_redis
 from emailqueue.store import NOW, OUTCOMES, Counts, Settled, Settlement
 from emailqueue.worker.heartbeat import Heartbeat
 from emailqueue.worker.listener import PATIENCE
-from emailqueue.worker.loop import Limits, Rounds, Stop
+from emailqueue.worker.loop import Limits, Stop, WorkerLoop
 from emailqueue.worker.outage import announce, server_name
 
 logger = logging.getLogger("emailqueue.worker")
@@ -82,14 +83,14 @@ class EmailWorker(Worker):
         settings = get_settings()
         connection = connect(timeout=REDIS_TIMEOUT)
         self._housekeeper = Housekeeper(connection)
-        self._rounds = Rounds(
+        self._loop = WorkerLoop(
             connection,
             listening=connect(timeout=PATIENCE + REDIS_TIMEOUT),
             settings=settings,
             name=self.name,
             queues=[settings.by_rq_name[name] for name in self.queue_names()],
             ttl=self.worker_ttl,
-            limits=Limits(burst=burst, max_jobs=max_jobs, max_idle_time=max_idle_time),
+            limits=Limits(burst=burst, max_jobs=_or_endless(max_jobs), max_idle_time=_or_endless(max_idle_time)),
             on_inbox=self._housekeeper.poke,
             on_sent=self._housekeeper.forget,
             on_figures=self._show_figures,
@@ -106,7 +107,7 @@ class EmailWorker(Worker):
                 signal.signal(number, handler)
         if not clean:
             raise SystemExit(1)
-        return self._rounds.jobs_done > 0
+        return self._loop.jobs_done > 0
 
     def _live(self, connection: Redis) -> bool:
         """Live from birth to death, and return whether every job was settled."""
@@ -119,11 +120,11 @@ class EmailWorker(Worker):
         )
         self._housekeeper.start()
         try:
-            clean = self._rounds.run()
+            clean = self._loop.run()
         finally:
             self._housekeeper.stop()
         self.register_death()  # type: ignore[no-untyped-call]
-        logger.info("worker stopped", extra={"worker": self.name, "jobs": self._rounds.jobs_done})
+        logger.info("worker stopped", extra={"worker": self.name, "jobs": self._loop.jobs_done})
         return clean
 
     def _on_signal(self, signum: int, frame: FrameType | None) -> None:
@@ -132,7 +133,7 @@ class EmailWorker(Worker):
         if again and now - self._stop_requested_at < 1:
             return  # a pool and the terminal both signal for the same Ctrl+C
         self._stop_requested_at = now
-        self._rounds.inbox.put(Stop(force=again))
+        self._loop.inbox.put(Stop(force=again))
 
     def _announce(self, changed: Settled, settlement: Settlement) -> None:
         self._housekeeper.run_errand(announce(changed, settlement, server=server_name(get_settings())))
@@ -190,6 +191,10 @@ def _kept_back(counts: Counts) -> dict[str, str]:
     flow = counts.flow
     why = {"paused": paused_in(flow), "outage": outages_in(flow), "throttled": list(counts.throttled)[:5]}
     return {what: ",".join(names) for what, names in why.items() if names}
+
+
+def _or_endless(most: float | None) -> float:
+    return math.inf if most is None else most
 
 
 def _listed(queues: Any) -> list[Any]:

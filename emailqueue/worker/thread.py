@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Container
@@ -23,6 +24,8 @@ from emailqueue.store import Store
 from emailqueue.worker.attempt import attempt
 from emailqueue.worker.fence import Fencer
 
+logger = logging.getLogger("emailqueue.worker")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
@@ -31,6 +34,21 @@ class Ended:
     job: Job
     outcome: Outcome
     seconds: float
+
+    def log(self) -> None:
+        """Write the line about the attempt."""
+        failure, is_event = self.outcome.failure, self.job.counted_in() == EVENT_QUEUE
+        extra: dict[str, Any] = {
+            "job_id": self.job.id,
+            "label": self.job.label,
+            "queue": self.job.queue,
+            "attempt": self.job.charged() + 1,
+            "ms": round(self.seconds * 1000),
+        }
+        if failure:
+            extra |= {"error": failure.error_class, "phase": failure.phase, "smtp_code": failure.smtp_code}
+        word = "done" if self.outcome.end is End.SENT and is_event else self.outcome.end.value
+        logger.log(logging.WARNING if failure else logging.INFO, "%s", word, extra=extra)
 
 
 class Work:

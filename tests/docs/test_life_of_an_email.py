@@ -19,7 +19,7 @@ from emailqueue.models import Attempt, DeadLetter
 from emailqueue.redis.report import write_a_key
 from emailqueue.store import PIECE, STAGED, Store
 from emailqueue.testing import MailServer
-from emailqueue.worker.loop import AHEAD, SETTLE_WITHIN
+from emailqueue.worker.claimed import AHEAD, SETTLE_WITHIN
 from emailqueue.worker.settlement import MAX_CRASHES
 from tests.conftest import StartWorker, Work, claim_and_vanish, eventually
 from tests.support.tables import ROOT, code, page, section, table

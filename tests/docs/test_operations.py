@@ -18,7 +18,7 @@ from config.environment import PATIENCE
 from config.urls import urlpatterns
 from emailqueue.conf import Settings
 from emailqueue.management.commands.emailqueue import VERBS
-from emailqueue.worker.loop import GRACE
+from emailqueue.worker.threads import GRACE
 from tests.redis.statistics.test_prometheus import TOKEN
 from tests.support.deployment import ROOT, known_variables
 

@@ -11,7 +11,7 @@ from benchmarks.capacity import FIGURES, parser
 from emailqueue.conf import Settings
 from emailqueue.delivery.smtp import RECYCLE_AFTER, RECYCLE_SECONDS
 from emailqueue.store import OFFER_AGAIN, PIECE
-from emailqueue.worker.loop import MAX_HANDS
+from emailqueue.worker.claimed import MAX_JOBS
 from tests.support.tables import code, page, table
 
 PAGE = page("scaling")
@@ -96,7 +96,7 @@ def test_the_connections_follow_from_those_of_a_worker() -> None:
 
 def test_what_is_taken_from_the_code_is_so() -> None:
     assert Settings().rate_limit == 10
-    assert f"at most {MAX_HANDS} jobs" in TEXT
+    assert f"at most {MAX_JOBS} jobs" in TEXT
     assert f"kept for {RECYCLE_AFTER} mails or {RECYCLE_SECONDS:g} s" in TEXT
     assert f"pieces of {PIECE}" in TEXT
     assert f"within {OFFER_AGAIN // 60} minutes" in TEXT

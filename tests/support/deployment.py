@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from emailqueue.conf import Settings
-from emailqueue.worker.loop import GRACE
+from emailqueue.worker.threads import GRACE
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"

@@ -17,7 +17,7 @@ from emailqueue.models import DeadLetter, OutboxRow
 from emailqueue.store import INBOX
 from emailqueue.testing import MailServer
 from emailqueue.worker import EmailWorker
-from emailqueue.worker.loop import GRACE
+from emailqueue.worker.threads import GRACE
 from tests.conftest import eventually
 from tests.support.django_mail import deliver_by
 

@@ -16,13 +16,13 @@ from emailqueue.redis import connect
 from emailqueue.worker import heartbeat
 from emailqueue.worker.heartbeat import EVERY
 from emailqueue.worker.listener import PATIENCE
-from emailqueue.worker.loop import Limits, Rounds, Stop
+from emailqueue.worker.loop import Limits, Stop, WorkerLoop
 from tests.conftest import eventually
 from tests.support.probes import alive
 
 
 @pytest.fixture
-def rounds(valkey: Redis, tmp_path: Path, transactional_db: None) -> Iterator[tuple[Rounds, threading.Event, Path]]:
+def rounds(valkey: Redis, tmp_path: Path, transactional_db: None) -> Iterator[tuple[WorkerLoop, threading.Event, Path]]:
     """Run a worker's main loop here; the event holds it up in the middle of its work."""
     hold, file = threading.Event(), tmp_path / "alive"
     hold.set()
@@ -32,7 +32,7 @@ def rounds(valkey: Redis, tmp_path: Path, transactional_db: None) -> Iterator[tu
     def wait(*_arguments: object) -> None:
         hold.wait()
 
-    loop = Rounds(
+    loop = WorkerLoop(
         connect(timeout=5),
         listening=connect(timeout=PATIENCE + 5),
         settings=QueueSettings(heartbeat_file=str(file), stats_interval=0.1, rate_limit=0),
@@ -53,7 +53,7 @@ def rounds(valkey: Redis, tmp_path: Path, transactional_db: None) -> Iterator[tu
     thread.join(20)
 
 
-def test_a_main_loop_that_hangs_lets_the_file_become_stale(rounds: tuple[Rounds, threading.Event, Path]) -> None:
+def test_a_main_loop_that_hangs_lets_the_file_become_stale(rounds: tuple[WorkerLoop, threading.Event, Path]) -> None:
     _loop, hold, file = rounds
     eventually(file.exists)
     first = file.stat().st_mtime
