@@ -11,7 +11,7 @@ from emailqueue.events.recording import DISPATCH, Result, describe_error, record
 from emailqueue.events.subscribers import ARROW, Subscriber, subscribers_of
 from emailqueue.events.topics import get_topic
 from emailqueue.jobs.ends import End
-from emailqueue.jobs.functions import Run, event_function
+from emailqueue.jobs.functions import Run, job_function
 from emailqueue.jobs.job import Job, NewJob, new_id
 from emailqueue.jobs.outcome import SENT, Outcome
 
@@ -19,7 +19,7 @@ DISPATCH_EVENT = "emailqueue.events.dispatch"
 RUN_SUBSCRIBER = "emailqueue.events.run_subscriber"
 
 
-@event_function(DISPATCH_EVENT)
+@job_function(DISPATCH_EVENT, of_events=True)
 def dispatch(job: Job, _run: Run) -> Outcome:
     """
     Queue a job for each subscriber of an event; they become visible, all at once, when this job is settled.
@@ -52,7 +52,7 @@ def subscriber_job(event: Event, subscriber: Subscriber) -> NewJob:
     )
 
 
-@event_function(RUN_SUBSCRIBER)
+@job_function(RUN_SUBSCRIBER, of_events=True)
 def run_subscriber(job: Job, _run: Run) -> Outcome:
     """Call one subscriber with one event. What it raises is a failed attempt."""
     arguments = job.arguments()

@@ -37,7 +37,6 @@ FORGET = 60 * 60
 TIMEOUT = 10
 """Seconds that the mail server may take: meanwhile the housekeeping waits."""
 SEPARATOR = "\n"
-NAMED = ("managers", "off")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +59,9 @@ def count(connection: Redis, dead_letters: Iterable[DeadLetter]) -> None:
 
 def send_due(connection: Redis) -> bool:
     """Send one alert if one is due; return whether it was sent."""
-    if not _is_on() or not (pending := _pending(connection)):
+    groups: Any = connection.hkeys(PENDING) if _is_on() else []
+    pending = [group.decode("utf-8", "replace") for group in groups]
+    if not pending:
         return False
     first = [group for group in pending if _is_first(connection, group)]
     # One worker sets the key, and the digest is its own.
@@ -113,7 +114,7 @@ def _body(digest: Digest) -> str:
 def handler() -> Callable[[Digest], object]:
     """Return what is called with each digest. Raises ImportError for a path that leads nowhere."""
     setting = get_settings().alerts
-    found: Callable[[Digest], object] = mail_managers if setting in NAMED else import_string(setting)
+    found: Callable[[Digest], object] = mail_managers if setting in ("managers", "off") else import_string(setting)
     return found
 
 
@@ -127,11 +128,6 @@ def _add(connection: Redis, groups: Mapping[str, int]) -> None:
         for group, number in groups.items():
             pipeline.hincrby(PENDING, group, number)
         pipeline.execute()
-
-
-def _pending(connection: Redis) -> list[str]:
-    groups: Any = connection.hkeys(PENDING)
-    return [group.decode("utf-8", "replace") for group in groups]
 
 
 def _is_first(connection: Redis, group: str) -> bool:

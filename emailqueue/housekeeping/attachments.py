@@ -12,7 +12,7 @@ import logging
 import random
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from functools import reduce
 from operator import or_
 
@@ -27,16 +27,14 @@ from emailqueue.store import Store, Whereabouts
 
 logger = logging.getLogger(__name__)
 
-BATCH = 500
-"""Jobs that Redis is asked about at once."""
+BATCH = 100
+"""Rows that are looked at together: one query names each of those that have ended."""
 YOUNG = timedelta(hours=1)
 """Age below which a job that nobody knows may still be queued."""
 MOST = 1000
 """Messages whose files one sweep deletes."""
 MOST_ERRORS = 5
 """Failures that end a sweep: the storage is away."""
-AT_ONCE = 100
-"""Rows that are marked in one query, which names each."""
 LOST = timedelta(days=2)
 """Age from which a file without a row belongs to nobody."""
 
@@ -46,7 +44,8 @@ def sweep(store: Store) -> int:
     last = 0
     while rows := list(_unneeded().filter(ended=False, pk__gt=last).order_by("pk")[:BATCH]):
         last = rows[-1].pk
-        _mark(_ended(rows, store))
+        if ended := _ended(rows, store):
+            _mark(ended)
     return _count(_delete, _done())
 
 
@@ -85,8 +84,8 @@ def _unneeded() -> QuerySet[KeptFiles]:
     return KeptFiles.objects.exclude(Exists(letters)).exclude(Exists(outbox))
 
 
-def _ended(rows: list[KeptFiles], store: Store, *, now: datetime | None = None) -> list[KeptFiles]:
-    young = (now or timezone.now()) - YOUNG
+def _ended(rows: list[KeptFiles], store: Store) -> list[KeptFiles]:
+    young = timezone.now() - YOUNG
     places, inbox = store.whereabouts([row.job_id for row in rows])
     ended = []
     for row, place in zip(rows, places, strict=True):
@@ -99,10 +98,9 @@ def _ended(rows: list[KeptFiles], store: Store, *, now: datetime | None = None) 
 
 def _mark(rows: list[KeptFiles]) -> None:
     """Mark rows whose jobs have ended, if they are as they were read: a job may have stored another file since."""
-    for first in range(0, len(rows), AT_ONCE):
-        as_read = [Q(pk=row.pk, created_at=row.created_at) for row in rows[first : first + AT_ONCE]]
-        # Needed again: a dead letter has come into the database since. Asked after Redis was, so none is in between.
-        _unneeded().filter(reduce(or_, as_read)).update(ended=True)
+    as_read = reduce(or_, (Q(pk=row.pk, created_at=row.created_at) for row in rows))
+    # Needed again: a dead letter has come into the database since. Asked after Redis was, so none is in between.
+    _unneeded().filter(as_read).update(ended=True)
 
 
 def _done() -> list[str]:

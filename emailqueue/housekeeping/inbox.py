@@ -21,7 +21,7 @@ from redis import Redis
 from emailqueue.enqueue.relay import YOUNG, in_doubt
 from emailqueue.errors import EmailQueueError
 from emailqueue.housekeeping import alerts
-from emailqueue.housekeeping.rows import Rows, rows
+from emailqueue.housekeeping.rows import Rows, decoded, rows
 from emailqueue.jobs.job import NewJob
 from emailqueue.models import Attempt, DeadLetter, OutboxRow, Status
 from emailqueue.signals import dead_lettered
@@ -46,7 +46,7 @@ def move_inbox(connection: Redis) -> int:
     moved = 0
     entries = connection.hscan_iter(INBOX, count=BATCH)
     while batch := dict(islice(entries, BATCH)):
-        stored, new = _store_batch({name: rows(_decoded(name), entry) for name, entry in batch.items()})
+        stored, new = _store_batch({name: rows(decoded(name), entry) for name, entry in batch.items()})
         if stored:
             connection.hdel(INBOX, *stored)
         moved += len(stored)
@@ -67,7 +67,7 @@ def close_redelivered(connection: Redis) -> int:
     """Mark the dead letters whose retry was sent, and return how many changed."""
     closed = 0
     while batch := _first_redelivered(connection):
-        retried = DeadLetter.objects.filter(pk__in=map(_decoded, batch), status=Status.RETRYING)
+        retried = DeadLetter.objects.filter(pk__in=map(decoded, batch), status=Status.RETRYING)
         closed += retried.update(status=Status.SENT, closed_at=timezone.now())
         # By value: a trim by position would take what another worker has not read yet.
         with connection.pipeline(transaction=False) as pipeline:
@@ -130,7 +130,7 @@ def _store_one(name: bytes, entry: Rows) -> list[DeadLetter] | None:
         if name not in _reported:
             _reported.add(name)
             # Without message and traceback: PostgreSQL quotes the row, and so the address.
-            extra = {"dead_letter": _decoded(name), "error_class": type(error).__name__}
+            extra = {"dead_letter": decoded(name), "error_class": type(error).__name__}
             logger.error("dead letter refused by the database, it stays in the inbox", extra=extra)  # noqa: TRY400
         return None
 
@@ -154,7 +154,3 @@ def _store(batch: Sequence[Rows]) -> list[DeadLetter]:
         retried = table.filter(pk__in=[letter.redrives for letter in letters if letter.redrives])
         retried.filter(status=Status.RETRYING).update(status=Status.FAILED_AGAIN, closed_at=timezone.now())
     return [letter for letter in letters if letter.pk not in present]
-
-
-def _decoded(value: bytes) -> str:
-    return value.decode("utf-8", "backslashreplace")

@@ -29,13 +29,18 @@ def rows(pk: str, entry: bytes) -> Rows:
         failure = Failure.of(error)
         letter = DeadLetter(
             id=pk,
-            raw=_storable(entry.decode("utf-8", "backslashreplace")),
+            raw=_storable(decoded(entry)),
             reason=Reason.MALFORMED,
             error_class=failure.error_class,
             message=f"The entry of this dead letter in Redis cannot be read: {failure.message}",
             dead_lettered_at=timezone.now(),
         )
         return letter, []
+
+
+def decoded(value: bytes) -> str:
+    """Return what Redis holds as text, whatever anyone has put there."""
+    return value.decode("utf-8", "backslashreplace")
 
 
 def _read(pk: str, record: Mapping[str, Any]) -> Rows:

@@ -14,6 +14,7 @@ from redis import Redis
 from redis.client import Pipeline
 from rq.defaults import RQ_KEY_PREFIX
 
+from emailqueue.housekeeping.rows import decoded
 from emailqueue.jobs.ends import End, Reason
 from emailqueue.jobs.job import Job, timestamp
 from emailqueue.jobs.outcome import Failure, shorten
@@ -37,7 +38,7 @@ def import_stock_worker_failures(connection: Redis) -> int:
     imported = 0
     for queue in QUEUES:
         job_ids: list[Any] = connection.zrange(failed_key(queue), 0, AT_ONCE - 1)
-        imported += sum(_import_failure(connection, queue, _decoded(job_id)) for job_id in job_ids)
+        imported += sum(_import_failure(connection, queue, decoded(job_id)) for job_id in job_ids)
     return imported
 
 
@@ -55,7 +56,7 @@ def _import_failure(connection: Redis, queue: str, job_id: str) -> bool:
         if score is None or fields.get(b"place") == b"lease":  # one of our workers has it: its outcome counts
             return
         pk = hashlib.sha256(f"{job_id}:{score}".encode()).hexdigest()[:32]
-        job = Job.read({_decoded(name): value for name, value in fields.items()}, id=job_id, queue=queue)
+        job = Job.read({decoded(name): value for name, value in fields.items()}, id=job_id, queue=queue)
         record = _record(job, fields, newest[0][1] if newest else {})
         pipeline.hset(INBOX, pk, json.dumps(record))
         pipeline.delete(job_key, results)
@@ -66,9 +67,9 @@ def _import_failure(connection: Redis, queue: str, job_id: str) -> bool:
 
 
 def _record(job: Job, fields: Fields, result: Fields) -> dict[str, Any]:
-    failed_at = _decoded(fields.get(b"ended_at", b"")) or timestamp()
+    failed_at = decoded(fields.get(b"ended_at", b"")) or timestamp()
     failure = _failure(fields, result)
-    worker = _decoded(result.get(b"worker_name", b""))
+    worker = decoded(result.get(b"worker_name", b""))
     record = record_of(job, reason=Reason.EXHAUSTED, history=(), dead_lettered_at=failed_at)
     if record["function"]:  # what staff need to know; a job that cannot be read is one of another kind
         failure = replace(failure, rule=STOCK_WORKER)
@@ -82,7 +83,7 @@ def _failure(fields: Fields, result: Fields) -> Failure:
     """Return the error as RQ stores it: in the newest result, or in the job itself before RQ 1.16."""
     try:
         packed = base64.b64decode(result[b"exc_string"]) if b"exc_string" in result else fields[b"exc_info"]
-        text = _decoded(zlib.decompress(packed))
+        text = decoded(zlib.decompress(packed))
     except (KeyError, ValueError, zlib.error):
         text = ""
     last = text.strip().rpartition("\n")[2]
@@ -90,7 +91,3 @@ def _failure(fields: Fields, result: Fields) -> Failure:
     if not colon or " " in error_class:
         error_class, message = "", last
     return Failure(error_class=error_class, message=shorten(message), traceback=shorten(text))
-
-
-def _decoded(value: bytes) -> str:
-    return value.decode("utf-8", "backslashreplace")

@@ -97,13 +97,11 @@ class Housekeeper(threading.Thread):
     def _look(self) -> None:
         close_old_connections()
         try:
-            for chore in self._chores():
-                chore()
+            self._do_chores()
+            self._failing = False
         except Exception as error:  # noqa: BLE001  whatever it is: without this thread no dead letter is stored
             self._report(error)
             self._failing = True
-        else:
-            self._failing = False
         finally:
             close_old_connections()
 
@@ -114,28 +112,24 @@ class Housekeeper(threading.Thread):
             text = explain(error) if isinstance(error, DatabaseError) else str(error).strip()
             logger.error("housekeeping waits", extra={"error": text}, exc_info=None if foreseen else error)
 
-    def _chores(self) -> list[Callable[[], object]]:
-        return [
-            self._run_errands,
-            self._begin,
-            self._look_into_redis,
-            self._forget_sent,
-            lambda: relay(self._store),
-            self._push_retries,
-            self._count,
-            self._run_bulk_action,
-            self._sweep,  # last: a storage that is away keeps nothing else from being done
-        ]
+    def _do_chores(self) -> None:
+        self._run_errands()
+        if not self._began:
+            self._store.outbox_state()  # from here on Redis remembers; see relay.py
+            self._began = True
+        self._look_into_redis()
+        self._forget_sent()
+        relay(self._store)
+        self._push_retries()
+        self.open_letters = DeadLetter.objects.open().count()
+        self._bulk = False  # should it fail, the next look is not hurried
+        self._bulk = not self._stopped and bulk.work()
+        self._sweep()  # last: a storage that is away keeps nothing else from being done
 
     def _run_errands(self) -> None:
         with suppress(Empty):
             while True:
                 self._errands.get_nowait()()
-
-    def _begin(self) -> None:
-        if not self._began:
-            self._store.outbox_state()  # from here on Redis remembers; see relay.py
-            self._began = True
 
     def _look_into_redis(self) -> None:
         if time.monotonic() >= self._next_idle:
@@ -156,13 +150,6 @@ class Housekeeper(threading.Thread):
         if time.monotonic() >= self._next_retries:
             inbox.push_retries(self._store)
             self._next_retries = time.monotonic() + RETRIES_INTERVAL
-
-    def _count(self) -> None:
-        self.open_letters = DeadLetter.objects.open().count()
-
-    def _run_bulk_action(self) -> None:
-        self._bulk = False  # should it fail, the next look is not hurried
-        self._bulk = not self._stopped and bulk.work()
 
     def _sweep(self) -> None:
         now = time.monotonic()

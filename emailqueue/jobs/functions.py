@@ -38,20 +38,20 @@ _functions: dict[str, JobFunction] = {}
 _of_events: set[str] = set()
 
 
-def job_function(name: str) -> Callable[[JobFunction], JobFunction]:
-    """Allow jobs to call the decorated function. RQ's dashboard shows `name`, which looks like a dotted path."""
+def job_function(name: str, *, of_events: bool = False) -> Callable[[JobFunction], JobFunction]:
+    """
+    Allow jobs to call the decorated function. RQ's dashboard shows `name`, which looks like a dotted path.
+
+    `of_events`: it sends no mail, so its jobs count as events, whichever queue they wait in.
+    """
 
     def register(function: JobFunction) -> JobFunction:
         _functions[name] = function
+        if of_events:
+            _of_events.add(name)
         return function
 
     return register
-
-
-def event_function(name: str) -> Callable[[JobFunction], JobFunction]:
-    """Do the same for a function that sends no mail: its jobs count as events, whichever queue they wait in."""
-    _of_events.add(name)
-    return job_function(name)
 
 
 def function_named(name: str) -> JobFunction | None:

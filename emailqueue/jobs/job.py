@@ -7,6 +7,7 @@ import json
 import uuid
 import zlib
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -81,14 +82,12 @@ class NewJob:
             "timeout": "180",
             "plan": json.dumps({"attempts": self.attempts, "backoff": self.backoff.as_json()}),
             "due_at": f"{self.due_at():.6f}",
-        }
-        marks = {
             "dead_letter": self.dead_letter,
             "cause": self.cause,
             "ambiguous": "1" if self.ambiguous else "",
             "domain": self.domain,
         }
-        return fields | {name: mark for name, mark in marks.items() if mark}
+        return {name: value for name, value in fields.items() if value}
 
     def due_at(self) -> float:
         """Return the Unix time from which on the job waits, by the clock of this machine."""
@@ -102,18 +101,8 @@ class NewJob:
         return EVENT_QUEUE if is_of_events(self.function) else self.queue
 
 
-FIELDS = (
-    "description",
-    "data",
-    "plan",
-    "history",
-    "crashes",
-    "ambiguous",
-    "dead_letter",
-    "created_at",
-    "due_at",
-    "cause",
-)
+TEXTS = ("dead_letter", "created_at", "cause")
+FIELDS = ("description", "data", "plan", "history", "crashes", "ambiguous", "due_at", *TEXTS)
 """The fields of the hash that Job reads; a claim answers with their values, in this order."""
 
 
@@ -137,13 +126,11 @@ class Call:
             raw = zlib.decompress(data)
         except zlib.error:
             raw = data
-        try:
+        with suppress(ValueError, TypeError, RecursionError):
             function, _instance, positional, arguments = json.loads(raw)
-        except (ValueError, TypeError, RecursionError):
-            return cls(raw=_text(raw))
-        if not isinstance(function, str) or positional or not isinstance(arguments, dict):
-            return cls(raw=_text(raw))
-        return cls(function=function, arguments=arguments)
+            if isinstance(function, str) and not positional and isinstance(arguments, dict):
+                return cls(function=function, arguments=arguments)
+        return cls(raw=_text(raw))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,14 +145,8 @@ class Job:
     label: str = ""
     call: Call = Call()
     attempts: int = 1
-    """How many attempts it has in all."""
-
     backoff: Backoff = field(default_factory=Backoff)
-    """The waits between them."""
-
     history: tuple[PastAttempt, ...] = ()
-    """The attempts before this one, see outcome.PastAttempt."""
-
     crashes: int = 0
     """How many workers died with this job in their hands."""
 
@@ -175,8 +156,6 @@ class Job:
     dead_letter: str = ""
     created_at: str = ""
     cause: str = ""
-    """Id of the event or the job that led to this one."""
-
     due_at: float = 0.0
     """Unix time from which on it has waited; 0 where nobody wrote it."""
 
@@ -190,6 +169,7 @@ class Job:
     def read(cls, fields: Mapping[str, bytes | None], **given: Any) -> Self:
         """Read the hash of a job, of which `given` says the rest."""
         attempts, backoff = _plan(fields.get("plan") or b"")
+        texts: dict[str, Any] = {name: _text(fields.get(name)) for name in TEXTS}
         return cls(
             label=_text(fields.get("description")),
             call=Call.read(fields.get("data") or b""),
@@ -198,10 +178,8 @@ class Job:
             history=tuple(attempt for attempt in _json_or(fields.get("history"), []) if isinstance(attempt, dict)),
             crashes=int(_number(fields.get("crashes"))),
             ambiguous=bool(fields.get("ambiguous")),
-            dead_letter=_text(fields.get("dead_letter")),
-            created_at=_text(fields.get("created_at")),
             due_at=_number(fields.get("due_at")),
-            cause=_text(fields.get("cause")),
+            **texts,
             **given,
         )
 

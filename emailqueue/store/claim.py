@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
 from emailqueue.jobs.job import FIELDS, Job, timestamp
@@ -58,17 +58,14 @@ class ClaimRequest:
     """Milliseconds after which it asks again in any case."""
 
     figures: bool = False
-    """Whether it wants the figures, too."""
+    """Whether it asks for the figures, too."""
 
     fields: Sequence[str] = FIELDS
     """The fields of a job's hash that it reads."""
 
     def as_json(self) -> str:
         """Return it as claim.lua reads it."""
-        return json.dumps({name: getattr(self, name) for name in _NAMES})
-
-
-_NAMES = [field.name for field in fields(ClaimRequest)]
+        return json.dumps(asdict(self))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +89,6 @@ class Claim:
     """Dead letters that wait to be moved into the database."""
 
     figures: Counts | None = None
-    """The figures, when they were asked for."""
 
     @classmethod
     def read(cls, reply: Sequence[Any]) -> Self:

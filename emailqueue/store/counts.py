@@ -23,40 +23,31 @@ PASSED = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueFigures:
-    """Figures of one queue, or of several together."""
+    """
+    Figures of one queue, or of several together.
+
+    waiting, active and delayed are jobs now; the others were counted since counting began, see PASSED.
+    """
 
     waiting: int
-    """Jobs that wait for a worker, now."""
-
     active: int
-    """Jobs that a worker has, now."""
-
     delayed: int
-    """Jobs that wait for their time or for a retry, now."""
-
-    queued: int = 0
-    """Jobs queued since counting began."""
+    """Jobs that wait for their time or for a retry."""
 
     completed: int = 0
-    """Mails sent since counting began."""
+    """Mails that were sent."""
 
     skipped: int = 0
-    """Mails since counting began that were not sent, since their recipients get no mails of their types any more."""
+    """Mails that were not sent, since their recipients get no mails of their types any more."""
 
     failed: int = 0
-    """Jobs that became dead letters since counting began."""
+    """Jobs that became dead letters."""
 
+    queued: int = 0
     ambiguous: int = 0
-    """Mails since counting began that may have been sent when a worker or a connection died."""
-
     retried: int = 0
-    """Attempts since counting began that failed and were followed by another."""
-
     waited: int = 0
-    """Attempts since counting began that were not charged, since the mail server or a part of ours was away."""
-
     throttled: int = 0
-    """Attempts since counting began that were not charged, since the recipient's domain asked us to go slower."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,8 +37,8 @@ class Settlement:
     """Whether it is to be counted as maybe sent."""
 
     history: str = ""
-    death: str = ""
-    """Id of this death, under which `record` is put into the inbox."""
+    inbox_id: str = ""
+    """Id of the new dead letter, under which `record` is put into the inbox."""
 
     record: str = ""
     reached: bool = False

@@ -112,7 +112,7 @@ class Store:
         """
         Remove a job that no worker has claimed; False when it is too late.
 
-        The retry of a dead letter is cancelled with the letter's id as the answer.
+        For the retry of a dead letter, the answer is the id of that dead letter.
         """
         answer = self._run("move", job_id, "cancel")
         return answer.decode() if isinstance(answer, bytes) else bool(answer)
@@ -185,7 +185,7 @@ class Store:
         self.change_flow()
 
     def await_wake(self, timeout: float) -> bool:
-        """Block until a worker is wanted or `timeout` seconds have passed."""
+        """Block until a worker is woken or `timeout` seconds have passed."""
         return self.connection.blpop([WAKE], timeout=timeout) is not None
 
     def view(self, *, minutes: int, hours: int) -> dict[str, Any]:

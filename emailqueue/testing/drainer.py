@@ -142,7 +142,7 @@ class Drainer:
             retries=sum(entry.verb == "retry" for entry in settled),
             uncharged=sum(map(_is_uncharged, settled)),
             events=len(sent) - len(mails),
-            dead=self._dead_letters([entry.death for entry in settled if entry.verb == "dead"]),
+            dead=self._dead_letters([entry.inbox_id for entry in settled if entry.verb == "dead"]),
         )
 
     def _dead_letters(self, ids: list[str]) -> list[DeadLetter]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field
+from concurrent.futures import Future
 from queue import Empty, SimpleQueue
 
 from redis import RedisError
@@ -12,17 +12,11 @@ from emailqueue.errors import RedisUnavailable
 from emailqueue.jobs.job import Job
 from emailqueue.store import Store
 
+Question = tuple[Job, Future[bool]]
+
 
 class FenceUnanswered(RedisUnavailable):
     """Redis did not say whether the lease is still ours, so nothing may be sent."""
-
-
-@dataclass(slots=True)
-class _Question:
-    job: Job
-    answered: threading.Event = field(default_factory=threading.Event)
-    granted: bool = False
-    error: Exception | None = None
 
 
 class Fencer(threading.Thread):
@@ -31,7 +25,7 @@ class Fencer(threading.Thread):
     def __init__(self, store: Store) -> None:
         super().__init__(name="fencer", daemon=True)
         self._store = store
-        self._questions: SimpleQueue[_Question | None] = SimpleQueue()
+        self._questions: SimpleQueue[Question | None] = SimpleQueue()
 
     def ask(self, job: Job) -> bool:
         """
@@ -40,12 +34,12 @@ class Fencer(threading.Thread):
         Blocks the calling thread for a round trip. Raises FenceUnanswered when Redis does not answer: then the
         mail must not be sent.
         """
-        question = _Question(job)
-        self._questions.put(question)
-        question.answered.wait()
-        if question.error is not None:
-            raise FenceUnanswered(f"Redis did not answer: {question.error}") from question.error
-        return question.granted
+        answer: Future[bool] = Future()
+        self._questions.put((job, answer))
+        try:
+            return answer.result()
+        except (RedisError, OSError) as error:
+            raise FenceUnanswered(f"Redis did not answer: {error}") from error
 
     def stop(self) -> None:
         """End the thread after the questions that were asked before."""
@@ -63,14 +57,12 @@ class Fencer(threading.Thread):
                 pass
             self._answer(batch)
 
-    def _answer(self, batch: list[_Question]) -> None:
+    def _answer(self, batch: list[Question]) -> None:
         try:
-            granted = self._store.fence([question.job for question in batch])
+            granted = self._store.fence([job for job, _answer in batch])
         except (RedisError, OSError) as error:
-            for question in batch:
-                question.error = error
+            for _job, answer in batch:
+                answer.set_exception(error)
         else:
-            for question, yes in zip(batch, granted, strict=True):
-                question.granted = yes
-        for question in batch:
-            question.answered.set()
+            for (_job, answer), is_ours in zip(batch, granted, strict=True):
+                answer.set_result(is_ours)

@@ -116,4 +116,4 @@ def _due(job: Job, end: End, history: list[PastAttempt]) -> float:
 
 def _dead(settlement: Settlement, history: list[PastAttempt], end: End) -> Settlement:
     record = record_of(settlement.job, reason=end.meaning.reason, history=history)
-    return replace(settlement, death=uuid.uuid4().hex, record=json.dumps(record))
+    return replace(settlement, inbox_id=uuid.uuid4().hex, record=json.dumps(record))

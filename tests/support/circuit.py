@@ -26,7 +26,7 @@ def settle_for(store: Store, verb: str, *jobs: Job, dice: float = 1.0, **fields:
     if verb in ("retry", "wait", "throttle"):
         fields = {"history": '[{"charged": false}]', **fields}
     elif verb == "dead":
-        fields = {"death": new_id(), "record": "{}", **fields}
+        fields = {"inbox_id": new_id(), "record": "{}", **fields}
     batch = [Settlement(job=job, verb=verb, **fields) for job in jobs]
     return store.settle(batch, worker="w1", now="", keep=60, server=SERVER, rng=Dice(dice))
 

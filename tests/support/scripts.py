@@ -64,7 +64,7 @@ def settle(store: Store, verb: str, *jobs: Job, **fields: Any) -> list[bool]:
     if verb in ("retry", "wait"):
         fields = {"history": "[]", **fields}
     elif verb == "dead":
-        fields = {"death": new_id(), "record": "{}", **fields}
+        fields = {"inbox_id": new_id(), "record": "{}", **fields}
     batch = [Settlement(job=job, verb=verb, seconds=0.5, **fields) for job in jobs]
     return [bool(changed) for changed in store.settle(batch, worker=WORKER, now="2030-01-01T00:00:00Z", keep=500)]
 

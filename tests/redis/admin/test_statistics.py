@@ -59,7 +59,7 @@ def test_the_series_count_what_became_of_mails_and_how_long_they_took(valkey: Re
     settle(valkey, "sent", *jobs[:3])
     settle(valkey, "retry", jobs[3], due=60, history="[]")
     settle(valkey, "wait", jobs[4], due=60, history="[]")
-    settle(valkey, "dead", jobs[5], death="d1", record="{}")
+    settle(valkey, "dead", jobs[5], inbox_id="d1", record="{}")
     settle(valkey, "sent", jobs[6])
 
     snapshot = Snapshot.take(Store(valkey))

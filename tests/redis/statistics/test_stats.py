@@ -49,7 +49,7 @@ def test_figures_tell_what_stands_where_and_what_was_counted(valkey: Redis) -> N
     settle(store, "sent", high)
     settle(store, "sent", sent)
     settle(store, "retry", retried, due=60, history="[]", ambiguous=True)
-    settle(store, "dead", dead, death="d1", record=json.dumps({}))
+    settle(store, "dead", dead, inbox_id="d1", record=json.dumps({}))
 
     stats = get_queue_stats()
 

@@ -85,7 +85,7 @@ def test_a_death_goes_to_the_inbox_and_its_job_is_gone(
 ) -> None:
     enqueue(store, "a")
 
-    settle(store, "dead", *claim(store), death="d1", record='{"job_id": "a"}', ambiguous=ambiguous)
+    settle(store, "dead", *claim(store), inbox_id="d1", record='{"job_id": "a"}', ambiguous=ambiguous)
 
     assert valkey.hgetall("emailqueue:dead") == {b"d1": b'{"job_id": "a"}'}
     assert not valkey.exists("rq:job:a")
@@ -229,6 +229,6 @@ def test_a_record_is_stored_as_it_was_written(store: Store, valkey: Redis) -> No
     record = json.dumps({"context": {"name": 'Grüße "\\ 🎉', "empty": {}, "list": []}, "big": 2**60})
     enqueue(store, "a")
 
-    settle(store, "dead", *claim(store), death="d1", record=record)
+    settle(store, "dead", *claim(store), inbox_id="d1", record=record)
 
     assert valkey.hget("emailqueue:dead", "d1") == record.encode()

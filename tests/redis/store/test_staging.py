@@ -67,7 +67,7 @@ def test_the_end_of_a_job_that_redis_has_forgotten_is_remembered(store: Store, v
     store.enqueue([new])
     [job] = claim(store)
     valkey.flushall()
-    ended = Settlement(job=job, verb=verb, death="d1", record="{}")
+    ended = Settlement(job=job, verb=verb, inbox_id="d1", record="{}")
 
     settled = [store.settle([ended], worker=WORKER, now="", keep=60) for _ in range(2)]
     added = store.enqueue([new], relayed=True)

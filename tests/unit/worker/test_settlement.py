@@ -39,7 +39,7 @@ def settled(job: Job, outcome: Outcome, settings: Settings | None = None) -> Set
 def death(settlement: Settlement | None) -> dict[str, Any]:
     assert settlement is not None
     assert settlement.verb == "dead"
-    assert len(settlement.death) == 32
+    assert len(settlement.inbox_id) == 32
     record: dict[str, Any] = json.loads(settlement.record)
     return record
 
@@ -91,7 +91,7 @@ def test_the_last_attempt_that_fails_is_a_dead_letter_with_its_history() -> None
 def test_each_death_has_an_id_of_its_own() -> None:
     first, second = settled(job(), failed(End.PERMANENT)), settled(job(), failed(End.PERMANENT))
 
-    assert first.death != second.death
+    assert first.inbox_id != second.inbox_id
 
 
 @pytest.mark.parametrize(

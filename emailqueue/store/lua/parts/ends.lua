@@ -39,7 +39,7 @@ function ends.visibly(entry)
 end
 
 function ends.dead(entry)
-  redis.call('HSET', INBOX, entry.death, entry.record)
+  redis.call('HSET', INBOX, entry.inbox_id, entry.record)
   redis.call('DEL', JOB .. entry.id)
   close(entry, 'failed')
   series.note('dead', entry.counted_in)
