@@ -186,6 +186,13 @@ def test_whoever_still_uses_the_server_revives_it_with_its_data(
     EmbeddedValkey(tmp_path).kill()
 
 
+@pytest.fixture
+def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forget the server of the other tests, which must outlive what ends all servers of this process."""
+    monkeypatch.setattr(embedded, "_started", {})
+
+
+@pytest.mark.usefixtures("alone")
 def test_a_starter_whose_server_was_killed_starts_another_one(tmp_path: Path) -> None:
     with EmbeddedValkey(tmp_path) as valkey:
         killed = valkey.pid
@@ -200,6 +207,7 @@ def test_a_starter_whose_server_was_killed_starts_another_one(tmp_path: Path) ->
         assert ends(tmp_path)
 
 
+@pytest.mark.usefixtures("alone")
 def test_a_forked_child_lets_go_of_the_server(tmp_path: Path) -> None:
     with EmbeddedValkey(tmp_path):
         # What os.register_at_fork() calls in the child; here it closes the only pipe.
