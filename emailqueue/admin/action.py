@@ -16,16 +16,13 @@ from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils.translation import gettext, ngettext
 
-from emailqueue.admin.base import QueueAdmin
+from emailqueue.admin.base import AT_ONCE, QueueAdmin
 from emailqueue.dead_letters import bulk
 from emailqueue.dead_letters.actions import ACTIONS
 from emailqueue.dead_letters.counting import BoundedPaginator
 from emailqueue.dead_letters.selection import Selection
 from emailqueue.errors import EmailQueueError
 from emailqueue.models import DeadLetter, Status
-
-AT_ONCE = 1000
-"""Dead letters that one request changes."""
 
 Letters = QuerySet[DeadLetter]
 Question = dict[str, Any] | None
@@ -71,7 +68,7 @@ class DeadLetterAction(ABC):
             return HttpResponseNotAllowed(["POST"])
         if question := self.run(request, [letter]):
             return site.page(request, self.name, **{"dead_letter": letter, "dead_letters": [letter], **question})
-        return redirect(address_of(letter))
+        return redirect(address_of(letter.pk))
 
     def on_selection(self, site: QueueAdmin, request: HttpRequest, letters: Letters) -> HttpResponse | None:
         """Answer the list, for what was selected when it was asked."""
@@ -125,9 +122,8 @@ class DeadLetterAction(ABC):
         return site.page(request, "bulk", **context)
 
 
-def address_of(letter: DeadLetter, page: str = "change") -> str:
-    """Return the address of a dead letter's page, or of an action's."""
-    return reverse(f"admin:emailqueue_deadletter_{page}", args=[letter.pk])
+def address_of(pk: str) -> str:
+    return reverse("admin:emailqueue_deadletter_change", args=[pk])
 
 
 def all_that_match(request: HttpRequest) -> bool:

@@ -44,14 +44,8 @@ class Retry(DeadLetterAction):
         choice = request.POST.get("stale")
         if stale and choice not in ("too", "not"):
             compared = [(letter, _differences(request, letter)) for letter in stale[:SHOWN]]
-            more, may_read = len(stale) - SHOWN, may(request.user, "view_body")
-            return {
-                "title": _("Out of date"),
-                "dead_letters": stale,
-                "compared": compared,
-                "more": more,
-                "may_read": may_read,
-            }
+            shown = {"compared": compared, "more": len(stale) - SHOWN, "may_read": may(request.user, "view_body")}
+            return {"title": _("Out of date"), "dead_letters": stale, **shown}
         if choice == "not":
             letters = [letter for letter in letters if letter not in stale]
         self.change(request, letters, stale_too=True)

@@ -8,6 +8,9 @@ from django.contrib import admin
 from django.http import HttpRequest
 from django.template.response import TemplateResponse
 
+AT_ONCE = 1000
+"""Rows that one request changes or exports."""
+
 
 class QueueAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at run time
     """A table whose rows nobody deletes by hand."""

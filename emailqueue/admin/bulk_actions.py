@@ -52,7 +52,6 @@ class BulkActionAdmin(ReadOnlyAdmin):
         )
 
     def stop_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Stop it before its next dead letter."""
         bulk = get_object_or_404(BulkAction, pk=pk)
         if not may(request.user, bulk.action):
             raise PermissionDenied

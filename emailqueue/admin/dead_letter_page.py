@@ -37,7 +37,6 @@ def page_context(request: HttpRequest, letter: DeadLetter) -> dict[str, Any]:
 
 
 def as_pre(value: Any) -> str:
-    """Return JSON as people read it."""
     return format_html("<pre>{}</pre>", json.dumps(value, indent=2, ensure_ascii=False))
 
 

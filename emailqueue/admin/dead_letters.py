@@ -121,7 +121,7 @@ class DeadLetterAdmin(ReadOnlyAdmin):
     def retry_of(self, letter: DeadLetter) -> str:
         if not letter.redrives:
             return "-"
-        return format_html('<a href="{}">{}</a>', address_of(DeadLetter(pk=letter.redrives)), letter.redrives)
+        return format_html('<a href="{}">{}</a>', address_of(letter.redrives), letter.redrives)
 
     def get_fieldsets(self, request: HttpRequest, obj: DeadLetter | None = None) -> Any:
         """Leave out what became of it while nothing has, and edits for users who may not see the content they hold."""
@@ -141,7 +141,6 @@ class DeadLetterAdmin(ReadOnlyAdmin):
         return action.on_one(self, request, self._get(request, object_id, permission=action.permission))
 
     def preview_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """Return the HTML of the mail as it would go out now, for a frame."""
         return sandboxed(render_now(self._get(request, object_id, permission="view_body")).html)
 
     def _get(self, request: HttpRequest, object_id: str, *, permission: str) -> DeadLetter:

@@ -22,7 +22,6 @@ VIEW = "emailqueue.view_deadletter"
 
 
 def urls(site: AdminSite) -> list[URLPattern]:
-    """Return the addresses of both pages."""
     return [
         path("types/", site.admin_view(partial(types_page, site=site)), name="emailqueue_types"),
         path("types/html/", site.admin_view(type_html), name="emailqueue_type_html"),
@@ -47,7 +46,6 @@ def types_page(request: HttpRequest, *, site: AdminSite) -> HttpResponse:
 
 @permission_required(VIEW, raise_exception=True)
 def type_html(request: HttpRequest) -> HttpResponse:
-    """Return the HTML of a type's mail, for a frame."""
     return sandboxed(_render(*_asked_for(request)).html)
 
 

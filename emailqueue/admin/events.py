@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy as _
 
 from emailqueue.admin.base import ReadOnlyAdmin
 from emailqueue.errors import RedisUnavailable, UnknownEvent
-from emailqueue.events.trail import Trail, read_trail
+from emailqueue.events.trail import read_trail
 from emailqueue.models import EventTrail
 
 
@@ -28,30 +28,22 @@ class EventTrailAdmin(ReadOnlyAdmin):
         return [path("", view, name="emailqueue_eventtrail_changelist")]
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
-        """Ask for an id, and show the trail that it leads to."""
         if not self.has_view_permission(request):
             raise PermissionDenied
         given = request.GET.get("id", "").strip()
-        trail, problem = _find(given) if given else (None, "")
-        return self.page(
-            request,
-            "trail",
-            title=_("Event trail"),
-            subtitle=trail.topic if trail else None,
-            given=given,
-            trail=trail,
-            payload=json.dumps(trail.payload, indent=2, ensure_ascii=False) if trail else "",
-            problem=problem,
-        )
+        found = _find(given) if given else {}
+        return self.page(request, "trail", title=_("Event trail"), given=given, **found)
 
 
-def _find(given: str) -> tuple[Trail | None, object]:
+def _find(given: str) -> dict[str, Any]:
     """Return the trail, or what to show instead."""
     try:
-        return read_trail(given), ""
+        trail = read_trail(given)
     except UnknownEvent:
-        return None, _(
+        problem = _(
             "This id leads to no trail: it is unknown, its trail has expired, or the mail was queued without an event."
         )
+        return {"problem": problem}
     except RedisUnavailable:
-        return None, _("Redis does not answer, and the trails are kept there. Try again in a moment.")
+        return {"problem": _("Redis does not answer, and the trails are kept there. Try again in a moment.")}
+    return {"trail": trail, "subtitle": trail.topic, "payload": json.dumps(trail.payload, indent=2, ensure_ascii=False)}

@@ -16,7 +16,8 @@ from django.utils import timezone
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from emailqueue.admin.action import AT_ONCE, Letters, all_that_match
+from emailqueue.admin.action import Letters, all_that_match
+from emailqueue.admin.base import AT_ONCE
 from emailqueue.dead_letters.actions import may, record
 from emailqueue.dead_letters.selection import Selection, fits
 from emailqueue.models import DeadLetter

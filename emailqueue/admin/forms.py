@@ -22,8 +22,6 @@ class ReasonForm(forms.Form):
 
 
 class BulkRetryForm(forms.Form):
-    """Asks whether dead letters that are out of date are retried, too."""
-
     stale_too = forms.BooleanField(
         label=_("Also retry mails that are out of date"),
         required=False,
@@ -47,9 +45,7 @@ class EditForm(forms.Form):
         help_text=_("JSON with the fields of the e-mail type."),
     )
     priority = forms.TypedChoiceField(
-        label=_("Priority"),
-        coerce=int,
-        choices=[(priority.value, priority.name.lower()) for priority in Priority],
+        label=_("Priority"), coerce=int, choices=[(priority.value, priority.name.lower()) for priority in Priority]
     )
     stale = forms.BooleanField(label=_("Retry it although it is out of date"))
 

@@ -32,7 +32,6 @@ from emailqueue.statistics.token import has_token
 
 
 def urls(site: AdminSite) -> list[URLPattern]:
-    """Return the addresses of the page, its buttons and its JSON."""
     page, buttons = (site.admin_view(partial(view, site=site)) for view in (stats_page, control))
     # Not admin_view: it sends whom it does not know to the login page, and a program has a token.
     json = never_cache(partial(stats_json, site=site))

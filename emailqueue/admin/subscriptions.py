@@ -12,15 +12,12 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
-from emailqueue.admin.base import QueueAdmin
+from emailqueue.admin.base import AT_ONCE, QueueAdmin
 from emailqueue.email_types import email_types
 from emailqueue.errors import InvalidAddress
 from emailqueue.models import Subscription
 from emailqueue.models.subscription import ALL_TYPES, address_key
 from emailqueue.schema.address import valid_address
-
-AT_ONCE = 1000
-"""Subscriptions that one action changes."""
 
 
 def _subscribed_types() -> list[tuple[str, Any]]:
@@ -29,8 +26,6 @@ def _subscribed_types() -> list[tuple[str, Any]]:
 
 
 class BlockForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic at run time
-    """Asks which address gets no more mails, and of which type."""
-
     email_type = forms.ChoiceField(label=_("E-mail type"), required=False, choices=_subscribed_types)
 
     class Meta:
@@ -38,7 +33,6 @@ class BlockForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic at ru
         fields = ("address", "email_type", "detail")
 
     def clean_address(self) -> str:
-        """Return the address as it is compared."""
         try:
             return address_key(valid_address(self.cleaned_data["address"]))
         except InvalidAddress as error:

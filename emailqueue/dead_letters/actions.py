@@ -63,7 +63,8 @@ def _describe_retry(letter: DeadLetter) -> str:
     if "to" in edits:
         changes.append(gettext("recipient %(old)s → %(new)s") % {"old": arguments.get("to"), "new": edits["to"]})
     if "priority" in edits:
-        priorities = {"old": _priority(letter.priority), "new": _priority(edits["priority"])}
+        new_priority = Priority(edits["priority"]).name.lower()
+        priorities = {"old": letter.get_priority_display() or "-", "new": new_priority}
         changes.append(gettext("priority %(old)s → %(new)s") % priorities)
     if "context" in edits:
         old, new = (value if isinstance(value, dict) else {} for value in (arguments.get("context"), edits["context"]))
@@ -72,7 +73,3 @@ def _describe_retry(letter: DeadLetter) -> str:
     if not changes:
         return gettext("Retried.")
     return gettext("Retried with edits: %(changes)s.") % {"changes": "; ".join(changes)}
-
-
-def _priority(number: int | None) -> str:
-    return Priority(number).name.lower() if number in list(Priority) else "-"

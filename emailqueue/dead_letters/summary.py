@@ -31,13 +31,11 @@ def verdict_of(letter: DeadLetter) -> str:
 
 
 def error_line(letter: DeadLetter) -> str:
-    """Return the last error in a few words."""
     error_class = letter.error_class.rpartition(".")[2]
     return Truncator(": ".join(filter(None, [error_class, letter.message]))).chars(80)
 
 
 def summary(letter: DeadLetter) -> str:
-    """Return in a sentence or two what happened."""
     reason = _reason(letter)
     attempts = {"charged": letter.attempts_charged, "allowed": letter.attempts_allowed}
     happened = str(reason.happened) % attempts if reason else ""
@@ -49,7 +47,6 @@ def summary(letter: DeadLetter) -> str:
 
 
 def hint(letter: DeadLetter) -> str:
-    """Return what to do about it."""
     if letter.status != Status.OPEN:
         return str(CLOSED.get(letter.status, ""))
     if sentence(letter.rule):

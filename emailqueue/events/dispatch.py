@@ -66,10 +66,8 @@ def run_subscriber(job: Job, _run: Run) -> Outcome:
         record(event, name, job, result=Result.FAILED, reason=describe_error(error))
         # All of it, also a RedisError: to the worker that would mean that its own Redis was away.
         return Outcome.failed(End.PERMANENT if isinstance(error, MissingSubscriber) else End.RETRY, error)
-    if skipped:
-        record(event, name, job, result=Result.SKIPPED, reason=skipped)
-    else:
-        record(event, name, job, result=Result.RAN, queued=staging.jobs if staging else ())
+    result = Result.SKIPPED if skipped else Result.RAN
+    record(event, name, job, result=result, reason=skipped, queued=staging.jobs if staging else ())
     return SENT
 
 

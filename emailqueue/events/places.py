@@ -41,21 +41,6 @@ class JobPlace:
     """Id of its dead letter, if it has one."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobEvent:
-    """The event that a job carries, or that led to it."""
-
-    event: Mapping[str, Any]
-    """As Event.as_json() has written it; empty for a mail."""
-
-    cause: str
-
-    @property
-    def event_id(self) -> str:
-        """Id of the event that the job belongs to; empty for a mail that no event has led to."""
-        return str(self.event.get("id", self.cause))
-
-
 def find_places(job_ids: Iterable[str], *, connection: Redis) -> dict[str, JobPlace]:
     """
     Return where each of some jobs is: one round trip to Redis, two queries for each 500 of them.
@@ -82,16 +67,20 @@ def find_places(job_ids: Iterable[str], *, connection: Redis) -> dict[str, JobPl
     }
 
 
-def find_event(given: str, *, connection: Redis) -> JobEvent | None:
-    """Return the event of the job, or the dead letter, of that id; None for neither. Raises redis.RedisError."""
+def find_event(given: str, *, connection: Redis) -> tuple[Mapping[str, Any], str]:
+    """
+    Return the event that the job, or the dead letter, of that id carries, and the id of what led to the job.
+
+    The event is as Event.as_json() has written it. Either is empty where there is none. Raises redis.RedisError.
+    """
     data, cause = cast("list[Any]", connection.hmget(f"{RQ_KEY_PREFIX}:job:{given}", ["data", "cause"]))
     if data is not None:
-        return _job_event(Call.read(data).arguments, (cause or b"").decode())
+        return _event_in(Call.read(data).arguments), (cause or b"").decode()
     found = DeadLetter.objects.filter(Q(job_id=given) | Q(pk=given))
     if dead_letter := found.order_by("-dead_lettered_at").first():
-        return _job_event(dead_letter.arguments, dead_letter.cause)
+        return _event_in(dead_letter.arguments), dead_letter.cause
     row = OutboxRow.objects.filter(job_id=given).first()
-    return _job_event(row.job["arguments"], row.job["cause"]) if row else None
+    return (_event_in(row.job["arguments"]), row.job["cause"]) if row else ({}, "")
 
 
 def _place(fields: Any, dead_letter: DeadLetter | None, *, absent: Place) -> JobPlace:
@@ -111,6 +100,6 @@ def _rows(rows: Any, job_ids: Sequence[str]) -> Iterator[Any]:
         yield from rows.filter(job_id__in=job_ids[start : start + CHUNK])
 
 
-def _job_event(arguments: Any, cause: str) -> JobEvent:
+def _event_in(arguments: Any) -> Mapping[str, Any]:
     event = arguments.get("event") if isinstance(arguments, dict) else None
-    return JobEvent(event=event if isinstance(event, dict) else {}, cause=cause)
+    return event if isinstance(event, dict) else {}

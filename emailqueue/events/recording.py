@@ -81,7 +81,6 @@ def record(
 
 
 def describe_error(error: BaseException) -> str:
-    """Return an error as the trail shows it."""
     return f"{type(error).__name__}: {error}"
 
 

@@ -68,7 +68,6 @@ def get_event_stats() -> EventStats:
 
 
 def event_stats_of(counts: Counts) -> EventStats:
-    """Return the figures of the event bus that `counts` holds."""
     events = counts.of(EVENT_QUEUE)
     names = ("waiting", "active", "delayed", "completed", "failed")
     return EventStats(**{name: getattr(events, name) for name in names}, topics=_per_topic(counts))

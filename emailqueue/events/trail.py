@@ -27,8 +27,6 @@ StoredJob = Sequence[str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """What came of calling a subscriber once."""
-
     number: int
     allowed: int
     """Attempts that it had in all."""
@@ -116,23 +114,24 @@ def read_trail(given: str) -> Trail:
 def _stored(given: str, connection: Redis) -> tuple[Mapping[str, Any], list[Entry]]:
     """Return the event that an id leads to, and the entries of its trail; none of an expired one."""
     stored: Any = connection.hgetall(trail_key(given))
-    found = None if stored else find_event(given, connection=connection)
-    if found and found.event_id:
-        stored = connection.hgetall(trail_key(found.event_id))
+    event, cause = ({}, "") if stored else find_event(given, connection=connection)
+    event_id = event.get("id", cause)
+    if event_id:
+        stored = connection.hgetall(trail_key(event_id))
     if stored:
         event = json.loads(stored.pop(b"event"))
         return event, sorted(map(json.loads, stored.values()), key=itemgetter("at"))
-    if not found or not found.event_id:
+    if not event_id:
         raise UnknownEvent(
             f"{given!r} leads to no event: it is unknown, older than EMAIL_QUEUE['EVENT_TRAIL'], or a mail that no "
             "event queued."
         )
-    event = found.event or (find_event(found.event_id, connection=connection) or found).event
+    event = event or find_event(event_id, connection=connection)[0]
     if not event:
         raise UnknownEvent(
-            f"{given!r} was queued by event {found.event_id}, whose trail is older than EMAIL_QUEUE['EVENT_TRAIL']."
+            f"{given!r} was queued by event {event_id}, whose trail is older than EMAIL_QUEUE['EVENT_TRAIL']."
         )
-    return summarize(event, cause=found.cause if event["id"] == given else ""), []
+    return summarize(event, cause=cause if event["id"] == given else ""), []
 
 
 def _trail(event: Mapping[str, Any], entries: Sequence[Entry], *, places: Mapping[str, JobPlace]) -> Trail:

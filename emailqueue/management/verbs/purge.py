@@ -7,11 +7,7 @@ from typing import Any
 from emailqueue.housekeeping import retention
 
 ARGUMENTS = {
-    "--older-than": {
-        "default": "90d",
-        "metavar": "AGE",
-        "help": "since they were closed: 90d, 12h, 2w; default: 90d",
-    }
+    "--older-than": {"default": "90d", "metavar": "AGE", "help": "since they were closed: 90d, 12h, 2w; default: 90d"}
 }
 
 

@@ -8,7 +8,6 @@ import os
 import sys
 import time
 from argparse import ArgumentTypeError
-from collections.abc import Callable
 from typing import Any
 
 from django.core.management import CommandError
@@ -43,10 +42,9 @@ ARGUMENTS = {
 
 def run(*, watch: float | None, json: bool, out: Any, **options: Any) -> str:
     """Return the figures, or print them again and again. Raises errors at the start alone."""
-    figures = _line if json else _screen
     try:
         with asking_redis(effect="there are no figures"):
-            text = figures()
+            text = _figures(json=json)
     except DatabaseError as error:
         # Without its text, which may quote a row.
         sentence = f"The database did not answer, so there are no figures: {type(error).__name__}."
@@ -54,7 +52,7 @@ def run(*, watch: float | None, json: bool, out: Any, **options: Any) -> str:
     if watch is None:
         return text
     try:
-        _watch(text, figures, seconds=watch, out=out)
+        _watch(text, json=json, seconds=watch, out=out)
     except BrokenPipeError:
         # The reader has gone, as `head` does. Python would complain once more when it flushes at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -63,24 +61,22 @@ def run(*, watch: float | None, json: bool, out: Any, **options: Any) -> str:
     return ""
 
 
-def _watch(text: str, figures: Callable[[], str], *, seconds: float, out: Any) -> None:
-    clear = CLEAR if out.isatty() and figures is _screen else ""
+def _watch(text: str, *, json: bool, seconds: float, out: Any) -> None:
+    clear = CLEAR if out.isatty() and not json else ""
     while True:
         out.write(f"{clear}{text}\n")
         out.flush()
         time.sleep(seconds)
         try:
-            text = figures()
+            text = _figures(json=json)
         except (RedisError, RedisUnavailable, DatabaseError, OSError) as error:
             server = "The database" if isinstance(error, DatabaseError) else "Redis"
             sentence = f"{server} does not answer: {type(error).__name__}."
-            text = json_module.dumps({"error": sentence}) if figures is _line else sentence
+            text = json_module.dumps({"error": sentence}) if json else sentence
 
 
-def _line() -> str:
-    return json_module.dumps(as_json(take()))
-
-
-def _screen() -> str:
+def _figures(*, json: bool) -> str:
     snapshot = take()
+    if json:
+        return json_module.dumps(as_json(snapshot))
     return screen(snapshot, get_settings(), letters=open_letters(snapshot))
