@@ -20,7 +20,7 @@ from emailqueue.jobs.job import Job, timestamp
 from emailqueue.jobs.outcome import Failure, shorten
 from emailqueue.jobs.priority import QUEUES
 from emailqueue.jobs.record import past_attempt, record_of
-from emailqueue.store import COUNTERS, INBOX, failed_key
+from emailqueue.store import COUNTERS, INBOX, rq_key
 from emailqueue.verdict.table import STOCK_WORKER
 
 Fields = Mapping[bytes, bytes]
@@ -37,13 +37,13 @@ def import_stock_worker_failures(connection: Redis) -> int:
     """
     imported = 0
     for queue in QUEUES:
-        job_ids: list[Any] = connection.zrange(failed_key(queue), 0, AT_ONCE - 1)
+        job_ids: list[Any] = connection.zrange(rq_key("failed", queue), 0, AT_ONCE - 1)
         imported += sum(_import_failure(connection, queue, decoded(job_id)) for job_id in job_ids)
     return imported
 
 
 def _import_failure(connection: Redis, queue: str, job_id: str) -> bool:
-    registry, job_key = failed_key(queue), f"{RQ_KEY_PREFIX}:job:{job_id}"
+    registry, job_key = rq_key("failed", queue), f"{RQ_KEY_PREFIX}:job:{job_id}"
     results = f"{RQ_KEY_PREFIX}:results:{job_id}"
 
     # Watched: a worker that was late would delete the job that staff have put back by then.

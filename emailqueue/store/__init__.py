@@ -2,18 +2,7 @@
 
 from emailqueue.store.claim import Claim, ClaimRequest
 from emailqueue.store.counts import NOW, OUTCOMES, PASSED, Counts, QueueFigures
-from emailqueue.store.keys import (
-    COMMITTED,
-    COUNTERS,
-    INBOX,
-    OFFERED,
-    REDELIVERED,
-    SINCE,
-    THROTTLED,
-    failed_key,
-    queue_key,
-    scheduled_key,
-)
+from emailqueue.store.keys import COMMITTED, COUNTERS, INBOX, OFFERED, REDELIVERED, SINCE, THROTTLED, rq_key
 from emailqueue.store.settle import Settled, Settlement
 from emailqueue.store.store import OFFER_AGAIN, PIECE, STAGED, Added, OutboxState, Store, Whereabouts, staging_key
 
@@ -41,8 +30,6 @@ __all__ = [
     "Settlement",
     "Store",
     "Whereabouts",
-    "failed_key",
-    "queue_key",
-    "scheduled_key",
+    "rq_key",
     "staging_key",
 ]

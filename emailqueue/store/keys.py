@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from rq.defaults import RQ_KEY_PREFIX
 
 from emailqueue.conf import get_settings
@@ -17,16 +19,6 @@ SINCE = "emailqueue:since"
 OFFERED = "emailqueue:offered"
 
 
-def queue_key(queue: str) -> str:
-    """Return the list of a queue."""
-    return f"{RQ_KEY_PREFIX}:queue:{get_settings().rq_name(queue)}"
-
-
-def scheduled_key(queue: str) -> str:
-    """Return what is scheduled in a queue."""
-    return f"{RQ_KEY_PREFIX}:scheduled:{get_settings().rq_name(queue)}"
-
-
-def failed_key(queue: str) -> str:
-    """Return the jobs of a queue that workers of RQ's own class have failed."""
-    return f"{RQ_KEY_PREFIX}:failed:{get_settings().rq_name(queue)}"
+def rq_key(kind: Literal["queue", "scheduled", "failed"], queue: str) -> str:
+    """Return RQ's key for a queue: its list, what is scheduled in it, or what workers of RQ's own class have failed."""
+    return f"{RQ_KEY_PREFIX}:{kind}:{get_settings().rq_name(queue)}"

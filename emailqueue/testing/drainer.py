@@ -18,7 +18,7 @@ from emailqueue.jobs.job import Job, timestamp
 from emailqueue.jobs.outcome import BACK
 from emailqueue.jobs.priority import EVENT_QUEUE, QUEUES
 from emailqueue.models import DeadLetter, OutboxRow
-from emailqueue.store import THROTTLED, ClaimRequest, Settled, Settlement, Store, scheduled_key
+from emailqueue.store import THROTTLED, ClaimRequest, Settled, Settlement, Store, rq_key
 from emailqueue.worker.attempt import attempt
 from emailqueue.worker.settlement import after_run, before_run
 
@@ -162,24 +162,24 @@ class Drainer:
     def _make_due(self, *, charged: bool) -> None:
         """Make the jobs due whose last attempt was charged, or was not; those whose domain waits stay."""
         for queue in QUEUES:
-            waiting: Any = self._connection.zrange(scheduled_key(queue), 0, -1)
+            waiting: Any = self._connection.zrange(rq_key("scheduled", queue), 0, -1)
             for job_id in waiting:
                 fields: Any = self._connection.hmget(f"rq:job:{job_id.decode()}", ["history", "parked"])
                 history, parked = fields
                 if history and not parked and bool(json.loads(history)[-1]["charged"]) is charged:
-                    self._connection.zadd(scheduled_key(queue), {job_id: 0}, xx=True)
+                    self._connection.zadd(rq_key("scheduled", queue), {job_id: 0}, xx=True)
 
     def _make_next_due(self, until: datetime) -> bool:
         """Make the next scheduled job due, and return whether there was one."""
         firsts: list[tuple[float, str, bytes]] = []
         for queue in QUEUES:
             due: Any = self._connection.zrangebyscore(
-                scheduled_key(queue), "-inf", until.timestamp(), start=0, num=100, withscores=True
+                rq_key("scheduled", queue), "-inf", until.timestamp(), start=0, num=100, withscores=True
             )
             free = [(at, queue, job_id) for job_id, at in due if not self._is_parked(job_id)]
             firsts += free[:1]
         for _at, queue, job_id in sorted(firsts)[:1]:
-            self._connection.zadd(scheduled_key(queue), {job_id: 0}, xx=True)
+            self._connection.zadd(rq_key("scheduled", queue), {job_id: 0}, xx=True)
         return bool(firsts)
 
     def _is_parked(self, job_id: bytes) -> bool:

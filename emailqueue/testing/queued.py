@@ -16,7 +16,7 @@ from emailqueue.jobs.job import FIELDS, Job
 from emailqueue.jobs.priority import EVENT_QUEUE, QUEUES, Priority
 from emailqueue.schema.fields import fields_of, is_object
 from emailqueue.schema.schema import Context
-from emailqueue.store import queue_key, scheduled_key
+from emailqueue.store import rq_key
 
 PRECISION = timedelta(milliseconds=1)
 """Difference between two times that counts as none: they went through floating point."""
@@ -174,8 +174,8 @@ def waiting_jobs(connection: Redis) -> list[Job]:
     jobs = []
     for queue in QUEUES:
         ids: list[Any] = [
-            *connection.lrange(queue_key(queue), 0, -1),
-            *connection.zrange(scheduled_key(queue), 0, -1),
+            *connection.lrange(rq_key("queue", queue), 0, -1),
+            *connection.zrange(rq_key("scheduled", queue), 0, -1),
         ]
         jobs += [job for job_id in ids if (job := _read(connection, job_id.decode(), queue))]
     return jobs

@@ -101,7 +101,7 @@ class EmailWorker(Worker):
         # Before anyone hears that it has started: from here on a signal ends it in good order.
         before = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
-            clean = self._live(connection)
+            clean = self._run()
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
@@ -109,8 +109,8 @@ class EmailWorker(Worker):
             raise SystemExit(1)
         return self._loop.jobs_done > 0
 
-    def _live(self, connection: Redis) -> bool:
-        """Live from birth to death, and return whether every job was settled."""
+    def _run(self) -> bool:
+        """Register the worker, run its loop, and return whether every job was settled."""
         self.register_birth()  # type: ignore[no-untyped-call]  # RQ types a part of its methods
         logger.info("%s", self._report)
         for problem in self._report.problems:
@@ -165,10 +165,10 @@ def _usable_redis() -> RedisReport:
         refusal = next((problem for problem in report.problems if problem.level >= ERROR), None)
         if refusal is None:
             return report
-        told = f"{refusal.msg} {refusal.hint}"
+        text = f"{refusal.msg} {refusal.hint}"
         if not _is_away():
-            raise RedisConnectionError(told)  # rqworker writes it and exits with 1
-        logger.warning("redis is away, waiting for it", extra={"error": told})
+            raise RedisConnectionError(text)  # rqworker writes it and exits with 1
+        logger.warning("redis is away, waiting for it", extra={"error": text})
         heartbeat.beat()
         time.sleep(REDIS_AGAIN)
 
@@ -177,12 +177,10 @@ def _is_away() -> bool:
     """Return whether Redis is away, and False for what time does not mend, as a wrong password."""
     try:
         connect(timeout=REDIS_TIMEOUT).ping()
-    except (AuthenticationError, AuthorizationError):
-        return False
-    except (RedisConnectionError, RedisTimeoutError) as error:
-        return not isinstance(error.__cause__ or error.__context__, SSLError)
-    except RedisError:
-        return False
+    except RedisError as error:
+        is_refused = isinstance(error, AuthenticationError | AuthorizationError)
+        is_refused |= isinstance(error.__cause__ or error.__context__, SSLError)
+        return isinstance(error, RedisConnectionError | RedisTimeoutError) and not is_refused
     return False
 
 

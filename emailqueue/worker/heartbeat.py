@@ -57,7 +57,12 @@ class Heartbeat:
             return
         self.next = now + EVERY
         # The watchdog first, and whatever becomes of the file: systemd kills a worker that does not notify it.
-        errors = [error for error in (_failure(self._notify), _failure(self._touch)) if error is not None]
+        errors = []
+        for act in (self._notify, self._touch):
+            try:
+                act()
+            except OSError as error:
+                errors.append(error)
         if errors and not self._failing:
             logger.warning("heartbeat fails", extra={"error": str(errors[0])})
         self._failing = bool(errors)
@@ -89,14 +94,6 @@ class Heartbeat:
 def _is_watched(environ: Mapping[str, str]) -> bool:
     # A child inherits the variables of its parent, whom alone they may concern (sd_watchdog_enabled(3)).
     return bool(environ.get("WATCHDOG_USEC")) and environ.get("WATCHDOG_PID") in (None, "", str(os.getpid()))
-
-
-def _failure(act: Callable[[], None]) -> OSError | None:
-    try:
-        act()
-    except OSError as error:
-        return error
-    return None
 
 
 def _begun(pid: int) -> str:

@@ -22,7 +22,7 @@ class Woken:
 
 
 class Listener(threading.Thread):
-    """Listens only while its worker wants work: a wake-up that a busy worker took would be lost to an idle one."""
+    """Listens only while its worker has room for jobs: a wake-up that a busy one took would be lost to an idle one."""
 
     def __init__(self, connection: Redis, inbox: SimpleQueue[Any]) -> None:
         super().__init__(name="listener", daemon=True)
@@ -33,7 +33,7 @@ class Listener(threading.Thread):
         self._client_id = 0
 
     def listen(self, *, wanted: bool) -> None:
-        """Say whether the worker wants to be woken."""
+        """Say whether the worker is to be woken."""
         if wanted or self._stopped.is_set():
             self._wanted.set()
         else:

@@ -81,7 +81,7 @@ class WorkerLoop:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = Store(connection)
-        self._settings, self._name, self._limits, self._clock = settings, name, limits, clock
+        self._settings, self._limits, self._clock = settings, limits, clock
         self._on_inbox, self._on_sent, self._on_figures, self._on_outage = on_inbox, on_sent, on_figures, on_outage
         self._request = ClaimRequest(
             worker=name,
@@ -129,7 +129,7 @@ class WorkerLoop:
         if self._claimed and now >= self._next_renewal:
             self._renew()
         if not self._stopping and (now >= self._next_figures or (now >= self._next_claim and self._room() > 0)):
-            self._claim()
+            self._claim(now, figures=now >= self._next_figures)
 
     # Receive
 
@@ -155,7 +155,7 @@ class WorkerLoop:
         match message:
             case Ended():
                 self._has_run(message)
-            case Woken() if self._room() > 0 and not self._stopping:
+            case Woken() if self._room() > 0:
                 self._next_claim = 0.0
             case Woken():  # meant for a worker that has a thread free
                 self._pass_on()
@@ -169,7 +169,7 @@ class WorkerLoop:
         if outcome is not BACK:
             self.jobs_done += 1
             ended.log()
-        if settlement := after_run(job, outcome, self._settings, worker=self._name, seconds=ended.seconds):
+        if settlement := after_run(job, outcome, self._settings, worker=self._request.worker, seconds=ended.seconds):
             self._claimed.to_settle(settlement)
         else:
             self._claimed.drop(job)
@@ -185,9 +185,7 @@ class WorkerLoop:
             return 0
         return int(min(self._claimed.room(), self._limits.max_jobs - self.jobs_done - len(self._claimed)))
 
-    def _claim(self) -> None:
-        now = self._clock()
-        figures = now >= self._next_figures
+    def _claim(self, now: float, *, figures: bool) -> None:
         request = replace(
             self._request,
             now=timestamp(),
@@ -213,10 +211,10 @@ class WorkerLoop:
             self._idle_since = self._clock()
         for job in claim.jobs:
             self._claimed.add(job)
-            if settlement := before_run(job, self._settings, worker=self._name):
+            if settlement := before_run(job, self._settings, worker=self._request.worker):
                 self._claimed.to_settle(settlement)
             else:
-                self._threads.put(job)
+                self._threads.work.put(job)
         has_room = self._room() > 0
         self._listener.listen(wanted=has_room)
         patience = min(claim.wait, self._limits.max_idle_time)
@@ -228,9 +226,9 @@ class WorkerLoop:
     # Settle and renew
 
     def _settle(self) -> None:
-        batch = self._claimed.batch()
+        batch, ask = self._claimed.batch(), self._request
         settled = self._store.settle(
-            batch, worker=self._name, now=timestamp(), keep=self._settings.keep_sent, server=self._request.server
+            batch, worker=ask.worker, now=timestamp(), keep=self._settings.keep_sent, server=ask.server
         )
         self._claimed.written(batch)  # only now: a batch whose call failed is settled again
         done = list(zip(batch, settled, strict=True))
@@ -290,7 +288,7 @@ class WorkerLoop:
         self._drained = self._drained or stop.force
         self._stopping = True
         self._listener.stop()
-        for job in self._threads.withdraw(QUEUES):
+        for job in self._threads.work.withdraw(QUEUES):
             self._claimed.to_settle(Settlement(job=job, verb="back"))
 
     def _end(self) -> None:

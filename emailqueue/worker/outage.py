@@ -31,14 +31,9 @@ def announce(changed: Settled, settlement: Settlement, *, server: str) -> Callab
         logger.warning("mail server is back", extra={"server": server})
         return lambda: outage_ended.send_robust(sender=None, server=server)
     refused = changed is Settled.ACCOUNT_REFUSED
-    error = _error(settlement)
+    error = str(json.loads(settlement.history or "[{}]")[-1].get("message", ""))
     if refused:
         logger.critical("mail server refuses our account, mail waits", extra={"server": server, "error": error})
     else:
         logger.error("mail server is away, mail waits", extra={"server": server, "error": error})
     return lambda: outage_began.send_robust(sender=None, server=server, account_refused=refused, error=error)
-
-
-def _error(settlement: Settlement) -> str:
-    last = json.loads(settlement.history or "[{}]")[-1]
-    return str(last.get("message", ""))

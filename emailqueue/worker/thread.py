@@ -52,7 +52,7 @@ class Ended:
 
 
 class Work:
-    """The jobs in hand that wait for a thread: in the order of priority, as claims take them; then as they came."""
+    """The claimed jobs that wait for a thread: in the order of priority, as claims take them; then as they came."""
 
     def __init__(self) -> None:
         self._jobs: PriorityQueue[tuple[int, int, Job | None]] = PriorityQueue()
@@ -92,14 +92,7 @@ class WorkerThread(threading.Thread):
     """Takes jobs from `work` until that ends, and reports to `inbox`. It is the Run that job functions see."""
 
     def __init__(
-        self,
-        number: int,
-        *,
-        work: Work,
-        inbox: SimpleQueue[Any],
-        fencer: Fencer,
-        store: Store,
-        settings: Settings,
+        self, number: int, *, work: Work, inbox: SimpleQueue[Any], fencer: Fencer, store: Store, settings: Settings
     ) -> None:
         super().__init__(name=f"worker-thread-{number}", daemon=True)
         self._work, self._inbox, self._fencer, self._store = work, inbox, fencer, store

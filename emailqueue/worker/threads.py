@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Container
+from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any
 
@@ -24,9 +24,9 @@ class WorkerThreads:
         self, settings: Settings, *, inbox: SimpleQueue[Any], store: Store, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._job_timeout, self._clock = settings.job_timeout, clock
-        self._work, self._fencer = Work(), Fencer(store)
+        self.work, self._fencer = Work(), Fencer(store)
         self._threads = [
-            WorkerThread(number, work=self._work, inbox=inbox, fencer=self._fencer, store=store, settings=settings)
+            WorkerThread(number, work=self.work, inbox=inbox, fencer=self._fencer, store=store, settings=settings)
             for number in range(settings.concurrency)
         ]
 
@@ -34,14 +34,6 @@ class WorkerThreads:
         """Start all threads."""
         for thread in (self._fencer, *self._threads):
             thread.start()
-
-    def put(self, job: Job) -> None:
-        """Have the next free thread run a job."""
-        self._work.put(job)
-
-    def withdraw(self, queues: Container[str]) -> list[Job]:
-        """Take back the jobs of these queues that wait."""
-        return self._work.withdraw(queues)
 
     def abort_overdue(self) -> None:
         """Break the connections of jobs that have run for too long."""
@@ -55,7 +47,7 @@ class WorkerThreads:
     def end(self, *, wait: bool) -> None:
         """End all threads after the jobs that were put before; `wait`: until they have."""
         for _thread in self._threads:
-            self._work.end()
+            self.work.end()
         until = self._clock() + GRACE  # for all of them together: each may wait for a mail server that hangs
         for thread in self._threads if wait else ():
             thread.join(timeout=max(0.0, until - self._clock()))
