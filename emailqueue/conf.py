@@ -259,27 +259,23 @@ def _storage(value: Any) -> str:
     return str(value)
 
 
-def _token(value: Any) -> str:
-    _require(isinstance(value, str) and (not value or len(value) >= 16), "16 random characters or more")
-    return str(value)
-
-
 def _path(value: Any) -> str:
     fits = isinstance(value, str | PurePath) and (not str(value) or PurePath(value).is_absolute())
     _require(fits, "the absolute path of a file, for example '/run/emailqueue/alive'")
     return str(value)
 
 
-def _prefix(value: Any) -> str:
-    fits = isinstance(value, str) and re.fullmatch(r"[\w.-]*", value, re.ASCII)
-    _require(fits, "letters, digits, '.', '_' and '-', for example 'mail-'")
-    return str(value)
+def _text(pattern: str, use: str) -> Callable[[Any], str]:
+    def read(value: Any) -> str:
+        _require(isinstance(value, str) and re.fullmatch(pattern, value, re.ASCII | re.DOTALL), use)
+        return str(value)
+
+    return read
 
 
-def _alerts(value: Any) -> str:
-    fits = value in ("managers", "off") or (isinstance(value, str) and "." in value)
-    _require(fits, "'managers', 'off' or the dotted path of a function")
-    return str(value)
+_token = _text(r"|.{16,}", "16 random characters or more")
+_prefix = _text(r"[\w.-]*", "letters, digits, '.', '_' and '-', for example 'mail-'")
+_alerts = _text(r"managers|off|.*\..*", "'managers', 'off' or the dotted path of a function")
 
 
 def _forget(*, setting: str, **kwargs: Any) -> None:

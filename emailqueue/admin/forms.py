@@ -10,8 +10,7 @@ from django import forms
 from django.utils.translation import gettext_lazy as _
 
 from emailqueue.jobs.priority import Priority
-from emailqueue.mail.edits import editable_of, is_built
-from emailqueue.mail.messages import MESSAGE
+from emailqueue.mail.messages import MESSAGE, editable_of, is_built
 from emailqueue.models import DeadLetter
 
 FOCUSED = {"class": "vTextField", "autofocus": True, "autocomplete": "off"}

@@ -17,7 +17,7 @@ from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext_lazy as _
 
 from emailqueue.models import DeadLetter
-from emailqueue.models.derived import begins, text_key
+from emailqueue.models.fields import begins, text_key
 
 PROBE = 1000
 """Matches of a search that are looked up by their ids; above, the list is read in its order until a page is full."""

@@ -18,8 +18,8 @@ from emailqueue.jobs.job import Job, MalformedJob
 from emailqueue.jobs.outcome import SKIPPED, Outcome
 from emailqueue.jobs.priority import Priority
 from emailqueue.mail.attachments import KeptFiles
-from emailqueue.mail.edits import split
 from emailqueue.mail.messages import message_of, recipients_of
+from emailqueue.mail.prepare import split
 from emailqueue.mail.rendering import message_id, render
 from emailqueue.models import Subscription
 

@@ -21,10 +21,8 @@ PHASES = {
 def judged(error: Exception, *, phase: str, code: int | None = None, reply: str = "") -> Outcome:
     """Return the outcome that the rules of emailqueue.verdict see in an error."""
     rule = judge(phase, code, reply, error=error)
-    if phase == "api":
-        failure = Failure.of(error, rule=rule.name)
-    else:
-        failure = Failure.of(error, phase=phase, code=code, reply=reply, rule=rule.name)
+    dialogue: Any = {} if phase == "api" else {"phase": phase, "code": code, "reply": reply}
+    failure = Failure.of(error, rule=rule.name, **dialogue)
     before_contact = rule.before_contact or phase == "connect"
     return Outcome(end=rule.end, failure=failure, before_contact=before_contact, about_account=rule.about_account)
 

@@ -23,7 +23,7 @@ def new_backend(settings: Settings) -> BaseEmailBackend:
     """
     require_delivery(settings)
     if has_mailers():
-        backend: BaseEmailBackend = mail.mailers[_alias(settings)]  # type: ignore[attr-defined,unused-ignore]  # Django 6.1
+        backend: BaseEmailBackend = mail.mailers[settings.mailer or "default"]  # type: ignore[attr-defined,unused-ignore]  # Django 6.1
     else:
         backend = mail.get_connection(settings.mailer)
     if isinstance(backend, SMTPBackend) and not backend.timeout:
@@ -72,17 +72,12 @@ def is_queue(path: str) -> bool:
 
 
 def _path(settings: Settings) -> str:
-    """Return the dotted path of the backend that delivers."""
     if not has_mailers():
         return settings.mailer or str(django_settings.EMAIL_BACKEND)
-    mailers = django_settings.MAILERS
-    if _alias(settings) not in mailers:
-        raise ImproperlyConfigured(f"MAILERS has no {_alias(settings)!r} that would deliver the mail. {_hint()}")
-    return str(mailers[_alias(settings)].get("BACKEND", SMTP))
-
-
-def _alias(settings: Settings) -> str:
-    return settings.mailer or "default"
+    mailers, alias = django_settings.MAILERS, settings.mailer or "default"
+    if alias not in mailers:
+        raise ImproperlyConfigured(f"MAILERS has no {alias!r} that would deliver the mail. {_hint()}")
+    return str(mailers[alias].get("BACKEND", SMTP))
 
 
 def has_mailers() -> bool:

@@ -7,9 +7,7 @@ import smtplib
 import socket
 import time
 from collections.abc import Callable
-from email.generator import BytesGenerator
 from email.utils import parseaddr
-from io import BytesIO
 from typing import Any
 
 from django.core.mail import EmailMessage
@@ -23,6 +21,7 @@ from emailqueue.delivery.mailers import new_backend
 from emailqueue.errors import RedisUnavailable
 from emailqueue.jobs.ends import End
 from emailqueue.jobs.outcome import LOST, SENT, Outcome
+from emailqueue.mail.content import as_bytes
 
 Fence = Callable[[], bool]
 
@@ -97,18 +96,19 @@ class Mailer:
     def close(self) -> None:
         """Close the connection, if there is one."""
         backend, self._backend = self._backend, None
-        _close(backend)
+        if backend is not None:
+            with contextlib.suppress(OSError):
+                backend.close()
 
     def _open(self) -> BaseEmailBackend:
-        backend = self._connect(self._settings)
+        backend = self._backend = self._connect(self._settings)
         try:
             backend.open()
             if (connection := _smtp(backend)) is not None:
                 connection.ehlo_or_helo_if_needed()
         except BaseException:
-            _close(backend)  # it may have failed after it had connected
+            self.close()  # it may have failed after it had connected
             raise
-        self._backend = backend
         self._opened = self._used = self._clock()
         self._sent = 0
         return backend
@@ -137,7 +137,7 @@ class _Dialogue:
 
     def run(self) -> Outcome:
         sender, recipient = _envelope(self._message)
-        content = _as_bytes(self._message)
+        content = as_bytes(self._message.message(), linesep="\r\n")
         try:
             return self._speak(sender, recipient, content)
         except Refused as error:
@@ -195,30 +195,19 @@ def _send(backend: BaseEmailBackend, message: EmailMessage, fence: Fence) -> tup
     if connection is not None and not _sends_itself(backend):
         dialogue = _Dialogue(connection, message, fence)
         return dialogue.run(), dialogue.broken_in
-    outcome = _send_by_backend(backend, message, fence)
-    # What the backend's own dialogue left of the connection is not known.
-    return outcome, "body" if connection is not None and outcome.failure is not None else ""
-
-
-def _send_by_backend(backend: BaseEmailBackend, message: EmailMessage, fence: Fence) -> Outcome:
     if not fence():
-        return LOST
+        return LOST, ""
     try:
         backend.send_messages([message])
     except Exception as error:  # noqa: BLE001  a backend's errors are of any kind
-        return judged(error, **place(error))
-    return SENT
+        # What the backend's own dialogue left of the connection is not known.
+        return judged(error, **place(error)), "" if connection is None else "body"
+    return SENT, ""
 
 
 def _smtp(backend: BaseEmailBackend | None) -> smtplib.SMTP | None:
     """Return the connection of what mailers.is_smtp() says delivers by SMTP; None for other backends."""
     return backend.connection if isinstance(backend, SMTPBackend) else None
-
-
-def _close(backend: BaseEmailBackend | None) -> None:
-    if backend is not None:
-        with contextlib.suppress(OSError):
-            backend.close()
 
 
 def _sends_itself(backend: BaseEmailBackend) -> bool:
@@ -236,16 +225,8 @@ def _envelope(message: EmailMessage) -> tuple[str, str]:
 
 
 def _plain(address: str) -> str:
-    """Return the plain address, its domain in ASCII."""
     local, at, domain = parseaddr(address)[1].rpartition("@")
     return f"{local}@{punycode(domain)}" if at else domain
-
-
-def _as_bytes(message: EmailMessage) -> bytes:
-    # Like as_bytes() of Django's messages, whose argument for the line ends is another in each version.
-    written = BytesIO()
-    BytesGenerator(written, mangle_from_=False).flatten(message.message(), linesep="\r\n")
-    return written.getvalue()
 
 
 def _dot_stuffed(content: bytes) -> bytes:

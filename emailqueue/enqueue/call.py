@@ -11,12 +11,7 @@ from django.utils import translation
 
 from emailqueue.conf import get_settings
 from emailqueue.enqueue.staging import fresh_id
-from emailqueue.errors import (
-    InvalidAttempts,
-    InvalidIdempotencyKey,
-    InvalidLanguage,
-    InvalidTime,
-)
+from emailqueue.errors import InvalidAttempts, InvalidIdempotencyKey, InvalidLanguage, InvalidTime
 from emailqueue.jobs.backoff import Backoff
 from emailqueue.jobs.functions import DELIVER
 from emailqueue.jobs.job import NewJob

@@ -15,8 +15,8 @@ Redis before what Redis remembers is offered as ambiguous.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import takewhile
 
 from emailqueue.conf import get_settings
@@ -36,8 +36,10 @@ def relay(store: Store) -> int:
     if not OutboxRow.objects.exists():  # idle workers must cost Redis little
         return 0
     state, stay = store.outbox_state(), get_settings().outbox == "always"
+    may_be_offered = partial(_may_be_offered, state=state, stay=stay)
     relayed, position = 0, (state.position or 0) if stay else 0
-    while rows := list(takewhile(lambda row: _may_be_offered(row, state, stay=stay), _after(position))):
+    ordered = OutboxRow.objects.order_by("pk")
+    while rows := list(takewhile(may_be_offered, ordered.filter(pk__gt=position)[:PIECE])):
         jobs = [row.new_job(ambiguous=row.pushed and in_doubt(row.created_at, state)) for row in rows]
         answers = store.enqueue(jobs, relayed=True)
         gone = [row.pk for row, answer in zip(rows, answers, strict=True) if answer is Added.ENDED or not stay]
@@ -52,10 +54,6 @@ def relay(store: Store) -> int:
 def in_doubt(written: datetime, state: OutboxState) -> bool:
     """Return whether what was written then may have been sent without Redis remembering it."""
     return written < max(state.since, state.now - MEMORY)
-
-
-def _after(position: int) -> Iterable[OutboxRow]:
-    return OutboxRow.objects.filter(pk__gt=position).order_by("pk")[:PIECE]
 
 
 def _may_be_offered(row: OutboxRow, state: OutboxState, *, stay: bool) -> bool:

@@ -53,10 +53,11 @@ class _LegacyPart(MIMEBase):
         Message.__init__(self, policy=policy)
 
 
-def as_bytes(message: Message) -> bytes:
-    """Return a MIME message as it is kept."""
+def as_bytes(message: Message, *, linesep: str | None = None) -> bytes:
+    """Return a MIME message as it is kept, or sent with those line ends."""
+    # Django's messages have such a method, whose argument for the line ends is another in each version.
     written = BytesIO()
-    BytesGenerator(written, mangle_from_=False).flatten(message)
+    BytesGenerator(written, mangle_from_=False).flatten(message, linesep=linesep)
     return written.getvalue()
 
 

@@ -53,6 +53,17 @@ def recipients_of(arguments: Mapping[str, Any]) -> list[str]:
     return plain_addresses(address for name in ("to", "cc", "bcc") for address in arguments["message"].get(name, ()))
 
 
+def editable_of(arguments: Mapping[str, Any] | None) -> list[str]:
+    """Return what edited_job() can change. A message to several at once goes to all of them again."""
+    several = is_whole(arguments or {}) and len(recipients_of(arguments or {})) > 1
+    return ["priority"] if several else ["to", "priority"]
+
+
+def is_built(arguments: Mapping[str, Any]) -> bool:
+    """Return whether the message goes out as it was built at the call, so that no header of it changes any more."""
+    return "wire" in arguments.get("message", ())
+
+
 def preview_of(arguments: Mapping[str, Any]) -> EmailMultiAlternatives:
     """Return the message that a job sends, without its attachments: they may be large. Raises as message_of() does."""
     parts = {name: part for name, part in arguments["message"].items() if name not in ("attachments", "wire")}

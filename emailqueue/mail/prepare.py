@@ -1,4 +1,4 @@
-"""Which jobs one of Django's messages becomes."""
+"""Which jobs one of Django's messages becomes: when it is queued, and when its recipient changes later."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from email.utils import formatdate
+from email.utils import formataddr, formatdate, parseaddr
 from typing import Any
 
 from django.conf import settings as django_settings
 from django.core.mail import EmailMessage
+from django.utils.encoding import punycode
 
 from emailqueue.conf import get_settings
 from emailqueue.enqueue.call import Options
@@ -25,8 +26,9 @@ from emailqueue.mail.address import plain_address, plain_addresses
 from emailqueue.mail.attachments import INLINE, KeptFiles, keep
 from emailqueue.mail.content import as_bytes, inline
 from emailqueue.mail.message_json import Parts, builds_itself, replaced, size_of, take_apart
-from emailqueue.mail.messages import MESSAGE
+from emailqueue.mail.messages import MESSAGE, recipients_of
 from emailqueue.mail.rendering import message_id
+from emailqueue.schema.address import valid_address
 
 PRIORITY = "x-queue-priority"
 """Header that says the priority and is not sent."""
@@ -95,7 +97,8 @@ def prepare(message: EmailMessage, *, priority: Priority | None = None, apart: b
     given = {str(name).lower(): str(value) for name, value in message.extra_headers.items()}
     message.extra_headers = {name: value for name, value in message.extra_headers.items() if name.lower() != PRIORITY}
     parts = take_apart(message)
-    job_id = fresh_id(None, {"message": replaced(parts, _digest)})
+    digests = replaced(parts, lambda part: hashlib.sha256(part).hexdigest() if isinstance(part, bytes) else part)
+    job_id = fresh_id(None, {"message": digests})
     if "date" not in given:
         # RFC 5322, section 3.6.1: when the user has queued the message, not when it is transmitted.
         message.extra_headers["Date"] = formatdate(localtime=django_settings.EMAIL_USE_LOCALTIME)
@@ -123,6 +126,28 @@ def message_job(arguments: Mapping[str, Any], *, job_id: str, **options: Any) ->
     return call.job_of(DELIVER_MESSAGE, arguments, job_id=job_id, label=MESSAGE)
 
 
+def edited_job(arguments: Mapping[str, Any], to: Any, **options: Any) -> NewJob:
+    """
+    Return the job of the same message for a recipient who may be another. Raises InvalidAddress or InvalidPriority.
+
+    The new address takes the place of the old one in the headers. Date and Message-ID stay: it is the same message.
+    `options`: see Options.parse().
+    """
+    if to != arguments["to"]:
+        local, _at, domain = valid_address(to).rpartition("@")
+        new = f"{local}@{punycode(domain)}"  # formataddr() takes ASCII only
+        arguments = {**arguments, "to": new, "message": _readdressed(arguments["message"], arguments["to"], new)}
+    return message_job(arguments, job_id=fresh_id(None, arguments), **options)
+
+
+def split(arguments: Mapping[str, Any], *, priority: Priority | None) -> list[NewJob]:
+    """Return the jobs, one a recipient, of a message that was queued as a whole."""
+    return [
+        edited_job({"to": to, "message": arguments["message"]}, to, priority=priority)
+        for to in recipients_of(arguments)
+    ]
+
+
 def _priority(headers: Mapping[str, str]) -> Priority | None:
     if PRIORITY in headers:
         value = headers[PRIORITY].strip()
@@ -132,9 +157,8 @@ def _priority(headers: Mapping[str, str]) -> Priority | None:
 
 def _require_storable(parts: Parts) -> None:
     try:
-        text = json.dumps(
-            replaced(parts, lambda content: "" if isinstance(content, bytes) else content), ensure_ascii=False
-        )
+        texts = replaced(parts, lambda part: "" if isinstance(part, bytes) else part)
+        text = json.dumps(texts, ensure_ascii=False)
         text.encode()
     except (TypeError, ValueError) as error:
         raise InvalidMessage(f"The message cannot be queued: {error}.") from error
@@ -142,5 +166,9 @@ def _require_storable(parts: Parts) -> None:
         raise InvalidMessage("A header of the message holds a NUL character, which mail servers and databases refuse.")
 
 
-def _digest(content: Any) -> Any:
-    return hashlib.sha256(content).hexdigest() if isinstance(content, bytes) else content
+def _readdressed(parts: Mapping[str, Any], old: str, new: str) -> Parts:
+    def readdressed(address: str) -> str:
+        title, plain = parseaddr(address)
+        return formataddr((title, new)) if plain == old else address
+
+    return {**parts, **{name: [*map(readdressed, parts.get(name, ()))] for name in ("to", "cc", "bcc")}}

@@ -6,7 +6,7 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from emailqueue.jobs.ends import End
-from emailqueue.models.plain import PlainField
+from emailqueue.models.fields import PlainField
 
 
 class FailureFields(models.Model):

@@ -18,8 +18,7 @@ from emailqueue.jobs.job import NewJob
 from emailqueue.jobs.priority import Priority
 from emailqueue.mail.attachments import KeptFiles
 from emailqueue.models.attempt import FailureFields
-from emailqueue.models.derived import KEY, DerivedField, domain_of, text_key
-from emailqueue.models.plain import PlainField
+from emailqueue.models.fields import KEY, DerivedField, PlainField, domain_of, text_key
 from emailqueue.models.retry import changes_of, job_of, require_runnable
 from emailqueue.verdict.judge import verdicts
 

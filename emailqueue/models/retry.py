@@ -13,8 +13,8 @@ from emailqueue.jobs.backoff import Backoff
 from emailqueue.jobs.functions import function_named
 from emailqueue.jobs.job import NewJob
 from emailqueue.jobs.priority import Priority
-from emailqueue.mail.edits import editable_of, edited_job
-from emailqueue.mail.messages import MESSAGE
+from emailqueue.mail.messages import MESSAGE, editable_of
+from emailqueue.mail.prepare import edited_job
 from emailqueue.schema.address import ascii_domain
 
 if TYPE_CHECKING:

@@ -122,7 +122,6 @@ _LISTED_SAYS = _(
     "remove the cause, and ask for removal. Until then the mails wait."
 )
 _SLOW_SAYS = _("The recipient's provider asks us to go slower. Nothing to do: the domain's mails wait and then go on.")
-_RATE_MAIL_SAYS = _("The mail server asks us to go slower. Lower RATE_LIMIT if this comes back.")
 _TLS_SAYS = _(
     "The encrypted connection failed. Check port and encryption of the mailer (EMAIL_PORT, EMAIL_USE_TLS and "
     "EMAIL_USE_SSL, or OPTIONS of MAILERS), and the server's certificate."
@@ -192,7 +191,8 @@ RULES: tuple[Rule, ...] = (
         "The recipient's organisation blocks us by a list of its own. Only its administrator can change that.")),
     _dead(name="listed-link", phases=_SMTP, codes="5xx", text=r"domain present in|surbl|uribl", sentence=_(
         "A domain in the mail, such as that of a link, is on a block list. Change the mail, or get it off the list.")),
-    _wait(name="rate-at-mail", phases=("mail",), codes="4xx 5xx", text=_RATE, sentence=_RATE_MAIL_SAYS),
+    _wait(name="rate-at-mail", phases=("mail",), codes="4xx 5xx", text=_RATE, sentence=_(
+        "The mail server asks us to go slower. Lower RATE_LIMIT if this comes back.")),
     _throttle(name="rate", phases=_LATER, codes="4xx 5xx", text=_RATE, sentence=_SLOW_SAYS),
     _wait(name="listed-at-mail", phases=("mail",), codes="4xx 5xx", text=_LISTED, sentence=_LISTED_SAYS),
     _throttle(name="listed", phases=_LATER, codes="4xx 5xx", text=_LISTED, sentence=_LISTED_SAYS),

@@ -4,7 +4,7 @@ import pytest
 from django.db import models
 
 from emailqueue.models import DeadLetter
-from emailqueue.models.derived import KEY, DerivedField, domain_of, text_key
+from emailqueue.models.fields import KEY, DerivedField, domain_of, text_key
 
 
 def test_migrations_see_a_plain_column() -> None:

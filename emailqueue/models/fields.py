@@ -1,14 +1,17 @@
-"""Columns that repeat others in the form in which an index finds them."""
+"""Text columns that know more in Python than in the database."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.db import connections, models
 from django.db.models import Q
 
-from emailqueue.models.plain import PlainField
+if TYPE_CHECKING:
+    CharField = models.CharField[str, str]
+else:
+    CharField = models.CharField
 
 KEY = 100
 """Characters of a text that can be searched."""
@@ -16,8 +19,22 @@ LAST = "\U0010ffff"
 """Sorts behind every text that begins alike."""
 
 
+class PlainField(CharField):
+    """A text column that is a plain one to migrations, so that its choices may grow without one."""
+
+    def deconstruct(self) -> Any:
+        """Leave out what the database does not know."""
+        name, _path, args, kwargs = super().deconstruct()
+        kwargs.pop("choices", None)
+        return name, "django.db.models.CharField", args, kwargs
+
+
 class DerivedField(PlainField):
-    """A text column that is computed from its row whenever it is written, also in bulk; a plain one to migrations."""
+    """
+    A text column that repeats another in the form in which an index finds it.
+
+    It is computed from its row whenever that is written, also in bulk.
+    """
 
     def __init__(self, *args: Any, compute: Callable[[Any], str], **kwargs: Any) -> None:
         super().__init__(*args, **{"editable": False, "blank": True, "default": "", **kwargs})
