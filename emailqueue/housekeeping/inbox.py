@@ -114,25 +114,23 @@ def _store_batch(batch: Mapping[bytes, Rows]) -> tuple[list[bytes], list[DeadLet
     """Store all, or one by one if the database refuses; return the names of what is stored, and new dead letters."""
     try:
         return list(batch), _store(list(batch.values()))
-    except BAD_ROW:
-        one_by_one = {name: _store_one(name, entry) for name, entry in batch.items()}
-    stored = {name: new for name, new in one_by_one.items() if new is not None}
-    return list(stored), [letter for new in stored.values() for letter in new]
+    except BAD_ROW as error:
+        if len(batch) == 1:
+            _report(next(iter(batch)), error)
+            return [], []
+    parts = [_store_batch({name: entry}) for name, entry in batch.items()]
+    return [name for names, _new in parts for name in names], [letter for _names, new in parts for letter in new]
 
 
 _reported: set[bytes] = set()
 
 
-def _store_one(name: bytes, entry: Rows) -> list[DeadLetter] | None:
-    try:
-        return _store([entry])
-    except BAD_ROW as error:
-        if name not in _reported:
-            _reported.add(name)
-            # Without message and traceback: PostgreSQL quotes the row, and so the address.
-            extra = {"dead_letter": decoded(name), "error_class": type(error).__name__}
-            logger.error("dead letter refused by the database, it stays in the inbox", extra=extra)  # noqa: TRY400
-        return None
+def _report(name: bytes, error: Exception) -> None:
+    """Log once that an entry is refused, without message and traceback: PostgreSQL quotes the row with its address."""
+    if name not in _reported:
+        _reported.add(name)
+        extra = {"dead_letter": decoded(name), "error_class": type(error).__name__}
+        logger.error("dead letter refused by the database, it stays in the inbox", extra=extra)
 
 
 def _store(batch: Sequence[Rows]) -> list[DeadLetter]:

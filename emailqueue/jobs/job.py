@@ -111,8 +111,6 @@ class Call:
     """What a job runs."""
 
     function: str = ""
-    """Name of a job function."""
-
     arguments: dict[str, Any] | None = None
     """Keyword arguments; None: there is no call that can be read."""
 

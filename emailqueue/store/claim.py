@@ -58,10 +58,7 @@ class ClaimRequest:
     """Milliseconds after which it asks again in any case."""
 
     figures: bool = False
-    """Whether it asks for the figures, too."""
-
     fields: Sequence[str] = FIELDS
-    """The fields of a job's hash that it reads."""
 
     def as_json(self) -> str:
         """Return it as claim.lua reads it."""

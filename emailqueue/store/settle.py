@@ -84,15 +84,7 @@ class Settled(IntEnum):
     OUTAGE_ENDED = 4
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Doubling:
-    """A wait that doubles each time, in seconds."""
-
-    first: float
-    most: float
-
-
-PROBING = Doubling(first=1.0, most=60.0)
-"""Between two probes of a mail server that is away."""
-THROTTLING = Doubling(first=5.0, most=900.0)
-"""Between two probes of a domain that asks us to go slower."""
+PROBING = {"first": 1.0, "most": 60.0}
+"""Seconds between two probes of a mail server that is away, doubled each time."""
+THROTTLING = {"first": 5.0, "most": 900.0}
+"""The same of a domain that asks us to go slower."""

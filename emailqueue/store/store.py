@@ -6,7 +6,7 @@ import json
 import random
 import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import IntEnum
 from itertools import chain, islice
@@ -19,7 +19,7 @@ from emailqueue.store.claim import Claim, ClaimRequest
 from emailqueue.store.counts import Counts
 from emailqueue.store.keys import FLOW, OFFERED, SINCE, WAKE
 from emailqueue.store.scripts import run
-from emailqueue.store.settle import PROBING, THROTTLING, Doubling, Settled, Settlement
+from emailqueue.store.settle import PROBING, THROTTLING, Settled, Settlement
 
 REMEMBER_THE_BEGINNING = """
 local time = redis.call('TIME')
@@ -141,8 +141,6 @@ class Store:
         now: str,
         keep: float,
         server: str = "",
-        probing: Doubling = PROBING,
-        throttling: Doubling = THROTTLING,
         rng: random.Random = _dice,
     ) -> list[Settled]:
         """
@@ -151,7 +149,7 @@ class Store:
         `server`: name of the mail server that was spoken to, whose circuit opens and closes by it.
         """
         ask = {"worker": worker, "now": now, "keep": int(keep), "batch": [entry.as_json() for entry in batch]}
-        waits = {"probing": asdict(probing), "throttling": asdict(throttling), "dice": rng.random()}
+        waits = {"probing": PROBING, "throttling": THROTTLING, "dice": rng.random()}
         return [Settled(settled) for settled in self._run("settle", json.dumps({**ask, **waits, "server": server}))]
 
     def whereabouts(self, job_ids: Sequence[str]) -> tuple[list[Whereabouts], int]:

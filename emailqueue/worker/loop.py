@@ -36,8 +36,7 @@ from emailqueue.worker.heartbeat import Heartbeat
 from emailqueue.worker.listener import Listener, Woken
 from emailqueue.worker.outage import server_name
 from emailqueue.worker.settlement import after_run, before_run
-from emailqueue.worker.thread import Ended
-from emailqueue.worker.threads import WorkerThreads
+from emailqueue.worker.threads import Ended, WorkerThreads
 
 logger = logging.getLogger("emailqueue.worker")
 
