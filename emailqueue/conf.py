@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields
 from functools import cache
-from math import inf
+from math import inf, isfinite
 from pathlib import PurePath
 from typing import Annotated, Any, Literal, cast, get_args, get_origin, get_type_hints
 
@@ -206,21 +206,20 @@ def _whole(least: int, most: float = inf) -> Callable[[Any], int]:
     return read
 
 
-def _seconds(least: float) -> Callable[[Any], float]:
+def _number(least: float, most: float, use: str) -> Callable[[Any], float]:
     def read(value: Any) -> float:
-        _require(_is_number(value) and least <= value < inf, f"seconds, {least:g} or more")
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        _require(is_number and isfinite(value) and least <= value <= most, use)
         return float(value)
 
     return read
 
 
-def _share(value: Any) -> float:
-    _require(_is_number(value) and 0 <= value <= 1, "a share from 0 to 1, for example 0.1 for one mail in ten")
-    return float(value)
+def _seconds(least: float) -> Callable[[Any], float]:
+    return _number(least, inf, f"seconds, {least:g} or more")
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+_share = _number(0, 1, "a share from 0 to 1, for example 0.1 for one mail in ten")
 
 
 def _url(value: Any) -> str:

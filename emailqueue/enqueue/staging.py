@@ -58,25 +58,21 @@ class Staging:
     @contextmanager
     def collecting(self) -> Iterator[None]:
         """Make this the staging of all that is queued within, also in async functions that are awaited."""
-        before = _present.set(self)
+        before = present_staging.set(self)
         try:
             yield
         finally:
-            _present.reset(before)
+            present_staging.reset(before)
             self._ended = True
 
 
-_present: ContextVar[Staging | None] = ContextVar("emailqueue.enqueue.staging", default=None)
-
-
-def present_staging() -> Staging | None:
-    """Return the staging of the job that runs here; None outside of a worker's job."""
-    return _present.get()
+present_staging: ContextVar[Staging | None] = ContextVar("emailqueue.enqueue.staging", default=None)
+"""The staging of the job that runs here; None outside of a worker's job."""
 
 
 def fresh_id(idempotency_key: str | None, content: Mapping[str, Any]) -> str:
     """Return the id of a job to be: from its key, from its content within a job that runs, or a new one."""
-    staging = present_staging()
+    staging = present_staging.get()
     if idempotency_key is None and staging is not None:
         return staging.id_of(content)
     return new_id(idempotency_key)

@@ -64,7 +64,7 @@ def submit(jobs: Sequence[NewJob], *, using: str | None = None, call: str = "", 
     """
     if not jobs:
         return
-    if staging := present_staging():
+    if staging := present_staging.get():
         _after_commit(lambda: staging.add(jobs), using=using)
         return
     if get_settings().outbox == "always" and not has_row:

@@ -57,7 +57,7 @@ def run_subscriber(job: Job, _run: Run) -> Outcome:
     """Call one subscriber with one event. What it raises is a failed attempt."""
     arguments = job.arguments()
     event, name = Event.parse(arguments["event"]), arguments["subscriber"]
-    staging = present_staging()
+    staging = present_staging.get()
     if staging:
         staging.cause = event.id
     try:

@@ -7,7 +7,7 @@ from django.utils.translation import gettext_lazy as _
 
 
 class EventTrail(models.Model):
-    """The trail of one event; see trail.py."""
+    """The trail of one event; see emailqueue.events.trail."""
 
     event_id = models.CharField(_("event id"), max_length=32, primary_key=True)
 

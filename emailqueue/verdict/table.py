@@ -122,14 +122,6 @@ _LISTED_SAYS = _(
     "remove the cause, and ask for removal. Until then the mails wait."
 )
 _SLOW_SAYS = _("The recipient's provider asks us to go slower. Nothing to do: the domain's mails wait and then go on.")
-_TLS_SAYS = _(
-    "The encrypted connection failed. Check port and encryption of the mailer (EMAIL_PORT, EMAIL_USE_TLS and "
-    "EMAIL_USE_SSL, or OPTIONS of MAILERS), and the server's certificate."
-)
-_DNS_SAYS = _(
-    "The mail server's name cannot be resolved. Check the host of the mailer (EMAIL_HOST, or OPTIONS of MAILERS) and "
-    "the DNS of this machine."
-)
 _DNS_PROOF_SAYS = _(
     "There is no valid proof that we may send for our domain. Set up SPF, DKIM and DMARC for the sender's domain; "
     "dead letters with this reason can be retried then."
@@ -149,8 +141,12 @@ RULES: tuple[Rule, ...] = (
         "The mail server takes no more connections now. If it lasts, lower CONCURRENCY or ask the provider.")),
     _wait(name="server-refuses-us", phases=("connect",), codes="5xx", sentence=_(
         "The mail server refuses to talk to us. Read its reply: often our IP address is on a block list.")),
-    _unreached(name="no-name", phases=("connect", "api"), errors=_NO_NAME, sentence=_DNS_SAYS),
-    _unreached(name="no-tls", phases=("connect", "api"), errors=_NO_TLS, sentence=_TLS_SAYS),
+    _unreached(name="no-name", phases=("connect", "api"), errors=_NO_NAME, sentence=_(
+        "The mail server's name cannot be resolved. Check the host of the mailer (EMAIL_HOST, or OPTIONS of MAILERS) "
+        "and the DNS of this machine.")),
+    _unreached(name="no-tls", phases=("connect", "api"), errors=_NO_TLS, sentence=_(
+        "The encrypted connection failed. Check port and encryption of the mailer (EMAIL_PORT, EMAIL_USE_TLS and "
+        "EMAIL_USE_SSL, or OPTIONS of MAILERS), and the server's certificate.")),
     _wait(name="not-supported", phases=("connect",), errors=("SMTPNotSupportedError",), sentence=_(
         "The mail server offers no encryption or no login where we want it. Check port, encryption and user name of "
         "the mailer (EMAIL_PORT, EMAIL_USE_TLS and EMAIL_HOST_USER, or OPTIONS of MAILERS).")),
