@@ -126,10 +126,6 @@ class WorkerThread(threading.Thread):
         """Return this thread's connection to the mail server."""
         return self._mailer
 
-    def abort(self) -> None:
-        """Break the connection of a job that has run for too long."""
-        self._mailer.abort()
-
     def _attempt(self, job: Job) -> Outcome:
         close_old_connections()
         try:
@@ -159,7 +155,7 @@ class WorkerThreads:
     def abort_overdue(self) -> None:
         """Break the connections of jobs that have run for too long."""
         for thread, _job in self._running(self._job_timeout):
-            thread.abort()
+            thread.mailer().abort()
 
     def stuck(self) -> list[Job]:
         """Return the jobs that do not end although their connections were broken."""
