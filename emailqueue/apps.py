@@ -13,7 +13,7 @@ class EmailQueueConfig(AppConfig):
 
     def ready(self) -> None:
         """Read the settings, so that wrong ones stop the start-up; make job functions and checks known."""
-        from emailqueue.checks import links, project, redis, rq_queues, settings, templates  # noqa: F401  registered
+        from emailqueue.checks import links, redis, rq_queues, settings, templates  # noqa: F401  registered
         from emailqueue.conf import get_settings
         from emailqueue.delivery import deliver  # noqa: F401  registers its job function
         from emailqueue.events import dispatch  # noqa: F401  registers its two

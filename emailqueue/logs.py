@@ -33,15 +33,11 @@ class Formatter(logging.Formatter):
         super().__init__(fmt or "%(asctime)s %(levelname)s %(name)s %(message)s", **kwargs)
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line, and below it the traceback if there is one."""
         return _without_addresses(super().format(record))
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  the name is logging's
-        """Return the line without a traceback."""
-        line = super().formatMessage(record)
-        return " ".join(
-            [line, *(f"{key}={_without_addresses(_quoted(value))}" for key, value in _extra(record).items())]
-        )
+        pairs = [f"{key}={_without_addresses(_quoted(value))}" for key, value in _extra(record).items()]
+        return " ".join([super().formatMessage(record), *pairs])
 
 
 class JSONFormatter(logging.Formatter):
@@ -52,7 +48,6 @@ class JSONFormatter(logging.Formatter):
     """
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line."""
         fixed: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,

@@ -24,11 +24,10 @@ from emailqueue.conf import get_settings
 from emailqueue.dead_letters.actions import record
 from emailqueue.errors import EmailQueueError
 from emailqueue.jobs.priority import QUEUES
-from emailqueue.statistics.figures import COUNTED, as_json, open_letters, take
+from emailqueue.statistics.figures import COUNTED, as_json, has_token, open_dead_letters, take
 from emailqueue.statistics.panels import panels_of
 from emailqueue.statistics.plots import Line, plot
 from emailqueue.statistics.snapshot import Period, Snapshot
-from emailqueue.statistics.token import has_token
 
 
 def urls(site: AdminSite) -> list[URLPattern]:
@@ -92,7 +91,7 @@ def _press(request: HttpRequest) -> str:
 
 
 def _shown(snapshot: Snapshot) -> dict[str, Any]:
-    counts, count = snapshot.counts, open_letters(snapshot)
+    counts, count = snapshot.counts, open_dead_letters(snapshot)
     limit, paused = flow.limit_in(counts.flow, get_settings()), flow.paused_in(counts.flow)
     return {
         "snapshot": snapshot,

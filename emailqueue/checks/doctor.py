@@ -49,7 +49,7 @@ def examine(*, mail_to: str | None = None) -> list[CheckMessage]:
 def _without_queues(settings: Settings, mail_to: str | None) -> list[Examination]:
     debug, mail_timeout = is_debugging(), mail_server.mail_timeout(settings)
     return [
-        ("settings", _system_checks),
+        ("settings", lambda: [found for found in run_checks(tags=["emailqueue"]) if not found.is_silenced()]),
         ("frontend url", partial(links.frontend_url, settings, debug=debug)),
         ("time-outs", partial(time_outs.time_outs, settings, mail_timeout=mail_timeout)),
         ("redis", lambda: redis(describe_redis(), settings)),
@@ -74,10 +74,6 @@ def _of_tables(settings: Settings, *, inbox: int) -> list[Examination]:
         ("dead letters", partial(tables.dead_letters, inbox=inbox)),
         ("outbox", partial(tables.outbox, settings)),
     ]
-
-
-def _system_checks() -> list[CheckMessage]:
-    return [message for message in run_checks(tags=["emailqueue"]) if not message.is_silenced()]
 
 
 def _run(examinations: Iterable[Examination]) -> Iterator[CheckMessage]:

@@ -24,11 +24,8 @@ def check_unsubscribe(**kwargs: Any) -> list[CheckMessage]:
     try:
         link = unsubscribe_url("token").removesuffix("token")
     except EmailQueueError as error:
-        return [
-            Error(
-                "There are subscribed e-mail types, and no page to unsubscribe.", hint=str(error), id="emailqueue.E041"
-            )
-        ]
+        text = "There are subscribed e-mail types, and no page to unsubscribe."
+        return [Error(text, hint=str(error), id="emailqueue.E041")]
     return [*_check_unsubscribe_link(link)]
 
 
@@ -38,9 +35,8 @@ def _check_unsubscribe_link(link: str) -> Iterator[CheckMessage]:
         yield Warning(f"Links to unsubscribe begin with {link!r}, which is not HTTPS.", hint=hint, id="emailqueue.W042")
     elif django_settings.PREPEND_WWW and not link.startswith(("https://www.", "http://www.")):
         hint = "Write www. in EMAIL_QUEUE['SITE_URL']: mail programs follow no redirect (RFC 8058)."
-        yield Warning(
-            f"Links to unsubscribe begin with {link!r}, which PREPEND_WWW redirects.", hint=hint, id="emailqueue.W042"
-        )
+        text = f"Links to unsubscribe begin with {link!r}, which PREPEND_WWW redirects."
+        yield Warning(text, hint=hint, id="emailqueue.W042")
     if not get_settings().site_url:
         hint = "Set EMAIL_QUEUE['SITE_URL'] to the address of this Django site, also where it is that of FRONTEND_URL."
         yield Warning(f"Links to unsubscribe lead to FRONTEND_URL, {link!r}.", hint=hint, id="emailqueue.W043")

@@ -55,7 +55,8 @@ def mail_server(settings: Settings, *, debug: bool) -> Iterator[CheckMessage]:
         backend.open()
         yield from _dialogue(backend)
     except Exception as failure:  # noqa: BLE001  smtplib, ssl and socket raise many kinds
-        yield _refused(backend, failure)
+        text = f"{backend.host}:{backend.port} does not accept our connection: {_named_error(failure)}"
+        yield Error(text, hint=_hint(failure), id="mail-server.refused")
     finally:
         with suppress(OSError):
             backend.close()
@@ -140,11 +141,6 @@ def _dialogue(backend: SMTPBackend) -> Iterator[CheckMessage]:
             hint=f"Set {_option('use_tls')}; the mails of all users go over this line.",
             id="mail-server.tls-unused",
         )
-
-
-def _refused(backend: SMTPBackend, failure: Exception) -> CheckMessage:
-    text = f"{backend.host}:{backend.port} does not accept our connection: {_named_error(failure)}"
-    return Error(text, hint=_hint(failure), id="mail-server.refused")
 
 
 def _hint(failure: Exception) -> str:

@@ -50,12 +50,8 @@ def redis(report: RedisReport, settings: Settings) -> Iterator[CheckMessage]:
 
 
 def _is_named(tag: str) -> bool:
-    """
-    Return whether the check that calls this runs because its tag was named.
-
-    Django hands the tags to no check, so they are read where run_checks() keeps them. Without that, every
-    `runserver` and `migrate` would connect to Redis.
-    """
+    # Django hands the tags to no check, so they are read where run_checks() keeps them. Without that, every
+    # `runserver` and `migrate` would connect to Redis.
     frame = inspect.currentframe()
     check = frame and frame.f_back
     runner = check and check.f_back

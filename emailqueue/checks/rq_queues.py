@@ -41,11 +41,8 @@ def _check_connections(ours: Mapping[str, Mapping[str, Any]]) -> Iterator[CheckM
     connections = {queue: filter_connection_params(dict(config)) for queue, config in ours.items()}
     first = next(iter(ours))
     if apart := [queue for queue in ours if connections[queue] != connections[first]]:
-        yield Error(
-            f"RQ_QUEUES has another connection for {_listed(apart)} than for {first!r}, but one script serves all.",
-            hint=HINT,
-            id="emailqueue.E012",
-        )
+        text = f"RQ_QUEUES has another connection for {_listed(apart)} than for {first!r}, but one script serves all."
+        yield Error(text, hint=HINT, id="emailqueue.E012")
     yield from _check_options(ours[first])
 
 
@@ -53,28 +50,20 @@ def _check_options(config: Mapping[str, Any]) -> Iterator[CheckMessage]:
     from django_rq.connection_utils import get_redis_connection
 
     if "USE_REDIS_CACHE" in config:
-        yield Error(
-            "RQ_QUEUES has USE_REDIS_CACHE for our queues, whose connections belong to the cache.",
-            hint=HINT,
-            id="emailqueue.E014",
-        )
+        text = "RQ_QUEUES has USE_REDIS_CACHE for our queues, whose connections belong to the cache."
+        yield Error(text, hint=HINT, id="emailqueue.E014")
         return
     try:
         options = get_redis_connection(dict(config)).connection_pool.connection_kwargs
     except (KeyError, TypeError, ValueError):
         # Without the cause: its message may hold a part of a password.
-        yield Error(
-            "RQ_QUEUES has no usable connection for our queues: neither a sound URL nor HOST and PORT.",
-            hint=HINT,
-            id="emailqueue.E014",
-        )
+        text = "RQ_QUEUES has no usable connection for our queues: neither a sound URL nor HOST and PORT."
+        yield Error(text, hint=HINT, id="emailqueue.E014")
         return
     if options.get("socket_timeout") is None or options.get("socket_connect_timeout", 0) is None:
-        yield Warning(
-            "RQ_QUEUES has no time-outs for our queues: pages of django-rq hang while Redis does.",
-            hint="Add socket_timeout=1 and socket_connect_timeout=1 to the query of URL. " + HINT,
-            id="emailqueue.W015",
-        )
+        text = "RQ_QUEUES has no time-outs for our queues: pages of django-rq hang while Redis does."
+        hint = f"Add socket_timeout=1 and socket_connect_timeout=1 to the query of URL. {HINT}"
+        yield Warning(text, hint=hint, id="emailqueue.W015")
     if not is_verified(options):
         yield Warning(
             "RQ_QUEUES turns the verification of Redis' certificate off for our queues: anyone can pose as it.",

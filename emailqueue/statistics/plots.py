@@ -12,7 +12,7 @@ from django.utils.safestring import SafeString
 WIDTH, HEIGHT = 720, 200
 LEFT, RIGHT, TOP, BOTTOM = 52, 8, 10, 24
 LEAST = 2.0
-"""Height of a bar that is not nothing: one dead mail beside thousands shall be seen."""
+"""Height of a bar that is not nothing: one dead mail beside thousands must be seen."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

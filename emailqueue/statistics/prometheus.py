@@ -1,5 +1,5 @@
 """
-The figures of the queue for Prometheus; wants the extra `prometheus`.
+The figures of the queue for Prometheus; needs the extra `prometheus`.
 
 A scrape is one look at Redis (a Snapshot) and two queries. Route the view, which staff may open, and who sends the
 token of EMAIL_QUEUE["STATS_TOKEN"] as a bearer:
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 
 from django.contrib.admin import site
 from django.db import DatabaseError
@@ -32,10 +33,9 @@ from emailqueue.errors import RedisUnavailable
 from emailqueue.flow import limit_in, outages_in, paused_in
 from emailqueue.jobs.priority import QUEUES
 from emailqueue.models import OutboxRow
-from emailqueue.statistics.figures import COUNTED, open_letters, take
+from emailqueue.statistics.figures import COUNTED, has_token, open_dead_letters, take
 from emailqueue.statistics.presence import is_fresh
 from emailqueue.statistics.snapshot import Snapshot
-from emailqueue.statistics.token import has_token
 from emailqueue.store import NOW, OUTCOMES, PASSED
 
 logger = logging.getLogger(__name__)
@@ -51,22 +51,16 @@ class EmailQueueCollector(Collector):
         return [GaugeMetricFamily("emailqueue_up", "Whether Redis answers.")]
 
     def collect(self) -> Iterator[Metric]:
-        """Yield all metrics."""
-        up = GaugeMetricFamily("emailqueue_up", "Whether Redis answers.")
-        try:
+        snapshot = None
+        with suppress(*AWAY):
             snapshot = take()
-        except AWAY:
-            up.add_metric([], 0)
-            yield up
-            yield from _tables(None)
-            return
-        up.add_metric([], 1)
-        yield up
-        yield from _queues(snapshot)
-        yield from _totals(snapshot.counts.counters)
-        yield from _flow(snapshot)
-        yield from _latency(snapshot)
-        yield _workers(snapshot)
+        yield GaugeMetricFamily("emailqueue_up", "Whether Redis answers.", value=snapshot is not None)
+        if snapshot:
+            yield from _queues(snapshot)
+            yield from _totals(snapshot.counts.counters)
+            yield from _flow(snapshot)
+            yield from _latency(snapshot)
+            yield _workers(snapshot)
         yield from _tables(snapshot)
 
 
@@ -121,12 +115,13 @@ def _flow(snapshot: Snapshot) -> Iterator[Metric]:
     for server, since in outages_in(flow).items():
         outage.add_metric([server], max(0.0, snapshot.now - since.timestamp()))
     yield outage
-    yield _gauge(
-        "emailqueue_throttled_domains", "Domains that ask us to go slower, 100 at most.", len(snapshot.counts.throttled)
-    )
-    yield _gauge("emailqueue_suspended", "Whether RQ's suspension holds all workers back.", snapshot.suspended)
     limit = limit_in(flow, get_settings()).rate
-    yield _gauge("emailqueue_limit_mails_per_second", "Mails a second that may go out; 0: no limit.", limit)
+    for name, sentence, value in (
+        ("throttled_domains", "Domains that ask us to go slower, 100 at most.", len(snapshot.counts.throttled)),
+        ("suspended", "Whether RQ's suspension holds all workers back.", snapshot.suspended),
+        ("limit_mails_per_second", "Mails a second that may go out; 0: no limit.", limit),
+    ):
+        yield GaugeMetricFamily(f"emailqueue_{name}", sentence, value=value)
 
 
 def _latency(snapshot: Snapshot) -> Iterator[Metric]:
@@ -146,26 +141,18 @@ def _workers(snapshot: Snapshot) -> Metric:
 
 
 def _tables(snapshot: Snapshot | None) -> Iterator[Metric]:
-    up = GaugeMetricFamily("emailqueue_database_up", "Whether the database answers.")
+    found: dict[tuple[str, str], int] = {}
     try:
         rows = OutboxRow.objects.order_by()[: COUNTED + 1].count()
-        letters = open_letters(snapshot) if snapshot else None
-    except DatabaseError as error:  # Redis tells the rest
+        found["outbox_rows", "Jobs with a row in the database"] = min(rows, COUNTED)
+        if snapshot:
+            found["dead_letters", "Open dead letters"] = open_dead_letters(snapshot)
+    except DatabaseError as error:  # Redis has the rest
         logger.warning("database is away", extra={"error_class": type(error).__name__})
-        up.add_metric([], 0)
-        yield up
-        return
-    up.add_metric([], 1)
-    yield up
-    yield _gauge(
-        "emailqueue_outbox_rows", "Jobs with a row in the database; counting ends at 10,000.", min(rows, COUNTED)
-    )
-    if letters is not None:
-        yield _gauge("emailqueue_dead_letters", "Open dead letters; counting ends at 10,000.", letters)
-
-
-def _gauge(name: str, sentence: str, value: float) -> Metric:
-    return GaugeMetricFamily(name, sentence, value=value)
+        found = {}
+    yield GaugeMetricFamily("emailqueue_database_up", "Whether the database answers.", value=bool(found))
+    for (name, what), number in found.items():
+        yield GaugeMetricFamily(f"emailqueue_{name}", f"{what}; counting ends at 10,000.", value=number)
 
 
 @never_cache
@@ -177,18 +164,15 @@ def metrics(request: HttpRequest) -> HttpResponse:
         answer = {"error": "Send the token of EMAIL_QUEUE['STATS_TOKEN'] as a bearer, or log in as staff."}
         return JsonResponse(answer, status=401, headers={"WWW-Authenticate": "Bearer"})
     encode, content_type = choose_encoder(request.headers.get("Accept", ""))
-    try:
-        written = encode(_registry(EmailQueueCollector(), _RQ()))
-    except AWAY:
-        written = encode(_registry(EmailQueueCollector()))
-    return HttpResponse(written, content_type=content_type)
-
-
-def _registry(*collectors: Collector) -> CollectorRegistry:
     registry = CollectorRegistry()
-    for collector in collectors:
-        registry.register(collector)
-    return registry
+    registry.register(EmailQueueCollector())
+    registry.register(rq := _RQ())
+    try:
+        written = encode(registry)
+    except AWAY:
+        registry.unregister(rq)
+        written = encode(registry)
+    return HttpResponse(written, content_type=content_type)
 
 
 class _RQ(Collector):

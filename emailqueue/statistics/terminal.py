@@ -19,16 +19,13 @@ WIDTH = 80
 COLUMNS = ("queue", "waiting", "active", "delayed", "oldest", "sent", "dead")
 
 
-def screen(snapshot: Snapshot, settings: Settings, *, letters: int) -> str:
-    """Return one screen, at most 80 columns wide. `letters`: open dead letters, counted up to COUNTED."""
-    return "\n".join(_clipped(line) for line in _lines(snapshot, settings, letters=letters))
+def screen(snapshot: Snapshot, settings: Settings, *, dead_letters: int) -> str:
+    """Return one screen, at most 80 columns wide. `dead_letters`: those that are open, counted up to COUNTED."""
+    lines = _lines(snapshot, settings, dead_letters=dead_letters)
+    return "\n".join(line if len(line) <= WIDTH else f"{line[: WIDTH - 1]}…" for line in lines)
 
 
-def _clipped(line: str) -> str:
-    return line if len(line) <= WIDTH else f"{line[: WIDTH - 1]}…"
-
-
-def _lines(snapshot: Snapshot, settings: Settings, *, letters: int) -> Iterator[str]:
+def _lines(snapshot: Snapshot, settings: Settings, *, dead_letters: int) -> Iterator[str]:
     moment = timezone.localtime(datetime.fromtimestamp(snapshot.now, UTC))
     yield f"E-mail queue at {moment:%Y-%m-%d %H:%M:%S}"
     yield ""
@@ -42,11 +39,12 @@ def _lines(snapshot: Snapshot, settings: Settings, *, letters: int) -> Iterator[
     yield f"latency  half within {half}, 95 % within {most} (last hour)"
     alive = sum(is_fresh(worker.heartbeat, settings) for worker in snapshot.workers)
     yield f"workers  {alive} alive" + (f", {silent} silent" if (silent := len(snapshot.workers) - alive) else "")
-    yield f"letters  {f'more than {COUNTED:,}' if letters > COUNTED else f'{letters:,}'} dead letters open"
-    yield from (f"held     {held}" for held in _held_back(snapshot))
+    number = f"more than {COUNTED:,}" if dead_letters > COUNTED else f"{dead_letters:,}"
+    yield f"open     {number} dead letters"
+    yield from (f"notice   {notice}" for notice in _notices(snapshot))
     yield ""
-    for name, series in (("sent", "sent"), ("retried", "retried"), ("dead", "dead")):
-        values = [getattr(period, series) for period in snapshot.minutes]
+    for name in ("sent", "retried", "dead"):
+        values = [getattr(period, name) for period in snapshot.minutes]
         yield f"{name:8} {bars(values)} {sum(values):,}"
     yield f"{'':8} {'the last hour, a minute each':^{len(snapshot.minutes)}}"
 
@@ -61,7 +59,7 @@ def _row(cells: Sequence[str]) -> str:
     return f"{cells[0]:9}" + "".join(f"{cell:>11}" for cell in cells[1:])
 
 
-def _held_back(snapshot: Snapshot) -> Iterator[str]:
+def _notices(snapshot: Snapshot) -> Iterator[str]:
     flow = snapshot.counts.flow
     if snapshot.suspended:
         yield "RQ's suspension holds all workers back"

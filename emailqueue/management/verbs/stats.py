@@ -17,7 +17,7 @@ from redis import RedisError
 from emailqueue.conf import get_settings
 from emailqueue.errors import RedisUnavailable
 from emailqueue.redis.problems import asking_redis
-from emailqueue.statistics.figures import as_json, open_letters, take
+from emailqueue.statistics.figures import as_json, open_dead_letters, take
 from emailqueue.statistics.terminal import screen
 
 CLEAR = "\x1b[H\x1b[2J"
@@ -79,4 +79,4 @@ def _figures(*, json: bool) -> str:
     snapshot = take()
     if json:
         return json_module.dumps(as_json(snapshot))
-    return screen(snapshot, get_settings(), letters=open_letters(snapshot))
+    return screen(snapshot, get_settings(), dead_letters=open_dead_letters(snapshot))

@@ -55,7 +55,7 @@ def test_one_screen_tells_of_queues_workers_letters_and_what_holds_mail(
     told = "\n".join(lines)
     assert "limit 10/s, burst 1" in told
     assert "latency  half within 0.9 s" in told
-    assert "workers  0 alive\nletters  1 dead letters open\nheld     paused: high\nheld     mail server " in told
+    assert "workers  0 alive\nopen     1 dead letters\nnotice   paused: high\nnotice   mail server " in told
     assert next(line for line in lines if line.startswith("sent ")).endswith("█ 60")
     assert max(map(len, lines)) <= 80
 

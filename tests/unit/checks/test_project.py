@@ -13,7 +13,7 @@ from django.core.checks import CheckMessage
 from pytest_django import Settings
 
 from emailqueue import EmailType, register
-from emailqueue.checks.project import check_django_rq, check_worker_class
+from emailqueue.checks.settings import check_django_rq, check_worker_class
 from emailqueue.checks.templates import check_templates
 from emailqueue.email_types import _registry, email_types
 from emailqueue.worker import EmailWorker
