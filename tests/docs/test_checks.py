@@ -15,15 +15,23 @@ ROWS = {code(row[0])[0]: row for row in table(PAGE, "id", "says", "cause", "hint
 
 
 def sources() -> dict[str, str]:
-    """Return by id what the calls that make its messages say, as one text."""
+    """Return by id what the calls that make its messages say, as one text: in the call, or in `text` just before it."""
     texts: defaultdict[str, str] = defaultdict(str)
     for file in [*(ROOT / "emailqueue").rglob("*.py"), *(ROOT / "events").rglob("*.py")]:
-        for node in ast.walk(ast.parse(file.read_text())):
-            if isinstance(node, ast.Call):
+        text = ""
+        for node in _in_order(ast.parse(file.read_text())):
+            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "text":
+                text = ast.unparse(node.value)
+            elif isinstance(node, ast.Call):
+                before = text if node.args and ast.unparse(node.args[0]) == "text" else ""
                 for keyword in node.keywords:
                     if keyword.arg == "id" and isinstance(keyword.value, ast.Constant):
-                        texts[str(keyword.value.value)] += " ".join(ast.unparse(node).split())
+                        texts[str(keyword.value.value)] += " ".join((before + ast.unparse(node)).split())
     return {name: text for name, text in texts.items() if re.fullmatch(r"\w+\.[EWI]\d{3}", name)}
+
+
+def _in_order(tree: ast.AST) -> list[ast.AST]:
+    return sorted(ast.walk(tree), key=lambda node: getattr(node, "lineno", 0))
 
 
 def test_each_id_of_the_source_has_a_row_and_each_row_is_an_id() -> None:
