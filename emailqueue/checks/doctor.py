@@ -42,7 +42,7 @@ def examine(*, mail_to: str | None = None) -> list[CheckMessage]:
         text = "The queues cannot be examined, since Redis does not answer."
         findings.append(Error(text, hint="See the finding about Redis.", obj="queues", id="queues.unexamined"))
         return [*findings, *_run(_of_tables(settings, inbox=0))]
-    findings += _run(_of_queues(settings, snapshot))
+    findings += _run(_of_queues(snapshot))
     return [*findings, *_run(_of_tables(settings, inbox=snapshot.counts.inbox))]
 
 
@@ -58,9 +58,9 @@ def _without_queues(settings: Settings, mail_to: str | None) -> list[Examination
     ]
 
 
-def _of_queues(settings: Settings, snapshot: Snapshot) -> list[Examination]:
+def _of_queues(snapshot: Snapshot) -> list[Examination]:
     return [
-        ("workers", partial(queues.workers, snapshot, settings)),
+        ("workers", partial(queues.workers, snapshot)),
         ("pauses", partial(queues.pauses, snapshot)),
         ("outage", partial(queues.outage, snapshot)),
         ("scheduled", partial(queues.scheduled, snapshot)),

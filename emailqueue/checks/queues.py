@@ -7,19 +7,18 @@ from datetime import UTC, datetime
 
 from django.core.checks import CheckMessage, Error, Info, Warning
 
-from emailqueue.conf import Settings, get_settings
+from emailqueue.conf import get_settings
 from emailqueue.flow import outages_in, paused_in
 from emailqueue.jobs.priority import EMAIL_QUEUES, EVENT_QUEUE, QUEUES, Priority
-from emailqueue.statistics.presence import is_fresh
 from emailqueue.statistics.snapshot import Snapshot
 
 CRITICAL_SLOW, CRITICAL_STUCK = 60.0, 600.0
 """Seconds that a critical mail waits until that is a warning, and an error."""
 
 
-def workers(snapshot: Snapshot, settings: Settings) -> Iterator[CheckMessage]:
+def workers(snapshot: Snapshot) -> Iterator[CheckMessage]:
     """Count the workers of each queue that are alive."""
-    alive = [worker for worker in snapshot.workers if is_fresh(worker.heartbeat, settings)]
+    alive = snapshot.alive
     count = {queue: sum(queue in worker.queues.split(",") for worker in alive) for queue in QUEUES}
     yield from _unserved(count, snapshot)
     if silent := len(snapshot.workers) - len(alive):

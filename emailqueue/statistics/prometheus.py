@@ -6,7 +6,7 @@ token of EMAIL_QUEUE["STATS_TOKEN"] as a bearer:
 
     path("metrics/", emailqueue.views.metrics)
 
-or register EmailQueueCollector() with a registry of your own. What django-rq tells of all queues is in the view, too.
+or register EmailQueueCollector() with a registry of your own. The view has django-rq's figures of all queues, too.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
+from typing import Any
 
 from django.contrib.admin import site
 from django.db import DatabaseError
@@ -34,7 +35,6 @@ from emailqueue.flow import limit_in, outages_in, paused_in
 from emailqueue.jobs.priority import QUEUES
 from emailqueue.models import OutboxRow
 from emailqueue.statistics.figures import COUNTED, has_token, open_dead_letters, take
-from emailqueue.statistics.presence import is_fresh
 from emailqueue.statistics.snapshot import Snapshot
 from emailqueue.store import NOW, OUTCOMES, PASSED
 
@@ -44,7 +44,7 @@ AWAY = (RedisError, RedisUnavailable, OSError)
 
 
 class EmailQueueCollector(Collector):
-    """Reads all figures anew with each scrape. While Redis is away it tells that, and of the outbox alone."""
+    """Reads all figures anew with each scrape. While Redis is away, it reports that and the outbox alone."""
 
     def describe(self) -> Iterable[Metric]:
         """Return the metric that is always there: to register a collector asks no server."""
@@ -60,19 +60,25 @@ class EmailQueueCollector(Collector):
             yield from _totals(snapshot.counts.counters)
             yield from _flow(snapshot)
             yield from _latency(snapshot)
-            yield _workers(snapshot)
         yield from _tables(snapshot)
 
 
+def _gauges(name: str, text: str, values: Mapping[Any, float], *labels: str) -> Metric:
+    """Return a metric by `labels`; the keys of `values` are tuples of theirs."""
+    family = GaugeMetricFamily(name, text, labels=labels)
+    for key, value in values.items():
+        family.add_metric(key, value)
+    return family
+
+
 def _queues(snapshot: Snapshot) -> Iterator[Metric]:
-    jobs = GaugeMetricFamily("emailqueue_jobs", "Jobs in the queue now.", labels=["queue", "state"])
-    oldest = GaugeMetricFamily("emailqueue_oldest_seconds", "Age of the first job since it was due.", labels=["queue"])
-    for queue in QUEUES:
-        for state in NOW:
-            jobs.add_metric([queue, state], snapshot.counts.queues[queue][state])
-        oldest.add_metric([queue], snapshot.oldest[queue] or 0)
-    yield jobs
-    yield oldest
+    now, served = snapshot.counts.queues, [worker.queues.split(",") for worker in snapshot.alive]
+    jobs = {(queue, state): now[queue][state] for queue in QUEUES for state in NOW}
+    yield _gauges("emailqueue_jobs", "Jobs in the queue now.", jobs, "queue", "state")
+    oldest = {(queue,): seconds or 0 for queue, seconds in snapshot.oldest.items()}
+    yield _gauges("emailqueue_oldest_seconds", "Age of the first job since it was due.", oldest, "queue")
+    workers = {(queue,): sum(queue in queues for queues in served) for queue in QUEUES}
+    yield _gauges("emailqueue_workers", "Workers that are alive.", workers, "queue")
 
 
 def _totals(counters: Mapping[str, int]) -> Iterator[Metric]:
@@ -107,18 +113,14 @@ def _read(name: str) -> Iterator[tuple[str, str, str]]:
 
 def _flow(snapshot: Snapshot) -> Iterator[Metric]:
     flow = snapshot.counts.flow
-    paused = GaugeMetricFamily("emailqueue_paused", "Whether the queue is paused.", labels=["queue"])
-    for queue in QUEUES:
-        paused.add_metric([queue], queue in paused_in(flow))
-    yield paused
-    outage = GaugeMetricFamily("emailqueue_outage_seconds", "How long a mail server is away.", labels=["server"])
-    for server, since in outages_in(flow).items():
-        outage.add_metric([server], max(0.0, snapshot.now - since.timestamp()))
-    yield outage
+    paused = {(queue,): queue in paused_in(flow) for queue in QUEUES}
+    yield _gauges("emailqueue_paused", "Whether the queue is paused.", paused, "queue")
+    outages = {(server,): max(0.0, snapshot.now - since.timestamp()) for server, since in outages_in(flow).items()}
+    yield _gauges("emailqueue_outage_seconds", "How long a mail server is away.", outages, "server")
     limit = limit_in(flow, get_settings()).rate
     for name, sentence, value in (
         ("throttled_domains", "Domains that ask us to go slower, 100 at most.", len(snapshot.counts.throttled)),
-        ("suspended", "Whether RQ's suspension holds all workers back.", snapshot.suspended),
+        ("suspended", "Whether RQ's suspension stops all workers.", snapshot.suspended),
         ("limit_mails_per_second", "Mails a second that may go out; 0: no limit.", limit),
     ):
         yield GaugeMetricFamily(f"emailqueue_{name}", sentence, value=value)
@@ -130,14 +132,6 @@ def _latency(snapshot: Snapshot) -> Iterator[Metric]:
         sentence = f"Within which {percent} of 100 mails of the last hour were sent, since they were due."
         seconds = snapshot.latency(percent / 100)
         yield GaugeMetricFamily(f"emailqueue_latency_p{percent}_seconds", sentence, value=seconds)
-
-
-def _workers(snapshot: Snapshot) -> Metric:
-    workers = GaugeMetricFamily("emailqueue_workers", "Workers that are alive.", labels=["queue"])
-    alive = [worker for worker in snapshot.workers if is_fresh(worker.heartbeat, get_settings())]
-    for queue in QUEUES:
-        workers.add_metric([queue], sum(queue in worker.queues.split(",") for worker in alive))
-    return workers
 
 
 def _tables(snapshot: Snapshot | None) -> Iterator[Metric]:

@@ -50,6 +50,11 @@ class Worker:
     done: int
     failed: int
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether it has reported lately: it may miss two reports."""
+        return self.heartbeat is not None and self.heartbeat < 3 * get_settings().stats_interval + 5
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
@@ -71,7 +76,7 @@ class Snapshot:
     hours: Sequence[Period]
     workers: Sequence[Worker]
     suspended: bool
-    """Whether RQ's suspension holds all workers back."""
+    """Whether RQ's suspension stops all workers."""
 
     @classmethod
     def take(cls, store: Store) -> Self:
@@ -88,6 +93,11 @@ class Snapshot:
             workers=sorted(_workers(raw["workers"], now), key=lambda worker: worker.name),
             suspended=raw["suspended"],
         )
+
+    @property
+    def alive(self) -> list[Worker]:
+        """The workers that have reported lately."""
+        return [worker for worker in self.workers if worker.is_alive]
 
     @property
     def rate(self) -> float:

@@ -11,7 +11,6 @@ from emailqueue.conf import Settings
 from emailqueue.flow import limit_in, outages_in, paused_in
 from emailqueue.jobs.priority import QUEUES
 from emailqueue.statistics.figures import COUNTED
-from emailqueue.statistics.presence import is_fresh
 from emailqueue.statistics.snapshot import Snapshot
 
 BARS = " ▁▂▃▄▅▆▇█"
@@ -37,8 +36,8 @@ def _lines(snapshot: Snapshot, settings: Settings, *, dead_letters: int) -> Iter
     yield f"rate     {snapshot.rate:.1f}/s in the last minute, limit {limit}"
     half, most = _span(snapshot.latency(0.5)), _span(snapshot.latency(0.95))
     yield f"latency  half within {half}, 95 % within {most} (last hour)"
-    alive = sum(is_fresh(worker.heartbeat, settings) for worker in snapshot.workers)
-    yield f"workers  {alive} alive" + (f", {silent} silent" if (silent := len(snapshot.workers) - alive) else "")
+    silent = len(snapshot.workers) - len(snapshot.alive)
+    yield f"workers  {len(snapshot.alive)} alive" + (f", {silent} silent" if silent else "")
     number = f"more than {COUNTED:,}" if dead_letters > COUNTED else f"{dead_letters:,}"
     yield f"open     {number} dead letters"
     yield from (f"notice   {notice}" for notice in _notices(snapshot))

@@ -77,7 +77,7 @@ class Claim:
     """Whether mail waits for the rate limit, or has been committed and waits to be brought into its queue."""
 
     suspended: bool
-    """Whether RQ's suspension holds all workers back."""
+    """Whether RQ's suspension stops all workers."""
 
     alone: bool
     """Whether the next job needs a worker that has no other."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Any
 
 from redis import RedisError
@@ -10,7 +11,6 @@ from emailqueue.conf import get_settings
 from emailqueue.errors import RedisUnavailable
 from emailqueue.management.command import Answer
 from emailqueue.redis import connect
-from emailqueue.statistics import presence
 from emailqueue.statistics.snapshot import Snapshot
 from emailqueue.store import Store
 from emailqueue.worker import heartbeat
@@ -44,5 +44,19 @@ def _by_redis(path: str) -> tuple[bool, str]:
         snapshot = Snapshot.take(Store(connect()))
     except (RedisError, RedisUnavailable, OSError) as error:
         return False, f"Redis does not answer: {type(error).__name__}."
-    settings = get_settings()
-    return presence.describe_worker(name, snapshot, settings) if name else presence.describe_host(snapshot, settings)
+    return _worker(name, snapshot) if name else _host(socket.gethostname(), snapshot)
+
+
+def _worker(name: str, snapshot: Snapshot) -> tuple[bool, str]:
+    for worker in snapshot.alive:
+        if worker.name == name:
+            return True, f"The worker {name} is ready; it reported to Redis {worker.heartbeat:.0f} s ago."
+    return False, f"The worker {name} has not reported to Redis, or not for some time."
+
+
+def _host(host: str, snapshot: Snapshot) -> tuple[bool, str]:
+    if alive := [worker.heartbeat or 0.0 for worker in snapshot.alive if worker.host == host]:
+        return True, f"{len(alive)} workers on {host} are ready; one reported to Redis {min(alive):.0f} s ago."
+    if silent := sum(worker.host == host for worker in snapshot.workers):
+        return False, f"The {silent} workers on {host} have not reported to Redis for some time."
+    return False, f"Redis knows no worker on {host}."

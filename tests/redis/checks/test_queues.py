@@ -14,7 +14,7 @@ from emailqueue.checks import queues
 from emailqueue.statistics.snapshot import Snapshot
 from emailqueue.store import Store
 from events import queue_vote_confirmation
-from tests.support.doctor import OFF, a_worker, found, levels
+from tests.support.doctor import a_worker, found, levels
 from tests.support.scripts import enqueue
 
 pytestmark = pytest.mark.usefixtures("only_built_in_types")
@@ -29,11 +29,11 @@ def look(valkey: Redis) -> Callable[[], Snapshot]:
 
 def test_a_queue_without_a_worker_is_an_error_once_something_waits(valkey: Redis, look: Callable[[], Snapshot]) -> None:
     a_worker(valkey, queues="critical,high,normal")
-    idle = list(queues.workers(look(), OFF))
+    idle = list(queues.workers(look()))
     enqueue(Store(valkey), "a", queue="low")
     enqueue(Store(valkey), "b", queue="events")
 
-    waiting = list(queues.workers(look(), OFF))
+    waiting = list(queues.workers(look()))
 
     assert levels(idle) == [WARNING, INFO]
     assert [finding.msg for finding in waiting[:2]] == [
@@ -47,7 +47,7 @@ def test_a_queue_without_a_worker_is_an_error_once_something_waits(valkey: Redis
 def test_a_worker_that_has_told_nothing_for_long_does_not_count(valkey: Redis, look: Callable[[], Snapshot]) -> None:
     a_worker(valkey, heard=200)
 
-    findings = list(queues.workers(look(), OFF))
+    findings = list(queues.workers(look()))
 
     assert [(finding.id, finding.level) for finding in findings] == [
         ("workers.none", ERROR),
@@ -62,7 +62,7 @@ def test_mail_that_nobody_takes_is_one_error_whatever_the_queues(valkey: Redis, 
     enqueue(Store(valkey), "b", queue="high")
     a_worker(valkey, queues="events")
 
-    findings = list(queues.workers(look(), OFF))
+    findings = list(queues.workers(look()))
 
     assert [finding.id for finding in findings] == ["workers.none", "workers.alive"]
     assert findings[0].msg == "No worker takes mail, of which 2 jobs wait."

@@ -15,7 +15,6 @@ from redis import Redis
 
 from emailqueue import cancel_email, get_queue_stats, queue_email, reschedule_email
 from emailqueue.checks.queues import workers
-from emailqueue.conf import get_settings
 from emailqueue.errors import UnknownQueue
 from emailqueue.events import publish
 from emailqueue.flow import pause, resume
@@ -111,7 +110,7 @@ def test_pauses_figures_and_findings_have_the_short_names(valkey: Redis, work: W
     EmailWorker(list(OURS), connection=valkey).register_birth()  # type: ignore[no-untyped-call]
 
     snapshot = Snapshot.take(Store(valkey))
-    alive = [finding.msg for finding in workers(snapshot, get_settings())]
+    alive = [finding.msg for finding in workers(snapshot)]
 
     assert held == 1
     assert alive == ["1 workers are alive; by queue: critical 1, high 1, normal 1, low 1, events 1."]
