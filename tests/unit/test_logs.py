@@ -186,10 +186,14 @@ def test_an_address_costs_no_key_of_the_line_that_carries_it() -> None:
     assert line == "failed to=…@example.com error='to …@example.com'"
 
 
-@pytest.mark.parametrize("long", ["x" * 200_000, '\\"' * 100_000, "%40" * 70_000, "=" * 200_000, '"x' * 100_000])
+@pytest.mark.parametrize(
+    "long",
+    ["x" * 200_000, '\\"' * 100_000, "%40" * 70_000, "=" * 200_000, '"x' * 100_000],
+    ids=["x", "escaped quotes", "encoded at", "equals", "quotes"],
+)
 def test_a_long_line_is_written_at_once(long: str) -> None:
-    began = time.monotonic()
+    began = time.process_time()
 
     Formatter("%(message)s").format(record(f"a@ {long}"))
 
-    assert time.monotonic() - began < 10  # hours, where each character began a search of its own
+    assert time.process_time() - began < 10  # hours, where each character began a search of its own
