@@ -1,7 +1,5 @@
 """How a variable of the environment becomes a value, or a sentence that says what to write instead."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping
 from typing import Any

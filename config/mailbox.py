@@ -1,7 +1,5 @@
 """The mailbox page: what quickstart's mail server has received, read from the files that it writes."""
 
-from __future__ import annotations
-
 import os
 from dataclasses import dataclass
 from email import message_from_bytes, policy

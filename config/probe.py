@@ -1,7 +1,5 @@
 """Asks the web on this machine whether it is well, for a container's health check: `python -m config.probe PATH`."""
 
-from __future__ import annotations
-
 import os
 import sys
 from collections.abc import Mapping

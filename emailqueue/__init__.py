@@ -1,7 +1,5 @@
 """Transactional mail for Django: queued in Redis, delivered by workers, never lost silently."""
 
-from __future__ import annotations
-
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 

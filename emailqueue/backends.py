@@ -1,7 +1,5 @@
 """The e-mail backend that puts Django's own mail into the queue."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Sequence
 from math import inf

@@ -5,8 +5,6 @@ All of it is one hash, which a claim reads with one command: `limit` ("RATE BURS
 `outage:SERVER` ("SINCE NEXT-PROBE"), which settling sets; `credit`, the turns of the oldest mail, which claims count.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

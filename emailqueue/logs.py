@@ -1,7 +1,5 @@
 """How log records become lines: the message, then what it carries, and never an address."""
 
-from __future__ import annotations
-
 import json
 import logging
 import math

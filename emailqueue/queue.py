@@ -1,7 +1,5 @@
 """The functions that queue e-mails: what a project calls."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Unpack

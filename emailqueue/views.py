@@ -8,8 +8,6 @@ Both answer without login, show nothing secret, and are never cached. A project 
 The third, metrics, needs the extra `prometheus`; see emailqueue.statistics.prometheus.
 """
 
-from __future__ import annotations
-
 import logging
 
 from django.db import DatabaseError

@@ -1,7 +1,5 @@
 """Six topics, six e-mails, and which topic leads to which e-mail."""
 
-from __future__ import annotations
-
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 

@@ -1,7 +1,5 @@
 """Which e-mails there are: six types, and the function that queues each."""
 
-from __future__ import annotations
-
 from emailqueue import EmailType, Priority, register
 from emailqueue.schema import Link
 

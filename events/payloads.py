@@ -1,7 +1,5 @@
 """What an event of each topic carries."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from emailqueue.schema import Address, Link

@@ -1,7 +1,5 @@
 """Which e-mails the topics lead to."""
 
-from __future__ import annotations
-
 from typing import Any
 from urllib.parse import quote
 

@@ -1,7 +1,5 @@
 """Which topics there are. Each is a Django signal."""
 
-from __future__ import annotations
-
 from emailqueue.events import Topic
 from events import payloads
 

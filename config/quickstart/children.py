@@ -1,7 +1,5 @@
 """How quickstart starts workers and the web, and makes sure that none of them outlives it."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """What quickstart says while it runs and at its end."""
 
-from __future__ import annotations
-
 import sys
 import time
 from typing import TextIO

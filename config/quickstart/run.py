@@ -1,7 +1,5 @@
 """The course of a quickstart: start the parts, publish the sample, wait until each mail is accounted for."""
 
-from __future__ import annotations
-
 import http.client
 import os
 import secrets

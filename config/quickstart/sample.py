@@ -1,7 +1,5 @@
 """What quickstart publishes and queues: all topics, all queue functions, bulk and scheduled, 1,071 mails."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import cycle

@@ -1,7 +1,5 @@
 """What became of each recipient: counted at the mail server and among the dead letters, not from hearsay."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from config.quickstart.sample import Sample

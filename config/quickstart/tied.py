@@ -1,7 +1,5 @@
 """How a child is tied to its parent: `python -m config.quickstart.tied PARENT COMMAND...` becomes the command."""
 
-from __future__ import annotations
-
 import ctypes
 import os
 import signal

@@ -1,7 +1,5 @@
 """Where a quickstart keeps its files, and the environment that points there and nowhere else."""
 
-from __future__ import annotations
-
 import fcntl
 import secrets
 import shutil

@@ -1,7 +1,5 @@
 """How an action on dead letters runs: on one, at once on a selection, or in the background on all that match."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import partial

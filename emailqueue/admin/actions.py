@@ -1,7 +1,5 @@
 """The actions on dead letters: what each asks, and what it says."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

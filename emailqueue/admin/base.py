@@ -1,7 +1,5 @@
 """What the pages of our tables have in common: most are read-only, and all use one style sheet."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from django.contrib import admin

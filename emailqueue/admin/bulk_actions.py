@@ -1,7 +1,5 @@
 """The bulk actions in the admin: how far each is, and the button that stops it."""
 
-from __future__ import annotations
-
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse

@@ -1,7 +1,5 @@
 """What the page of a dead letter shows beside its fields."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

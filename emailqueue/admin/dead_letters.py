@@ -1,7 +1,5 @@
 """The dead letters in the admin: what the list shows, who may do what, and which address leads where."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from functools import partial

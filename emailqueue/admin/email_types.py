@@ -1,7 +1,5 @@
 """The pages that show each e-mail type with its sample."""
 
-from __future__ import annotations
-
 from functools import partial
 
 from django.conf import settings as django_settings

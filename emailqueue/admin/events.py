@@ -1,7 +1,5 @@
 """What staff see of events: the page that answers why a mail did or did not go out."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

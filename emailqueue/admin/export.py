@@ -1,7 +1,5 @@
 """How dead letters leave the admin as a file: read and written a piece at a time, however many they are."""
 
-from __future__ import annotations
-
 import csv
 import json
 from collections.abc import Iterator, Sequence

@@ -1,7 +1,5 @@
 """The filters beside the list, and what they offer. What they select, Selection says."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What staff are asked before an action."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from typing import Any

@@ -1,7 +1,5 @@
 """The outbox in the admin: what waits in the database for Redis."""
 
-from __future__ import annotations
-
 from django.contrib import admin
 from django.utils.translation import gettext_lazy as _
 

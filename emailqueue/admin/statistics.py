@@ -1,7 +1,5 @@
 """The statistics page, its JSON, and its buttons, which pause and resume queues and set the limit."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial

@@ -1,7 +1,5 @@
 """The suppression list in the admin: which addresses get no mails of subscribed types, and why."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from django import forms

@@ -1,7 +1,5 @@
 """The doctor: the system checks, and what only the servers can answer, as one list of Django's messages."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial

@@ -1,7 +1,5 @@
 """Whether the links in mails lead somewhere: to the front end, and to the page to unsubscribe."""
 
-from __future__ import annotations
-
 import ipaddress
 from collections.abc import Iterator
 from typing import Any

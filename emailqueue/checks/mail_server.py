@@ -1,7 +1,5 @@
 """Whether the mail server accepts our connection and, on request, a mail."""
 
-from __future__ import annotations
-
 import smtplib
 import ssl
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Whether mail moves: workers, what is late, and what keeps it from going out."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 

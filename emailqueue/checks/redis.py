@@ -1,7 +1,5 @@
 """Whether the queue's Redis can carry it."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Iterator
 from typing import Any

@@ -1,7 +1,5 @@
 """Whether RQ_QUEUES has our five queues as rq_queues() would have written them; nothing is connected to."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 

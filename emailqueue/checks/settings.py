@@ -1,7 +1,5 @@
 """Whether the project's settings have what the queue relies on, and what EMAIL_QUEUE names is there."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from django.apps import apps

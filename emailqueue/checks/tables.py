@@ -1,7 +1,5 @@
 """Whether the database can take what it must: migrations, dead letters, the outbox."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from datetime import timedelta
 

@@ -1,7 +1,5 @@
 """Whether the template of each registered e-mail type is there, and can be rendered."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

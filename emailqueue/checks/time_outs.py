@@ -1,7 +1,5 @@
 """Whether time-outs contradict one another."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import replace
 

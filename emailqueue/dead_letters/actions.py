@@ -1,7 +1,5 @@
 """What staff do to one dead letter, who may do it, and its entry in the admin's history."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any
 

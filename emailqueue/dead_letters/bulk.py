@@ -1,7 +1,5 @@
 """How a worker does a bulk action: a step a second, each for a bounded number of dead letters."""
 
-from __future__ import annotations
-
 import time
 from dataclasses import dataclass, field, replace
 from datetime import timedelta

@@ -1,7 +1,5 @@
 """How many dead letters there are: exact while they are few, about when they are many."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any

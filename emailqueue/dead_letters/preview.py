@@ -1,7 +1,5 @@
 """A mail as it would go out now, and how that differs from what it was when it became a dead letter."""
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """How a mail's HTML is shown: in a frame that runs nothing, loads nothing and submits nothing."""
 
-from __future__ import annotations
-
 import re
 
 from django.http import HttpResponse

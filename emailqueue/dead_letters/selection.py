@@ -1,7 +1,5 @@
 """Which dead letters a filter and a search select: the same for the list, for an export and for a bulk action."""
 
-from __future__ import annotations
-
 import operator
 import re
 from collections.abc import Iterable, Mapping

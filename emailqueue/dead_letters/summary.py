@@ -1,7 +1,5 @@
 """What staff read about a dead letter: what happened, in a sentence, and what to do."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Turns the job of one e-mail into a delivered mail."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What is known of a failed delivery: where it happened, what the server replied, and which rule judges it."""
 
-from __future__ import annotations
-
 import smtplib
 from typing import Any
 from urllib.error import HTTPError

@@ -1,7 +1,5 @@
 """Which of Django's e-mail backends really delivers."""
 
-from __future__ import annotations
-
 import django
 from django.conf import settings as django_settings
 from django.core import mail

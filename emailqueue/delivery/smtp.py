@@ -1,7 +1,5 @@
 """The only module that speaks SMTP."""
 
-from __future__ import annotations
-
 import contextlib
 import smtplib
 import socket

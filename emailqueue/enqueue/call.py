@@ -1,7 +1,5 @@
 """What a valid queue call is: checks it and makes the job."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta

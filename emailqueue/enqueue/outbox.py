@@ -1,7 +1,5 @@
 """The table in which jobs wait while Redis is away, or until they have ended."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace

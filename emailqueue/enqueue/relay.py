@@ -13,8 +13,6 @@ is offered everything again; every few minutes it starts over, for what was comm
 Redis before what Redis remembers is offered as ambiguous.
 """
 
-from __future__ import annotations
-
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import takewhile

@@ -1,7 +1,5 @@
 """What a running job queues: kept back until it has succeeded, and under ids that are the same when it runs again."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections import Counter

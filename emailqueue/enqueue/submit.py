@@ -9,8 +9,6 @@ How jobs reach Redis.
 A worker's own job takes another way: what it submits is staged, and becomes visible when that job is settled.
 """
 
-from __future__ import annotations
-
 import logging
 import time
 from collections.abc import Callable, Sequence

@@ -1,7 +1,5 @@
 """An event bus for Django: topics are signals, subscribers run in workers, each on its own."""
 
-from __future__ import annotations
-
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 

@@ -1,7 +1,5 @@
 """How one event becomes one job for each of its subscribers, and how such a job is run."""
 
-from __future__ import annotations
-
 from emailqueue.conf import get_settings
 from emailqueue.enqueue.staging import present_staging
 from emailqueue.enqueue.submit import submit

@@ -1,7 +1,5 @@
 """How a topic is connected to an e-mail type in one line."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta

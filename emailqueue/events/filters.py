@@ -1,7 +1,5 @@
 """Which events a subscriber takes: its `when`."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """What is known of a job by its id: where it is now, and which event led to it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast

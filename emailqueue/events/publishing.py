@@ -1,7 +1,5 @@
 """How code says that something happened."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 
 from emailqueue.conf import get_settings

@@ -1,7 +1,5 @@
 """How the trail of an event is written: one entry, and one round trip, for each attempt of each subscriber."""
 
-from __future__ import annotations
-
 import json
 import logging
 from collections import Counter

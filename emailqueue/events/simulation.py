@@ -4,8 +4,6 @@ What publishing an event would do: the subscribers are run, here and now, and wh
 What they write into databases is rolled back. What else they do, such as calling another service, is real.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The figures of the event bus."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Who takes the events of a topic, and by which names."""
 
-from __future__ import annotations
-
 import functools
 from collections import Counter
 from collections.abc import Callable, Mapping

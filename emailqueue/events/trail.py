@@ -1,7 +1,5 @@
 """The trail of an event: which subscribers it had, what came of each, and where the mails are now."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

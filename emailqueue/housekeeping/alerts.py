@@ -7,8 +7,6 @@ What waits to be reported is counted in Redis, so that it survives a worker; a w
 loses that one alert, never a dead letter.
 """
 
-from __future__ import annotations
-
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -6,8 +6,6 @@ is known of it, for an hour after it was queued: its transaction may not have co
 transaction that was rolled back have no row; they are found in the storage itself, days later.
 """
 
-from __future__ import annotations
-
 import logging
 import random
 from collections.abc import Callable, Iterable

@@ -6,8 +6,6 @@ Any number of workers may do so at the same time, and each may be killed at any 
 changes nothing.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace

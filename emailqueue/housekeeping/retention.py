@@ -1,7 +1,5 @@
 """How long dead letters are kept after someone has dealt with them."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta

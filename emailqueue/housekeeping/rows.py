@@ -1,7 +1,5 @@
 """How an entry of the inbox in Redis becomes rows of the database: a dead letter and its attempts."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Mapping

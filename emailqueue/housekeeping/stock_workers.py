@@ -1,7 +1,5 @@
 """What becomes of a job of ours that a stock RQ worker took and failed: a dead letter, too."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import json

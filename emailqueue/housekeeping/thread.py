@@ -1,7 +1,5 @@
 """The thread of a worker that does the database: dead letters in, outbox out."""
 
-from __future__ import annotations
-
 import logging
 import threading
 import time

@@ -1,7 +1,5 @@
 """How an attempt can end, and why a job becomes a dead letter: the one list of both, with all that each means."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal, Self
 

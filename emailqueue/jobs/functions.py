@@ -1,7 +1,5 @@
 """Which functions a job may call, and by which names jobs call them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 

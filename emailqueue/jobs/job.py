@@ -1,7 +1,5 @@
 """How a job is written into RQ's hash and read back."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import uuid

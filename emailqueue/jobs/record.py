@@ -1,7 +1,5 @@
 """How a job that is given up is written down, for housekeeping to make a dead letter of it."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

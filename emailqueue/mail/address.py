@@ -1,7 +1,5 @@
 """What the envelope of a mail has of an address as people write it."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from email.utils import getaddresses

@@ -1,7 +1,5 @@
 """Where large attachments are kept until the jobs that send them have ended."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """How a body, an alternative or an attachment becomes text or bytes that JSON carries, and is read again."""
 
-from __future__ import annotations
-
 import base64
 import re
 from collections.abc import Mapping

@@ -6,8 +6,6 @@ looks for. Of a message whose class builds its MIME by itself (it is signed, for
 and goes out as it was.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, time

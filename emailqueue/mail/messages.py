@@ -1,7 +1,5 @@
 """Which of Django's messages a job sends."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Which jobs one of Django's messages becomes: when it is queued, and when its recipient changes later."""
 
-from __future__ import annotations
-
 import copy
 import hashlib
 import json

@@ -1,7 +1,5 @@
 """How a template and a context become one message, ready to send."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from email.utils import format_datetime, parseaddr

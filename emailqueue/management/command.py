@@ -1,7 +1,5 @@
 """What `manage.py emailqueue` and `manage.py events` share: each verb is a module of its own."""
 
-from __future__ import annotations
-
 import sys
 from argparse import SUPPRESS, Action
 from collections.abc import Mapping

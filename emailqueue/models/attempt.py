@@ -1,7 +1,5 @@
 """The table of the attempts that a dead letter has behind it."""
 
-from __future__ import annotations
-
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 

@@ -1,7 +1,5 @@
 """What an error of the database means, in a sentence."""
 
-from __future__ import annotations
-
 import re
 
 from django.db import DatabaseError

@@ -1,7 +1,5 @@
 """What the admin and its permissions know the trails by. They live in Redis: there is no table."""
 
-from __future__ import annotations
-
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 

@@ -1,7 +1,5 @@
 """Text columns that know more in Python than in the database."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 

@@ -1,7 +1,5 @@
 """How we connect to the Redis of our queues."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """Which Redis the queue uses: what the environment names, the embedded Valkey, or the local default."""
 
-from __future__ import annotations
-
 import ipaddress
 import os
 import re

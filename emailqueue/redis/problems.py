@@ -1,7 +1,5 @@
 """What an error of Redis or of its client means, and what to do about it."""
 
-from __future__ import annotations
-
 import re
 import socket
 import ssl

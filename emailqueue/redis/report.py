@@ -1,7 +1,5 @@
 """What the queue's Redis is, and whether it can carry the queue."""
 
-from __future__ import annotations
-
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping

@@ -5,8 +5,6 @@ It ends Valkey as soon as its standard input ends, which only the starter holds 
 for whatever reason that goes, kill -9 included.
 """
 
-from __future__ import annotations
-
 import ctypes
 import fcntl
 import os

@@ -1,7 +1,5 @@
 """What an encrypted connection to Redis asks of the server's certificate: always that it is right."""
 
-from __future__ import annotations
-
 import ssl
 from urllib.parse import parse_qs, quote, urlsplit
 

@@ -1,7 +1,5 @@
 """What an e-mail address is."""
 
-from __future__ import annotations
-
 from email.utils import getaddresses
 from typing import Any
 

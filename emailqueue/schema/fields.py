@@ -1,7 +1,5 @@
 """Which fields a dataclass or mapping has, and the types that hold others."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from itertools import repeat

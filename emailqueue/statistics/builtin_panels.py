@@ -1,7 +1,5 @@
 """The panels that are always there: queues, workers, what fails most, and events."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Any
 

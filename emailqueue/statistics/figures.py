@@ -1,7 +1,5 @@
 """The figures of one moment for programs, how that moment is read, and which program may read it."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any

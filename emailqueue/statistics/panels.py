@@ -1,7 +1,5 @@
 """The tables of the statistics page, and the register in which other apps put theirs."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

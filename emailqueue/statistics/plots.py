@@ -1,7 +1,5 @@
 """How series of figures are drawn: as SVG inside the page, coloured by the style sheet."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -9,8 +9,6 @@ token of EMAIL_QUEUE["STATS_TOKEN"] as a bearer:
 or register EmailQueueCollector() with a registry of your own. The view has django-rq's figures of all queues, too.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress

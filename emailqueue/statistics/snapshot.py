@@ -1,7 +1,5 @@
 """All figures of one moment, as one script has read them."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress

@@ -1,7 +1,5 @@
 """The figures of the e-mail queue."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime

@@ -1,7 +1,5 @@
 """The figures of one moment as lines of a terminal."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 

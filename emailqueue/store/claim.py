@@ -1,7 +1,5 @@
 """What a worker asks for when it claims jobs, and what it gets; claim.lua is the other end of both."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field

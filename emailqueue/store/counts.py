@@ -1,7 +1,5 @@
 """The figures of the queue, wherever they are shown; parts/figures.lua reads them."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self

@@ -1,7 +1,5 @@
 """The keys of Redis that Python reads itself; parts/keys.lua has those of the scripts."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from rq.defaults import RQ_KEY_PREFIX

@@ -5,8 +5,6 @@ A part is a table of its name, to which its file adds what others call. Redis ru
 file says in its head what it needs, and what it may need: that is run when something of it is first asked for.
 """
 
-from __future__ import annotations
-
 import re
 from functools import cache
 from hashlib import sha1

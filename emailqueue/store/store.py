@@ -1,7 +1,5 @@
 """The only module that moves jobs in Redis: each move is one Lua script."""
 
-from __future__ import annotations
-
 import json
 import random
 import secrets

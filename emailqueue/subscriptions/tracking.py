@@ -1,7 +1,5 @@
 """What mail services tell by django-anymail's tracking signal: who must not be written to any more."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """The page behind List-Unsubscribe, for mail programs (RFC 8058) and for people."""
 
-from __future__ import annotations
-
 import re
 from urllib.parse import urlsplit
 

@@ -1,7 +1,5 @@
 """What tests and demonstrations use: the queue without Redis, and a mail server that follows a script."""
 
-from __future__ import annotations
-
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 

@@ -1,7 +1,5 @@
 """The testing kit for django.test.TestCase and its relatives."""
 
-from __future__ import annotations
-
 import unittest
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Unpack

@@ -1,7 +1,5 @@
 """When a mail counts as queued in a test whose transaction never commits."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """A worker without threads and waits: it claims, runs and settles one job after the other, by the worker's own code."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace

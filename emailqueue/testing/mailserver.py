@@ -1,7 +1,5 @@
 """The SMTP server on loopback that accepts, refuses, stalls and hangs up as its script says."""
 
-from __future__ import annotations
-
 import asyncio
 import re
 import threading

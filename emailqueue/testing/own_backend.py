@@ -1,7 +1,5 @@
 """The project's own e-mail backend, which Django's test runner takes away, put back where it is the queue."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any

@@ -1,7 +1,5 @@
 """What a test sees of a queued mail, and which mails fit what it expects."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta

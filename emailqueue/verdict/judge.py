@@ -1,7 +1,5 @@
 """Which rule judges a failed attempt, and what staff read about it."""
 
-from __future__ import annotations
-
 import re
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The rules about failed attempts, in their order: the first that fits judges."""
 
-from __future__ import annotations
-
 from functools import partial
 
 from django.utils.translation import gettext_lazy as _

@@ -1,7 +1,5 @@
 """The worker that `manage.py rqworker` runs."""
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:

@@ -1,7 +1,5 @@
 """One attempt at a job: runs its function, and keeps what it queued ready for the settlement."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import replace
 

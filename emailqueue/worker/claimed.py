@@ -1,7 +1,5 @@
 """The jobs that a worker has claimed and not settled: how many more it takes, and what is to be written about them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from emailqueue.jobs.job import Job

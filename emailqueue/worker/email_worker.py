@@ -1,7 +1,5 @@
 """EmailWorker: the RQ worker that `manage.py rqworker` runs; see loop.py for how it lives."""
 
-from __future__ import annotations
-
 import logging
 import math
 import signal

@@ -1,7 +1,5 @@
 """Asks for the fences of all threads of a worker together."""
 
-from __future__ import annotations
-
 import threading
 from concurrent.futures import Future
 from queue import Empty, SimpleQueue

@@ -6,8 +6,6 @@ no server: a worker that waits for Redis is alive. It exits with 0 while the fil
 with 1.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 import socket

@@ -1,7 +1,5 @@
 """Waits for the wake-up that enqueueing gives, so that an idle worker starts at once."""
 
-from __future__ import annotations
-
 import threading
 from contextlib import suppress
 from dataclasses import dataclass

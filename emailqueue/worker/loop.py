@@ -11,8 +11,6 @@ One thread, the main one, does all of this and waits on one in-process queue, so
 or a renewal for longer than a Redis call.
 """
 
-from __future__ import annotations
-
 import logging
 import math
 import time

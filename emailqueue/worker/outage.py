@@ -1,7 +1,5 @@
 """Which mail server a worker speaks to, and what it says when that goes away and comes back."""
 
-from __future__ import annotations
-
 import json
 import logging
 from collections.abc import Callable

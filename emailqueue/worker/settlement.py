@@ -1,7 +1,5 @@
 """What is written about a job after an attempt. What each end means stands in jobs/ends.py; here is what needs more."""
 
-from __future__ import annotations
-
 import json
 import uuid
 from dataclasses import replace

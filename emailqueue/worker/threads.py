@@ -1,7 +1,5 @@
 """The threads of a worker, and the jobs that wait for one: each runs one at a time and reports what came of it."""
 
-from __future__ import annotations
-
 import logging
 import threading
 import time

@@ -43,10 +43,16 @@ def test_a_call_is_written_as_the_code_takes_it(call: str) -> None:
     assert ast.unparse(told.args) == ast.unparse(_without_types(signature))
 
 
+def text_of(annotation: Any) -> str:
+    """Return an annotation as the source has it."""
+    text = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
+    return re.sub(r"\b(?:\w+\.)+(?=\w)|~", "", text)
+
+
 @pytest.mark.parametrize("call", CALLS, ids=name_of)
 def test_a_call_returns_what_the_page_says(call: str) -> None:
     called = find(name_of(call))
-    returns = called.__name__ if inspect.isclass(called) else str(signature_of(called).return_annotation)
+    returns = called.__name__ if inspect.isclass(called) else text_of(signature_of(called).return_annotation)
 
     assert (code(CALLS[call][1]) or ["Callable[[Handler], Handler]"]) == [returns]
 

@@ -70,4 +70,4 @@ def test_functions_fit_in_one_look() -> None:
 def test_the_package_has_at_most_so_many_lines() -> None:
     lengths = [len(path.read_text().splitlines()) for path in files("emailqueue", "events", suffix=".py")]
 
-    assert sum(lengths) <= 15_500
+    assert sum(lengths) <= 16_300

@@ -1,7 +1,5 @@
 """Which command shows the whole queue at work on one machine."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import logging

@@ -1,7 +1,5 @@
 """Which command takes the pictures in docs/."""
 
-from __future__ import annotations
-
 import argparse
 import logging
 import os

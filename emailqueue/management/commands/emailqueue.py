@@ -1,7 +1,5 @@
 """`manage.py emailqueue VERB`."""
 
-from __future__ import annotations
-
 from emailqueue.management.command import VerbCommand, by_name
 from emailqueue.management.verbs import alive, doctor, limit, pause, preview, purge, resume, starter, stats
 

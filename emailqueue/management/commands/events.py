@@ -1,7 +1,5 @@
 """`manage.py events VERB`."""
 
-from __future__ import annotations
-
 from emailqueue.management.command import VerbCommand, by_name
 from emailqueue.management.event_verbs import list, simulate, trace
 

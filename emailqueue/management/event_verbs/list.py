@@ -1,7 +1,5 @@
 """Topics with their fields, subscribers, filters and figures."""
 
-from __future__ import annotations
-
 import json as json_module
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict

@@ -1,7 +1,5 @@
 """The mails that an event would lead to. Subscribers are run; nothing is queued or sent."""
 
-from __future__ import annotations
-
 import json as json_module
 from collections.abc import Iterator
 from dataclasses import asdict

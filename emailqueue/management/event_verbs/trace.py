@@ -1,7 +1,5 @@
 """What became of an event, and where its mails are now."""
 
-from __future__ import annotations
-
 import json as json_module
 from collections.abc import Iterator
 from dataclasses import asdict

@@ -1,7 +1,5 @@
 """Report whether the worker on this machine lives; exits with 1 when it does not."""
 
-from __future__ import annotations
-
 import socket
 from typing import Any
 

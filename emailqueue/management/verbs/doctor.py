@@ -1,7 +1,5 @@
 """Examine settings, servers, templates, workers and queues, and say what to do; exits with 1 when there is an error."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """Show or change how many mails all workers together send in a time."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from emailqueue import flow

@@ -1,7 +1,5 @@
 """Write the mails of e-mail types, with their samples, as HTML and text files."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any

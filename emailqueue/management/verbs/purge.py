@@ -1,7 +1,5 @@
 """Delete dead letters that were closed long ago."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from emailqueue.housekeeping import retention

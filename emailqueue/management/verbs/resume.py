@@ -1,7 +1,5 @@
 """Hand out paused queues again, or all mail queues."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Write an application of topics, e-mails and receivers into the project, as files of its own."""
 
-from __future__ import annotations
-
 import keyword
 import re
 import sys

@@ -1,7 +1,5 @@
 """Show queues, rates, latency and workers, once or as a view that keeps itself up to date."""
 
-from __future__ import annotations
-
 import json as json_module
 import math
 import os
