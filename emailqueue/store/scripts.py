@@ -20,6 +20,7 @@ from emailqueue.conf import get_settings
 LUA = Path(__file__).parent / "lua"
 NEEDS = re.compile(r"(?m)^-- needs: (.*)$")
 MENTIONS = re.compile(r"(?m)^-- (?:may need|needs): (.*)$")
+KEY = re.compile(r"(?m)^keys\.(\w+) = ('.*')\n")
 NEEDED = "local {name} = {{}}\ndo\n{text}end\n"
 MAYBE_NEEDED = "local {name} = setmetatable({{ function({name})\n{text}end }}, when_needed)\n"
 WHEN_NEEDED = """
@@ -45,14 +46,17 @@ def run(connection: Redis, name: str, *arguments: Any) -> Any:
 @cache
 def source(name: str, prefix: str = "") -> str:
     """Return the text of a script, with the keys and all parts before it. `prefix`: of the names of our queues."""
-    keys = _part("keys").replace("{RQ}", RQ_KEY_PREFIX).replace("{PREFIX}", prefix)
+    begins = _part("keys")
+    keys = dict(KEY.findall(begins))
     script = (LUA / f"{name}.lua").read_text()
     needed = _parts(script, NEEDS)
     parts = [
         (NEEDED if part in needed else MAYBE_NEEDED).format(name=part, text=text)
         for part, text in _parts(script, MENTIONS).items()
     ]
-    return "".join([keys, WHEN_NEEDED, *parts, script])
+    text = "".join([KEY.sub("", begins), WHEN_NEEDED, *parts, script])
+    text = re.sub(r"\bkeys\.(\w+)", lambda match: keys[match[1]], text)
+    return text.replace("{RQ}", RQ_KEY_PREFIX).replace("{PREFIX}", prefix)
 
 
 def _parts(text: str, pattern: re.Pattern[str]) -> dict[str, str]:

@@ -1,9 +1,9 @@
 -- Make the staged jobs of one bulk call visible, all or none.
 -- ARGV  staging key, number of jobs, id of the call or ''
 -- Result  1, 0 when the call is known already, or -1 when the staging has expired
--- needs: places adding staging
+-- needs: adding staging
 local key, expected, call = ARGV[1], tonumber(ARGV[2]), ARGV[3]
-if call ~= '' and redis.call('EXISTS', KNOWN .. call) == 1 then
+if call ~= '' and redis.call('EXISTS', keys.KNOWN .. call) == 1 then
   redis.call('DEL', key)
   return 0
 end
@@ -13,5 +13,5 @@ end
 if call ~= '' then
   adding.is_new_key(call)
 end
-places.wake()
+wake()
 return 1

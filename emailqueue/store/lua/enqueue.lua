@@ -3,12 +3,12 @@
 --       jobs (see parts/adding.lua)
 -- Result  for each job 1 when it was added, 0 when it is on its way already, 2 when it has ended or its call is known
 -- Invariant  a call that is repeated after its reply was lost adds nothing twice.
--- needs: places adding
+-- needs: adding
 local call, relayed = ARGV[1], ARGV[2] == '1'
 local known = call ~= '' and not adding.is_new_key(call)
 local added = {}
 for i = 3, #ARGV do
   added[#added + 1] = known and 2 or adding.add(ARGV[i], relayed)
 end
-places.wake()
+wake()
 return added

@@ -6,7 +6,7 @@ for i = 1, #ARGV, 2 do
   local id, token = ARGV[i], ARGV[i + 1]
   local is_ours = has_lease(id, token)
   if is_ours then
-    redis.call('HSET', JOB .. id, 'fence', token)
+    redis.call('HSET', keys.JOB .. id, 'fence', token)
   end
   table.insert(granted, is_ours and 1 or 0)
 end

@@ -3,16 +3,16 @@
 -- Result  1, or the id of the dead letter that it was a retry of, or 0 when the job is claimed, sent or unknown
 -- needs: clock places ended
 local id, due = ARGV[1], ARGV[2]
-local key = JOB .. id
+local key = keys.JOB .. id
 local place, origin, dead_letter = unpack(redis.call('HMGET', key, 'place', 'origin', 'dead_letter'))
 if place ~= 'queue' and place ~= 'scheduled' then
   return 0
 end
 local queue = queue_of(origin)
-redis.call('LREM', QUEUE .. queue, 0, id)
-redis.call('ZREM', SCHEDULED .. queue, id)
+redis.call('LREM', keys.QUEUE .. queue, 0, id)
+redis.call('ZREM', keys.SCHEDULED .. queue, id)
 if due == 'cancel' then
-  redis.call('DEL', key, KNOWN .. id) -- a cancelled mail may be queued again under its key
+  redis.call('DEL', key, keys.KNOWN .. id) -- a cancelled mail may be queued again under its key
   ended.remember({ ended.run_of(id, dead_letter) }) -- and its outbox row must not bring it back
   return dead_letter or 1
 end
@@ -24,5 +24,5 @@ if at > clock.now then
 else
   places.to_end(id, queue, 'due_at', due_at)
 end
-places.wake()
+wake()
 return 1

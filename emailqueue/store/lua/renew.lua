@@ -7,7 +7,7 @@ local renewed = {}
 for i = 2, #ARGV, 2 do
   local is_ours = has_lease(ARGV[i], ARGV[i + 1])
   if is_ours then
-    redis.call('ZADD', LEASES, until_when, ARGV[i])
+    redis.call('ZADD', keys.LEASES, until_when, ARGV[i])
   end
   table.insert(renewed, is_ours and 1 or 0)
 end

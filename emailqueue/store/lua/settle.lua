@@ -8,10 +8,10 @@
 -- may need: places staging domains circuit
 ask = cjson.decode(ARGV[1])
 local verbs = {}
-local is_away = redis.call('EXISTS', OUTAGE .. ask.server) == 1 and circuit.read() -- when the batch begins
+local is_away = redis.call('EXISTS', keys.OUTAGE .. ask.server) == 1 and circuit.read() -- when the batch begins
 
 local function forget_worker(entry)
-  redis.call('HDEL', JOB .. entry.id, 'lease', 'fence', 'worker_name', 'started_at')
+  redis.call('HDEL', keys.JOB .. entry.id, 'lease', 'fence', 'worker_name', 'started_at')
 end
 
 local function wait_until(entry, due)
@@ -33,10 +33,10 @@ end
 function verbs.retry(entry)
   wait_until(entry, entry.due)
   if entry.reached then
-    redis.call('HDEL', JOB .. entry.id, 'waited')
+    redis.call('HDEL', keys.JOB .. entry.id, 'waited')
   end
   if entry.ambiguous then
-    redis.call('HSET', JOB .. entry.id, 'ambiguous', '1')
+    redis.call('HSET', keys.JOB .. entry.id, 'ambiguous', '1')
     counters.count('ambiguous', entry.counted_in, entry.label)
   end
   counters.count('retried', entry.counted_in, entry.label)
@@ -46,7 +46,7 @@ end
 
 function verbs.wait(entry)
   if entry.is_outage then
-    redis.call('HSET', JOB .. entry.id, 'history', entry.history, 'waited', '1')
+    redis.call('HSET', keys.JOB .. entry.id, 'history', entry.history, 'waited', '1')
     places.to_head(entry.id, entry.queue)
   else
     wait_until(entry, entry.due)
@@ -63,7 +63,7 @@ function verbs.throttle(entry, job)
   else
     wait_until(entry, ask.throttling.first)
   end
-  redis.call('HDEL', JOB .. entry.id, 'waited', 'probe')
+  redis.call('HDEL', keys.JOB .. entry.id, 'waited', 'probe')
   counters.count('throttled', entry.counted_in, entry.label)
   return true
 end
@@ -91,8 +91,8 @@ local function settle(entry, job)
     if job.place == 'lease' then
       leases.release(entry.id, entry.queue, job.lease)
     else
-      redis.call('LREM', QUEUE .. entry.queue, 0, entry.id)
-      redis.call('ZREM', SCHEDULED .. entry.queue, entry.id)
+      redis.call('LREM', keys.QUEUE .. entry.queue, 0, entry.id)
+      redis.call('ZREM', keys.SCHEDULED .. entry.queue, entry.id)
     end
     return verbs.sent(entry)
   end
@@ -104,7 +104,7 @@ local function settle(entry, job)
 end
 
 local function settle_and_heed(entry)
-  local job = redis.call('HMGET', JOB .. entry.id, 'place', 'lease', 'waited', 'domain', 'probe')
+  local job = redis.call('HMGET', keys.JOB .. entry.id, 'place', 'lease', 'waited', 'domain', 'probe')
   job = { place = job[1], lease = job[2], waited = job[3], domain = job[4], probe = job[5] }
   if entry.otherwise and circuit.blames_itself(entry, job) then
     entry = entry.otherwise
@@ -125,8 +125,8 @@ for i = #ask.batch, 1, -1 do -- backwards, so that jobs which return to the head
   ran = ran + entry.seconds
   of_queue[entry.queue] = of_queue[entry.queue] or entry.verb == 'sent'
 end
-if redis.call('EXISTS', COMMITTED) == 1 then
-  places.wake()
+if redis.call('EXISTS', keys.COMMITTED) == 1 then
+  wake()
 end
 series.write()
 for queue, has_sent in pairs(of_queue) do

@@ -4,12 +4,12 @@
 -- needs: ended
 local answers = {}
 for i, id in ipairs(ARGV) do
-  local place = redis.call('HGET', JOB .. id, 'place')
+  local place = redis.call('HGET', keys.JOB .. id, 'place')
   if place then
     answers[i] = place == 'sent' and 2 or 1
   else
     answers[i] = ended.lately(id) and 3 or 0
   end
 end
-answers[#answers + 1] = redis.call('HLEN', INBOX)
+answers[#answers + 1] = redis.call('HLEN', keys.INBOX)
 return answers

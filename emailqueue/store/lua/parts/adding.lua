@@ -4,7 +4,7 @@ local REMEMBER = 24 * 60 * 60 -- seconds that an idempotency key is known
 
 -- Whether the id, or that of a call, stands for an idempotency key that was not known yet.
 function adding.is_new_key(id)
-  return redis.call('SET', KNOWN .. id, '1', 'NX', 'EX', REMEMBER) and true
+  return redis.call('SET', keys.KNOWN .. id, '1', 'NX', 'EX', REMEMBER) and true
 end
 
 -- Add one job, written as JSON: [id, queue, counted_in, label, due, keyed, dead_letter, ambiguous, fields and values].
@@ -15,7 +15,7 @@ end
 -- Returns 1 when it was added, 0 when it is on its way already, 2 when it has ended.
 function adding.add(text, relayed)
   local id, queue, counted_in, label, due, keyed, dead_letter, ambiguous, fields = unpack(cjson.decode(text))
-  local key = JOB .. id
+  local key = keys.JOB .. id
   local place, earlier = unpack(redis.call('HMGET', key, 'place', 'dead_letter'))
   if place == 'sent' and dead_letter ~= '' and earlier ~= dead_letter then -- sent before, and redriven as a dead letter
     redis.call('DEL', key)
@@ -31,7 +31,7 @@ function adding.add(text, relayed)
   elseif ended.lately(run) or (keyed and not adding.is_new_key(id)) then
     return 2
   end
-  redis.call('SADD', QUEUES, QUEUE .. queue)
+  redis.call('SADD', keys.QUEUES, keys.QUEUE .. queue)
   local at = clock.due_us(due)
   if at > clock.now then
     places.to_schedule(id, queue, at, 'origin', rq_name(queue), unpack(fields))

@@ -1,17 +1,16 @@
 -- The circuit of a mail server. It opens with the first mail that finds the server away: then mail waits, and one mail
--- after the other is tried as a probe, until the server takes one. The hash OUTAGE .. server, which is there while the
+-- after the other is tried as a probe, until the server takes one. The hash of the server, which is there while the
 -- circuit is open, has the fields
 --   since (s), token: when it opened, and the newest fencing token then
 --   failures, step (s), next (us): probes that failed, the wait after the last one, the time of the next one
 --   probe: "ID:TOKEN" of the mail that is tried, or ''; alerted: 1 when it was said that our account is refused
 -- needs: clock
--- may need: places
 local AWAY, ACCOUNT_REFUSED, BACK = 2, 3, 4 -- what an end says about the server; see Settled in settle.py
 local state -- its fields; nil while it is closed
 
 -- Return whether it is open.
 function circuit.read()
-  local found = read_hash(OUTAGE .. ask.server)
+  local found = read_hash(keys.OUTAGE .. ask.server)
   state = found.next and found or nil
   return state ~= nil
 end
@@ -42,7 +41,7 @@ end
 function circuit.next_probe(queues)
   local lengths, total = {}, 0
   for i, queue in ipairs(queues) do
-    lengths[i] = redis.call('LLEN', QUEUE .. queue)
+    lengths[i] = redis.call('LLEN', keys.QUEUE .. queue)
     total = total + lengths[i]
   end
   if total == 0 then
@@ -51,8 +50,8 @@ function circuit.next_probe(queues)
   local at = (tonumber(state.failures) + 1) % math.min(total, 10)
   for i, queue in ipairs(queues) do
     if at < lengths[i] then
-      local id = redis.call('LINDEX', QUEUE .. queue, at)
-      redis.call('LREM', QUEUE .. queue, 1, id)
+      local id = redis.call('LINDEX', keys.QUEUE .. queue, at)
+      redis.call('LREM', keys.QUEUE .. queue, 1, id)
       return id, queue
     end
     at = at - lengths[i]
@@ -60,7 +59,7 @@ function circuit.next_probe(queues)
 end
 
 function circuit.try_with(id, its_token)
-  redis.call('HSET', OUTAGE .. ask.server, 'probe', id .. ':' .. its_token)
+  redis.call('HSET', keys.OUTAGE .. ask.server, 'probe', id .. ':' .. its_token)
 end
 
 -- What a settlement does with it.
@@ -69,21 +68,22 @@ local function probe_again_in(step)
   state.step = step
   state.next = string.format('%.0f', clock.now + step * 1000000 * (1 - ask.dice / 4))
   state.probe = ''
-  redis.call('HSET', OUTAGE .. ask.server, 'step', step, 'next', state.next, 'probe', '', 'failures', state.failures)
-  redis.call('HSET', FLOW, 'outage:' .. ask.server, state.since .. ' ' .. clock.seconds(tonumber(state.next)))
+  local key = keys.OUTAGE .. ask.server
+  redis.call('HSET', key, 'step', step, 'next', state.next, 'probe', '', 'failures', state.failures)
+  redis.call('HSET', keys.FLOW, 'outage:' .. ask.server, state.since .. ' ' .. clock.seconds(tonumber(state.next)))
 end
 
 local function open()
-  state = { since = clock.seconds(clock.now), token = redis.call('GET', TOKEN) or '0', failures = 0 }
-  redis.call('HSET', OUTAGE .. ask.server, 'since', state.since, 'token', state.token)
+  state = { since = clock.seconds(clock.now), token = redis.call('GET', keys.TOKEN) or '0', failures = 0 }
+  redis.call('HSET', keys.OUTAGE .. ask.server, 'since', state.since, 'token', state.token)
   probe_again_in(ask.probing.first)
 end
 
 local function close()
   state = nil
-  redis.call('DEL', OUTAGE .. ask.server)
-  redis.call('HDEL', FLOW, 'outage:' .. ask.server)
-  places.wake()
+  redis.call('DEL', keys.OUTAGE .. ask.server)
+  redis.call('HDEL', keys.FLOW, 'outage:' .. ask.server)
+  wake()
 end
 
 -- Whether a mail that waited for the server before is to blame itself, since that has taken others since.
@@ -102,7 +102,7 @@ local function heed_outage(entry, is_probe)
   end
   if entry.alert and not state.alerted then
     state.alerted = '1'
-    redis.call('HSET', OUTAGE .. ask.server, 'alerted', '1')
+    redis.call('HSET', keys.OUTAGE .. ask.server, 'alerted', '1')
     says = ACCOUNT_REFUSED
   end
   return says
@@ -121,6 +121,6 @@ function circuit.heed(entry)
   end
   if is_probe then -- ended without a word to the server
     state.probe, state.next = '', string.format('%.0f', clock.now)
-    redis.call('HSET', OUTAGE .. ask.server, 'probe', '', 'next', state.next)
+    redis.call('HSET', keys.OUTAGE .. ask.server, 'probe', '', 'next', state.next)
   end
 end

@@ -14,7 +14,7 @@ end
 
 function ends.well(entry)
   if entry.dead_letter ~= '' then
-    redis.call('RPUSH', REDELIVERED, entry.dead_letter)
+    redis.call('RPUSH', keys.REDELIVERED, entry.dead_letter)
   end
   close(entry, entry.skipped and 'skipped' or 'completed')
   if not entry.skipped then
@@ -25,11 +25,11 @@ end
 
 -- The hash of the job stays for a while, for RQ's dashboard.
 function ends.visibly(entry)
-  local key = JOB .. entry.id
+  local key = keys.JOB .. entry.id
   redis.call('HDEL', key, 'lease', 'fence')
   redis.call('HSET', key, 'place', 'sent', 'status', 'finished', 'ended_at', ask.now)
   redis.call('EXPIRE', key, ask.keep)
-  redis.call('ZADD', FINISHED .. entry.queue, clock.seconds(clock.now + ask.keep * 1000000), entry.id)
+  redis.call('ZADD', keys.FINISHED .. entry.queue, clock.seconds(clock.now + ask.keep * 1000000), entry.id)
   if entry.skipped then
     redis.call('HSET', key, 'skipped', '1')
   else
@@ -39,8 +39,8 @@ function ends.visibly(entry)
 end
 
 function ends.dead(entry)
-  redis.call('HSET', INBOX, entry.inbox_id, entry.record)
-  redis.call('DEL', JOB .. entry.id)
+  redis.call('HSET', keys.INBOX, entry.inbox_id, entry.record)
+  redis.call('DEL', keys.JOB .. entry.id)
   close(entry, 'failed')
   series.note('dead', entry.counted_in)
   dead = dead + 1
@@ -48,20 +48,20 @@ end
 
 -- RQ's registry keeps the newest jobs, and their hashes no longer.
 function ends.tidy(queue)
-  redis.call('ZREMRANGEBYSCORE', FINISHED .. queue, '-inf', clock.seconds(clock.now))
-  local excess = redis.call('ZCARD', FINISHED .. queue) - SHOWN_AT_MOST
+  redis.call('ZREMRANGEBYSCORE', keys.FINISHED .. queue, '-inf', clock.seconds(clock.now))
+  local excess = redis.call('ZCARD', keys.FINISHED .. queue) - SHOWN_AT_MOST
   if excess > 0 then
-    for _, id in ipairs(redis.call('ZRANGE', FINISHED .. queue, 0, excess - 1)) do
-      redis.call('DEL', JOB .. id)
+    for _, id in ipairs(redis.call('ZRANGE', keys.FINISHED .. queue, 0, excess - 1)) do
+      redis.call('DEL', keys.JOB .. id)
     end
-    redis.call('ZREMRANGEBYRANK', FINISHED .. queue, 0, excess - 1)
+    redis.call('ZREMRANGEBYRANK', keys.FINISHED .. queue, 0, excess - 1)
   end
 end
 
 -- Once for a batch, which a worker has run for so many seconds.
 function ends.finish(worker, seconds)
   ended.remember(runs)
-  local key = WORKER .. worker
+  local key = keys.WORKER .. worker
   if redis.call('EXISTS', key) == 1 then -- else a late settlement would bring a dead worker back
     redis.call('HINCRBY', key, 'successful_job_count', ended_well)
     redis.call('HINCRBY', key, 'failed_job_count', dead)

@@ -9,9 +9,9 @@ local function longest_waiting(queues)
   local oldest, since
   local urgent = true
   for _, queue in ipairs(queues) do
-    local id = redis.call('LINDEX', QUEUE .. queue, 0)
+    local id = redis.call('LINDEX', keys.QUEUE .. queue, 0)
     if id and not urgent then
-      local due_at = tonumber(redis.call('HGET', JOB .. id, 'due_at') or 0)
+      local due_at = tonumber(redis.call('HGET', keys.JOB .. id, 'due_at') or 0)
       if not since or due_at < since then
         oldest, since = queue, due_at
       end
@@ -44,7 +44,7 @@ function fairness.take(queues, wanted)
   if mails > 0 then
     -- What was asked for and not taken earns nothing; what could not be given is not saved up.
     credit = math.min(credit - (wanted - mails) * ask.fair, TURN)
-    redis.call('HSET', FLOW, 'credit', string.format('%.0f', math.max(0, credit)))
+    redis.call('HSET', keys.FLOW, 'credit', string.format('%.0f', math.max(0, credit)))
   end
   return mails
 end

@@ -8,17 +8,17 @@ function figures.read()
   local found = {
     now = clock.now / 1000000,
     queues = {},
-    counters = read_hash(COUNTERS),
-    inbox = redis.call('HLEN', INBOX),
+    counters = read_hash(keys.COUNTERS),
+    inbox = redis.call('HLEN', keys.INBOX),
     flow = flow.fields,
-    throttled = redis.call('ZRANGEBYSCORE', THROTTLED, '(0', '+inf', 'WITHSCORES', 'LIMIT', 0, DOMAINS_AT_MOST),
+    throttled = redis.call('ZRANGEBYSCORE', keys.THROTTLED, '(0', '+inf', 'WITHSCORES', 'LIMIT', 0, DOMAINS_AT_MOST),
   }
   for _, queue in ipairs(figures.QUEUES) do
     found.queues[queue] = {
-      waiting = redis.call('LLEN', QUEUE .. queue),
-      active = redis.call('ZCARD', WIP .. queue),
-      delayed = redis.call('ZCARD', SCHEDULED .. queue),
-      stock_failed = redis.call('ZCARD', FAILED .. queue),
+      waiting = redis.call('LLEN', keys.QUEUE .. queue),
+      active = redis.call('ZCARD', keys.WIP .. queue),
+      delayed = redis.call('ZCARD', keys.SCHEDULED .. queue),
+      stock_failed = redis.call('ZCARD', keys.FAILED .. queue),
     }
   end
   return found

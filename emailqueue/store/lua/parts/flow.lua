@@ -2,7 +2,7 @@
 flow.fields = nil -- until they are read
 
 function flow.read()
-  flow.fields = flow.fields or read_hash(FLOW)
+  flow.fields = flow.fields or read_hash(keys.FLOW)
 end
 
 -- Those queues that nobody has paused.

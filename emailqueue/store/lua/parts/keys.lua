@@ -1,21 +1,38 @@
--- What each script begins with: the names of keys, and ways to read them. scripts.py puts in RQ's own prefix, and that
--- of our queues, EMAIL_QUEUE["QUEUE_PREFIX"].
-local PREFIX = '{PREFIX}'
-local QUEUE, SCHEDULED, WIP = '{RQ}:queue:{PREFIX}', '{RQ}:scheduled:{PREFIX}', '{RQ}:wip:{PREFIX}'
-local FINISHED, FAILED = '{RQ}:finished:{PREFIX}', '{RQ}:failed:{PREFIX}'
-local JOB, EXECUTION = '{RQ}:job:', '{RQ}:execution:'
-local WORKER, WORKERS, QUEUES, SUSPENDED = '{RQ}:worker:', '{RQ}:workers', '{RQ}:queues', '{RQ}:suspended'
-local LEASES, TOKEN, LIMIT = 'emailqueue:leases', 'emailqueue:token', 'emailqueue:limit'
-local INBOX, REDELIVERED, COMMITTED = 'emailqueue:dead', 'emailqueue:redelivered', 'emailqueue:committed'
-local COUNTERS, WAKE, FLOW = 'emailqueue:counters', 'emailqueue:wake', 'emailqueue:flow'
-local OUTAGE, KNOWN = 'emailqueue:outage:', 'emailqueue:known:'
-local THROTTLED, THROTTLED_DOMAIN, PARKED = 'emailqueue:throttled', 'emailqueue:throttled:', 'emailqueue:parked:'
+-- What each script begins with. scripts.py writes the text of a key where its name stands, since Lua would look the
+-- name up for each function that uses it; and it puts in RQ's own prefix, and EMAIL_QUEUE["QUEUE_PREFIX"].
+keys.PREFIX = '{PREFIX}'
+keys.JOB = '{RQ}:job:'
+keys.QUEUE = '{RQ}:queue:{PREFIX}'
+keys.SCHEDULED = '{RQ}:scheduled:{PREFIX}'
+keys.WIP = '{RQ}:wip:{PREFIX}'
+keys.EXECUTION = '{RQ}:execution:'
+keys.FINISHED = '{RQ}:finished:{PREFIX}'
+keys.FAILED = '{RQ}:failed:{PREFIX}'
+keys.WORKER = '{RQ}:worker:'
+keys.WORKERS = '{RQ}:workers'
+keys.QUEUES = '{RQ}:queues'
+keys.SUSPENDED = '{RQ}:suspended'
+keys.LEASES = 'emailqueue:leases'
+keys.TOKEN = 'emailqueue:token'
+keys.LIMIT = 'emailqueue:limit'
+keys.INBOX = 'emailqueue:dead'
+keys.REDELIVERED = 'emailqueue:redelivered'
+keys.COMMITTED = 'emailqueue:committed'
+keys.COUNTERS = 'emailqueue:counters'
+keys.WAKE = 'emailqueue:wake'
+keys.FLOW = 'emailqueue:flow'
+keys.OUTAGE = 'emailqueue:outage:'
+keys.KNOWN = 'emailqueue:known:'
+keys.THROTTLED = 'emailqueue:throttled'
+keys.THROTTLED_DOMAIN = 'emailqueue:throttled:'
+keys.PARKED = 'emailqueue:parked:'
+
 local ask -- what a script was asked, if that is one JSON object
 
 -- What RQ calls a queue: the field `origin` of a job. And the queue that it calls so.
-local function rq_name(queue) return PREFIX .. queue end
+local function rq_name(queue) return keys.PREFIX .. queue end
 local function queue_of(name)
-  return string.sub(name, 1, #PREFIX) == PREFIX and string.sub(name, #PREFIX + 1) or name
+  return string.sub(name, 1, #keys.PREFIX) == keys.PREFIX and string.sub(name, #keys.PREFIX + 1) or name
 end
 
 -- All fields of a hash, or {}.
@@ -39,6 +56,13 @@ end
 
 -- Whether the job is in the hands of the worker that claimed it with this token.
 local function has_lease(id, its_token)
-  local place, held_by = unpack(redis.call('HMGET', JOB .. id, 'place', 'lease'))
+  local place, held_by = unpack(redis.call('HMGET', keys.JOB .. id, 'place', 'lease'))
   return place == 'lease' and held_by == its_token
+end
+
+-- The list holds one element at most: one wake-up is enough, since a claim that leaves work behind wakes the next.
+local function wake()
+  if redis.call('LLEN', keys.WAKE) == 0 then
+    redis.call('LPUSH', keys.WAKE, 1)
+  end
 end

@@ -18,7 +18,7 @@ end
 
 local function keep_limit()
   local lasts = math.ceil((first_without - clock.now) / 1000) + 60000
-  redis.call('SET', LIMIT, string.format('%.0f', first_without), 'PX', lasts)
+  redis.call('SET', keys.LIMIT, string.format('%.0f', first_without), 'PX', lasts)
 end
 
 -- How many of `wanted` mails may go out now.
@@ -26,7 +26,7 @@ function limit.tokens_for(wanted)
   if interval == 0 then
     return wanted
   end
-  first_without = math.max(clock.now, tonumber(redis.call('GET', LIMIT) or 0))
+  first_without = math.max(clock.now, tonumber(redis.call('GET', keys.LIMIT) or 0))
   local at_most = clock.now + burst * interval
   if first_without > at_most then -- the limit was lower before: it must not hold mail back any more
     first_without = at_most

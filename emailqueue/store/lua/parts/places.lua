@@ -5,35 +5,28 @@
 --   sent       it has ended well; the hash stays for a while, for RQ's dashboard
 -- needs: clock
 
--- The list holds one element at most: one wake-up is enough, since a claim that leaves work behind wakes the next.
-function places.wake()
-  if redis.call('LLEN', WAKE) == 0 then
-    redis.call('LPUSH', WAKE, 1)
-  end
-end
-
 -- `...`, here and below: more fields of the hash, and their values.
 function places.to_end(id, queue, ...)
-  redis.call('HSET', JOB .. id, 'place', 'queue', 'status', 'queued', ...)
-  redis.call('RPUSH', QUEUE .. queue, id)
+  redis.call('HSET', keys.JOB .. id, 'place', 'queue', 'status', 'queued', ...)
+  redis.call('RPUSH', keys.QUEUE .. queue, id)
 end
 
 function places.to_schedule(id, queue, at, ...)
-  redis.call('HSET', JOB .. id, 'place', 'scheduled', 'status', 'scheduled', ...)
-  redis.call('ZADD', SCHEDULED .. queue, clock.seconds(at), id)
+  redis.call('HSET', keys.JOB .. id, 'place', 'scheduled', 'status', 'scheduled', ...)
+  redis.call('ZADD', keys.SCHEDULED .. queue, clock.seconds(at), id)
 end
 
 -- Put the job at the head of its queue, as one that waited there before: behind those that were claimed before it first
 -- (`order`), so that the order holds although several workers give their jobs back, each at its time.
 function places.to_head(id, queue)
-  redis.call('HDEL', JOB .. id, 'lease', 'fence', 'worker_name', 'started_at', 'parked')
-  redis.call('HSET', JOB .. id, 'place', 'queue', 'status', 'queued')
-  local line = QUEUE .. queue
-  local order = tonumber(redis.call('HGET', JOB .. id, 'order') or 0)
+  redis.call('HDEL', keys.JOB .. id, 'lease', 'fence', 'worker_name', 'started_at', 'parked')
+  redis.call('HSET', keys.JOB .. id, 'place', 'queue', 'status', 'queued')
+  local line = keys.QUEUE .. queue
+  local order = tonumber(redis.call('HGET', keys.JOB .. id, 'order') or 0)
   local length = redis.call('LLEN', line)
   -- Those that went back before stand at the head in their order; then come those that were never claimed.
   local function goes_behind(at)
-    local its_order = redis.call('HGET', JOB .. redis.call('LINDEX', line, at), 'order')
+    local its_order = redis.call('HGET', keys.JOB .. redis.call('LINDEX', line, at), 'order')
     return not its_order or tonumber(its_order) > order
   end
   if length == 0 or goes_behind(0) then

@@ -5,11 +5,11 @@ local PROMOTED_AT_ONCE = 500
 
 local function promote_due(queue)
   local due = clock.seconds(clock.now)
-  local ids = redis.call('ZRANGEBYSCORE', SCHEDULED .. queue, '-inf', due, 'LIMIT', 0, PROMOTED_AT_ONCE)
-  redis.call('ZREM', SCHEDULED .. queue, unpack(ids))
+  local ids = redis.call('ZRANGEBYSCORE', keys.SCHEDULED .. queue, '-inf', due, 'LIMIT', 0, PROMOTED_AT_ONCE)
+  redis.call('ZREM', keys.SCHEDULED .. queue, unpack(ids))
   local to_the_end = {}
   for i = #ids, 1, -1 do
-    local place, at_front = unpack(redis.call('HMGET', JOB .. ids[i], 'place', 'enqueue_at_front'))
+    local place, at_front = unpack(redis.call('HMGET', keys.JOB .. ids[i], 'place', 'enqueue_at_front'))
     local is_misplaced = place == 'lease' or place == 'sent' -- a dashboard scheduled it
     if not is_misplaced and at_front == '1' then
       places.to_head(ids[i], queue)
@@ -18,7 +18,7 @@ local function promote_due(queue)
     end
   end
   for i, id in ipairs(ids) do
-    if to_the_end[i] and redis.call('EXISTS', JOB .. id) == 1 then
+    if to_the_end[i] and redis.call('EXISTS', keys.JOB .. id) == 1 then
       places.to_end(id, queue)
     end
   end
@@ -26,6 +26,6 @@ end
 
 function schedule.promote(queues)
   for _, queue in ipairs(queues) do
-    clock.when_due(SCHEDULED .. queue, function() promote_due(queue) end)
+    clock.when_due(keys.SCHEDULED .. queue, function() promote_due(queue) end)
   end
 end

@@ -10,13 +10,13 @@ function staging.commit(key, expected)
     return false
   end
   redis.call('PERSIST', key)
-  redis.call('RPUSH', COMMITTED, key)
+  redis.call('RPUSH', keys.COMMITTED, key)
   return true
 end
 
 -- Add some of the jobs whose staging is committed, oldest staging first; whether there are more.
 function staging.drain()
-  local key = redis.call('LINDEX', COMMITTED, 0)
+  local key = redis.call('LINDEX', keys.COMMITTED, 0)
   if not key then
     return false
   end
@@ -24,7 +24,7 @@ function staging.drain()
     adding.add(text, false)
   end
   if redis.call('EXISTS', key) == 0 then
-    redis.call('LPOP', COMMITTED)
+    redis.call('LPOP', keys.COMMITTED)
   end
-  return redis.call('EXISTS', COMMITTED) == 1
+  return redis.call('EXISTS', keys.COMMITTED) == 1
 end

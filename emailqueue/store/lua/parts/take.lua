@@ -10,15 +10,15 @@ take.alone = 0 -- 1 when the next job needs a worker that has no other, or was h
 -- Hand out one id that was popped. 1: it was; 0: it stands there in vain; -1: it needs an empty worker and went back.
 -- A job that its worker died with is alone in its worker: should it kill this one, too, it takes no other with it.
 local function hand_out(id, queue)
-  local job = redis.call('HMGET', JOB .. id, 'place', 'crashes', 'order', 'domain', 'probe', unpack(ask.fields))
+  local job = redis.call('HMGET', keys.JOB .. id, 'place', 'crashes', 'order', 'domain', 'probe', unpack(ask.fields))
   local place, crashes, order, domain, probe = unpack(job)
-  local gone = not place and redis.call('EXISTS', JOB .. id) == 0
-  local held = place == 'lease' and redis.call('ZSCORE', LEASES, id)
+  local gone = not place and redis.call('EXISTS', keys.JOB .. id) == 0
+  local held = place == 'lease' and redis.call('ZSCORE', keys.LEASES, id)
   if gone or held or place == 'sent' then
     return 0
   end
   if domain and not probe and domains.is_throttled(domain) then
-    redis.call('HSET', JOB .. id, 'order', order or leases.next_order())
+    redis.call('HSET', keys.JOB .. id, 'order', order or leases.next_order())
     domains.park(id, queue, domain)
     parked = parked + 1
     return 0
@@ -30,7 +30,7 @@ local function hand_out(id, queue)
     return -1
   end
   if place == 'scheduled' then -- a dashboard put it into the queue before its time
-    redis.call('ZREM', SCHEDULED .. queue, id)
+    redis.call('ZREM', keys.SCHEDULED .. queue, id)
   end
   leases.take(id, queue, order, ask)
   take.jobs[#take.jobs + 1] = { id, queue, take.fair, unpack(job, 6) }
@@ -45,7 +45,7 @@ function take.from(queue, wanted)
       clock.no_later_than(clock.now)
       return taken
     end
-    local id = redis.call('LPOP', QUEUE .. queue)
+    local id = redis.call('LPOP', keys.QUEUE .. queue)
     if not id then
       return taken
     end
