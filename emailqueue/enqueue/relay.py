@@ -24,7 +24,7 @@ from emailqueue.store import PIECE, Added, OutboxState, Store
 YOUNG = timedelta(seconds=10)
 """Age of a row below which its own process is still pushing it ("always")."""
 MEMORY = timedelta(minutes=9)
-"""For so long Redis remembers for sure which jobs have ended; see ENDED_SPAN in common.lua."""
+"""For so long Redis remembers for sure which jobs have ended; see SPAN in parts/ended.lua."""
 SETTLING = timedelta(seconds=5)
 """For so long a Redis that begins anew waits for workers to settle what they had in their hands."""
 

@@ -156,7 +156,7 @@ class WorkerLoop:
                 self._next_claim = 0.0
             case Woken():  # meant for a worker that has a thread free
                 self._pass_on()
-            case Stop():
+            case _:
                 self._stop(message)
 
     def _has_run(self, ended: Ended) -> None:

@@ -2,10 +2,10 @@
 -- count. What is put in again later than that, by an outbox row, is not known here; relay.py says what follows.
 -- A run is a job, or the retry of one as a dead letter.
 -- needs: clock
-local ENDED_SPAN = 600 -- seconds of one set
+local SPAN = 600 -- seconds of one set
 
 local function ended_key(back)
-  return 'emailqueue:ended:' .. math.floor(clock.now / 1000000 / ENDED_SPAN) - back
+  return 'emailqueue:ended:' .. math.floor(clock.now / 1000000 / SPAN) - back
 end
 
 function ended.run_of(id, dead_letter)
@@ -24,6 +24,6 @@ end
 function ended.remember(runs)
   if #runs > 0 then
     redis.call('SADD', ended_key(0), unpack(runs))
-    redis.call('EXPIRE', ended_key(0), 2 * ENDED_SPAN)
+    redis.call('EXPIRE', ended_key(0), 2 * SPAN)
   end
 end
