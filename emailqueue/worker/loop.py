@@ -152,10 +152,10 @@ class WorkerLoop:
         match message:
             case Ended():
                 self._has_run(message)
-            case Woken() if self._room() > 0:
+            case Woken():
                 self._next_claim = 0.0
-            case Woken():  # meant for a worker that has a thread free
-                self._pass_on()
+                if self._room() <= 0:  # meant for a worker that has room; this one looks as soon as it has
+                    self._pass_on()
             case _:
                 self._stop(message)
 
