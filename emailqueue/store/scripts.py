@@ -49,12 +49,9 @@ def source(name: str, prefix: str = "") -> str:
     begins = _part("keys")
     keys = dict(KEY.findall(begins))
     script = (LUA / f"{name}.lua").read_text()
-    needed = _parts(script, NEEDS)
-    parts = [
-        (NEEDED if part in needed else MAYBE_NEEDED).format(name=part, text=text)
-        for part, text in _parts(script, MENTIONS).items()
-    ]
-    text = "".join([KEY.sub("", begins), WHEN_NEEDED, *parts, script])
+    needed, mentioned = _parts(script, NEEDS), _parts(script, MENTIONS)
+    parts = [(NEEDED if part in needed else MAYBE_NEEDED).format(name=part, text=mentioned[part]) for part in mentioned]
+    text = "".join([KEY.sub("", begins), WHEN_NEEDED if len(mentioned) > len(needed) else "", *parts, script])
     text = re.sub(r"\bkeys\.(\w+)", lambda match: keys[match[1]], text)
     return text.replace("{RQ}", RQ_KEY_PREFIX).replace("{PREFIX}", prefix)
 
